@@ -1,0 +1,35 @@
+# make demo: an environment of its own, then a merged model from checkpoint to picture.
+# make test: the same environment plus the references, then ruff, mypy and the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.export: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[export]'
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/.export
+
+demo: $(VENV)/.export
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
+
+# mypy sees the package as a user's site-packages would hold it, so the wheel's layout is checked too.
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build && $(BIN)/python -m pip install --quiet --no-deps --target build/typed .
+	cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package samclip_edge
+
+test: lint
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info

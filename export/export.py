@@ -1,0 +1,152 @@
+"""From a checkpoint to a bundle: trace, write, run what was written, and keep it only if it answers as torch does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from samclip_edge.export.graphs import graph_module
+from samclip_edge.export.onnx import WeightFile, trace
+from samclip_edge.export.parity import Case, cases, measure, text_cases
+from samclip_edge.runtimes.onnxruntime import open_session
+
+import samclip_edge
+from samclip_edge import data
+from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Text, describe, new_bundle
+from samclip_edge.contract import SIZED, GraphName, probe, signature
+from samclip_edge.errors import InputError, ParityError
+from samclip_edge.model.checkpoint import load
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.progress import Progress, silent
+from samclip_edge.text import BACKGROUND, Tokenizer, read_templates
+from samclip_edge.verify import passes, reference_of
+
+
+def export_onnx(
+    checkpoint: Path,
+    folder: Path,
+    sizes: Sequence[int] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> Bundle:
+    """Write an ONNX bundle in fp32 and return it, opened.
+
+    sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
+    encoder. Raises InputError for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in
+    ONNX Runtime is further from torch than `verify.passes` allows.
+    """
+    model, origin = load(checkpoint)
+    chosen = tuple(sorted(set(sizes or model.spec.sizes)))
+    for each in chosen:
+        if each not in model.spec.sizes:
+            known = ", ".join(map(str, model.spec.sizes))
+            raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose of these")
+    with new_bundle(folder) as partial:
+        text = _write_text(model, partial, vocabulary, progress)
+        writer = _GraphWriter(model, partial)
+        steps: list[int | None] = [*chosen, *([None] if text.tokenizer else [])]
+        for size in progress(steps, "exporting"):
+            if size is None:
+                writer.write("text_encoder", None, text_cases(model, read_templates(data.TEMPLATES)))
+            else:
+                asked = cases(model, size)
+                for name in SIZED:
+                    writer.write(name, size, asked[name])
+        manifest = Manifest(
+            target="onnx",
+            precision="fp32",
+            spec=model.spec,
+            sizes=chosen,
+            trained=origin.trained,
+            origin=origin.note,
+            producer=f"samclip-edge {samclip_edge.__version__}",
+            graphs=tuple(writer.finish()),
+            text=text,
+        )
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
+    return Bundle.open(folder)
+
+
+class _GraphWriter:
+    """Writes graphs into a folder, one weight file for all sizes of a graph."""
+
+    def __init__(self, model: MergedModel, folder: Path) -> None:
+        self._model = model
+        self._folder = folder
+        self._weights: dict[GraphName, WeightFile] = {}
+        self._graphs: list[Graph] = []
+
+    def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
+        """Trace, write and measure one graph."""
+        model = self._model
+        weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
+        sides = signature(model.spec, name, size)
+        proto = trace(graph_module(model, name, size), sides, probe(model.spec, name, size))
+        weights.take(proto)
+        path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
+        onnx.save_model(proto, path)
+        onnx.checker.check_model(path)
+        parity = measure(open_session(path, sides, None), asked)
+        for output, found in parity.items():
+            if not passes(found, "fp32"):
+                raise ParityError(
+                    f"{path.name}: {output} is off torch's by {found.error:.1e} of its standard deviation "
+                    f"(cosine {found.cosine:.6f}); no bundle was written"
+                )
+        self._graphs.append(
+            Graph(
+                name=name,
+                size=size,
+                files=(describe(self._folder, path),),
+                signature=sides,
+                parity=parity,
+                reference={output: reference_of(values) for output, values in asked[0][1].items()},
+            )
+        )
+
+    def finish(self) -> list[Graph]:
+        """The manifest's entries, once no weight file will grow any more."""
+        done = []
+        for graph in self._graphs:
+            path = self._weights[graph.name].path
+            shared = (describe(self._folder, path),) if path.exists() else ()
+            done.append(graph.model_copy(update={"files": (*graph.files, *shared)}))
+        return done
+
+
+def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | None, progress: Progress) -> Text:
+    """The tokenizer or the vocabulary, and the prompt templates."""
+    scale = float(model.text_encoder.logit_scale.detach().exp())
+    templates = Path(shutil.copy(data.TEMPLATES, folder / "templates.json"))
+    if vocabulary is None:
+        tokenizer = Path(shutil.copy(data.TOKENIZER, folder / "tokenizer.json"))
+        return Text(templates=describe(folder, templates), logit_scale=scale, tokenizer=describe(folder, tokenizer))
+    listed = list(dict.fromkeys([*vocabulary, *BACKGROUND]))
+    names, features = folder / "vocabulary.json", folder / "vocabulary.npy"
+    names.write_text(json.dumps(listed, ensure_ascii=False, indent=0), "utf-8")
+    np.save(features, text_features(model, listed, read_templates(templates), progress))
+    return Text(
+        templates=describe(folder, templates),
+        logit_scale=scale,
+        names=describe(folder, names),
+        features=describe(folder, features),
+    )
+
+
+@torch.inference_mode()
+def text_features(
+    model: MergedModel, names: Sequence[str], templates: Sequence[str], progress: Progress = silent
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """A feature for each name (K,E): the mean over the templates, L2-normalised, as `Words.features` makes it."""
+    tokenizer = Tokenizer(data.TOKENIZER, model.spec.text.context)
+    features = []
+    for name in progress(names, "reading names"):
+        tokens = tokenizer([template.replace("{}", name) for template in templates])
+        mean = model.text_encoder(torch.from_numpy(tokens)).mean(dim=0)
+        features.append((mean / mean.norm()).numpy())
+    return np.stack(features)

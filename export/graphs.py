@@ -1,0 +1,142 @@
+"""The five graphs as modules of fixed size, ready to be traced: same weights, same answers, nothing left to compute.
+
+Position tables are resized and gathered here, once, so that no graph interpolates, indexes or reshapes by computed
+numbers. A test holds every module against the model it was made from.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from samclip_edge.contract import GraphName
+from samclip_edge.model.image_encoder import Attention, Block, ImageEncoder
+from samclip_edge.model.merged import MergedModel
+
+
+class FixedAttention(Attention):
+    """`Attention` for one map size, its relative-position tables gathered beforehand."""
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, attention: Attention, side: int) -> FixedAttention:
+        """A copy that shares the weights of `attention`, for maps of side x side."""
+        fixed = cls.__new__(cls)
+        nn.Module.__init__(fixed)
+        fixed.heads, fixed.scale = attention.heads, attention.scale
+        fixed.qkv, fixed.proj = attention.qkv, attention.proj
+        rows, columns = attention.positions(side, side)
+        fixed.register_buffer("rows", rows.detach().contiguous())
+        fixed.register_buffer("columns", columns.detach().contiguous())
+        return fixed
+
+    def positions(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The gathered tables."""
+        return self.rows, self.columns
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+        """The same in plain products and a softmax, which every engine knows."""
+        scores = (q * self.scale) @ k.transpose(-2, -1)
+        height, width = by_row.shape[1:3]
+        scores = scores.reshape(-1, height, width, height, width) + by_row[..., None] + by_column[..., None, :]
+        return scores.reshape(-1, height * width, height * width).softmax(dim=-1) @ v
+
+
+def fix_blocks(blocks: nn.ModuleList, side: int) -> nn.ModuleList:
+    """Transformer layers for maps of side x side, sharing the weights of `blocks`."""
+    fixed = nn.ModuleList()
+    for block in blocks:
+        assert isinstance(block, Block)
+        shallow = copy.copy(block)
+        shallow._modules = dict(block._modules)
+        shallow.attn = FixedAttention.of(block.attn, block.window or side)
+        fixed.append(shallow)
+    return fixed
+
+
+class ImageEncoderGraph(nn.Module):
+    """`image` to `tokens` and `embedding`."""
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        source, grid = model.image_encoder, model.spec.grid(size)
+        encoder: ImageEncoder = copy.copy(source)
+        encoder._modules, encoder._parameters = dict(source._modules), dict(source._parameters)
+        encoder.blocks = fix_blocks(source.blocks, grid)
+        encoder.pos_embed = nn.Parameter(source.position_table(grid, grid).detach().contiguous(), requires_grad=False)
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        out: tuple[Tensor, Tensor] = self.encoder(image)
+        return out
+
+
+class ClipHeadGraph(nn.Module):
+    """`tokens` to `image_features` and `patch_features`."""
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        head = copy.copy(model.clip_head)
+        head._modules = dict(model.clip_head._modules)
+        head.blocks = fix_blocks(model.clip_head.blocks, model.spec.feature_grid(size))
+        self.head = head
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        out: tuple[Tensor, Tensor] = self.head(tokens)
+        return out
+
+
+class MaskDecoderGraph(nn.Module):
+    """`embedding`, `sparse` and `dense` to `masks` and `scores`; the positions of the embedding are a constant."""
+
+    image_pe: Tensor
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        grid = model.spec.grid(size)
+        self.decoder = model.mask_decoder
+        self.register_buffer("image_pe", model.prompt_encoder.grid_positions(grid, grid).detach())
+
+    def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        out: tuple[Tensor, Tensor] = self.decoder(embedding, self.image_pe, sparse, dense)
+        return out
+
+
+def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Module:
+    """The module to trace for a graph of the contract, in evaluation mode."""
+    module: nn.Module
+    if name == "text_encoder":
+        module = model.text_encoder
+    elif name == "prompt_encoder":
+        module = model.prompt_encoder
+    else:
+        assert size is not None
+        sized: dict[GraphName, Callable[[MergedModel, int], nn.Module]] = {
+            "image_encoder": ImageEncoderGraph,
+            "clip_head": ClipHeadGraph,
+            "mask_decoder": MaskDecoderGraph,
+        }
+        module = sized[name](model, size)
+    return module.eval()
+
+
+@torch.inference_mode()
+def answer(model: MergedModel, name: GraphName, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """What the model itself, not the module made for tracing, answers to a graph's inputs."""
+    parts: dict[GraphName, Callable[..., Tensor | tuple[Tensor, ...]]] = {
+        "image_encoder": model.image_encoder,
+        "clip_head": model.clip_head,
+        "prompt_encoder": model.prompt_encoder,
+        "mask_decoder": model.decode_masks,
+        "text_encoder": model.text_encoder,
+    }
+    out = parts[name](*inputs.values())
+    return out if isinstance(out, tuple) else (out,)

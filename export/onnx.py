@@ -1,0 +1,101 @@
+"""ONNX: traced by torch, stripped of what only the tracer needs, big weights moved to files that sizes share.
+
+Opset 18 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Input sides are static;
+the batch of prompts or texts (B) and the number of points (N) stay open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from samclip_edge.contract import Arrays, Signature
+
+OPSET = 18
+_SMALL = 1024  # bytes; a smaller tensor stays in the graph, where shape inference can see it
+_PAGE, _LINE = 4096, 64  # alignment of big and of lesser tensors: a page can be memory-mapped
+
+
+def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.ModelProto:
+    """The ONNX graph of a module, with the names and the open dimensions of the contract."""
+    open_sides = {letter: torch.export.Dim(letter) for letter in ("B", "N")}
+    shapes = tuple(
+        {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
+        for tensor in signature.inputs
+    )
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            tuple(torch.from_numpy(inputs[tensor.name]) for tensor in signature.inputs),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[tensor.name for tensor in signature.inputs],
+            output_names=[tensor.name for tensor in signature.outputs],
+            dynamic_shapes=shapes,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return _stripped(program.model_proto)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tracer's notes on its own deprecations from the user."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without stack traces and source paths, which the tracer writes beside every node."""
+    graph = model.graph
+    for thing in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        thing.ClearField("doc_string")
+        thing.ClearField("metadata_props")
+    model.producer_name, model.producer_version = "samclip-edge", ""
+    return model
+
+
+class WeightFile:
+    """Tensors of several graphs in one file, each different tensor once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._places: dict[bytes, int] = {}
+        self._end = 0
+
+    def take(self, model: onnx.ModelProto) -> None:
+        """Move the model's big tensors into the file and leave references to it."""
+        with self.path.open("ab") as file:
+            for tensor in model.graph.initializer:
+                data = tensor.raw_data
+                if len(data) < _SMALL:
+                    continue
+                if data not in self._places:
+                    page = _PAGE if len(data) >= 16 * _PAGE else _LINE
+                    file.write(bytes(-self._end % page))
+                    start = self._end + -self._end % page
+                    file.write(data)
+                    self._places[data], self._end = start, start + len(data)
+                _point_to(tensor, self.path.name, self._places[data], len(data))
+
+
+def _point_to(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": offset, "length": length}.items():
+        tensor.external_data.add(key=key, value=str(value))

@@ -1,0 +1,84 @@
+"""What a bundle's graphs are held against at export: the model in torch, on the probe and on real photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from samclip_edge.export.graphs import answer
+from samclip_edge.runtimes.base import Session
+
+from samclip_edge import data
+from samclip_edge.bundle import Parity
+from samclip_edge.contract import SIZED, Arrays, GraphName, probe, signature
+from samclip_edge.image import Frame, read_photo
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.prompts import prepare
+from samclip_edge.text import Tokenizer
+from samclip_edge.verify import compare
+
+PHOTOS = 2  # of those that ship with the package; the first is square, the second is not
+Case = tuple[Arrays, Arrays]  # inputs of a graph, and torch's outputs
+
+
+def ask(model: MergedModel, name: GraphName, size: int | None, inputs: Arrays) -> Case:
+    """A case: what torch answers to inputs of a graph."""
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in inputs.items()}
+    outputs = signature(model.spec, name, size).outputs
+    values = answer(model, name, tensors)
+    return inputs, {tensor.name: value.numpy() for tensor, value in zip(outputs, values, strict=True)}
+
+
+def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
+    """Cases for the graphs of one size: the probe first, then each photo with a click, a box and a mask to refine.
+
+    Every graph is asked what torch's own graph before it gave, so that a fault shows where it is.
+    """
+    found: dict[GraphName, list[Case]] = {}
+    for name in SIZED:
+        found[name] = [ask(model, name, size, probe(model.spec, name, size))]
+    for path in data.photos()[:PHOTOS]:
+        pixels = read_photo(path)
+        frame = Frame.of(pixels, size)
+        encoded = ask(model, "image_encoder", size, {"image": frame.square(pixels)})
+        head = ask(model, "clip_head", size, {"tokens": encoded[1]["tokens"]})
+        found["image_encoder"].append(encoded)
+        found["clip_head"].append(head)
+        for inputs in _prompts(frame):
+            prompted = ask(model, "prompt_encoder", size, inputs)
+            decoded = ask(model, "mask_decoder", size, {"embedding": encoded[1]["embedding"], **prompted[1]})
+            found["prompt_encoder"].append(prompted)
+            found["mask_decoder"].append(decoded)
+    return found
+
+
+def _prompts(frame: Frame) -> Iterator[Arrays]:
+    width, height = frame.width, frame.height
+    click = [[0.4 * width, 0.6 * height]]
+    box = [0.2 * width, 0.1 * height, 0.7 * width, 0.9 * height]
+    y, x = np.mgrid[: frame.low_res, : frame.low_res] / frame.low_res
+    blob = 8 - 80 * ((x - 0.4) ** 2 + (y - 0.5) ** 2)  # logits of a round mask
+    clicked, boxed = prepare(frame, points=click), prepare(frame, boxes=box)
+    for prompts in (clicked, boxed, prepare(frame, points=click, boxes=box, mask=blob)):
+        yield {"points": prompts.points, "labels": prompts.labels, "mask": prompts.mask, "has_mask": prompts.has_mask}
+
+
+def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
+    """Cases for the text encoder: the probe, and sentences."""
+    words = ["cat", "cup of coffee", "astronaut in an orange suit"]
+    sentences = [template.replace("{}", word) for template in templates for word in words]
+    tokens = Tokenizer(data.TOKENIZER, model.spec.text.context)(sentences)
+    inputs = [probe(model.spec, "text_encoder", None), {"tokens": tokens}]
+    return [ask(model, "text_encoder", None, each) for each in inputs]
+
+
+def measure(session: Session, cases: list[Case]) -> dict[str, Parity]:
+    """The worst parity of each output of a graph over its cases."""
+    worst: dict[str, Parity] = {}
+    for inputs, wanted in cases:
+        got = session.run(inputs)
+        for name, values in wanted.items():
+            parity, before = compare(values, got[name]), worst.get(name, Parity(error=0.0, cosine=1.0))
+            worst[name] = Parity(error=max(parity.error, before.error), cosine=min(parity.cosine, before.cosine))
+    return worst

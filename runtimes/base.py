@@ -1,0 +1,32 @@
+"""What every engine offers the pipeline: open one graph of a bundle, run it, nothing more.
+
+A runtime is a module of this folder with a function `open_session` of the shape `OpenSession`. `samclip_edge.graphs`
+picks it by the bundle's target.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from samclip_edge.contract import Arrays, Signature
+
+
+class Session(Protocol):
+    """One graph, loaded. `run` may be called from several threads at once."""
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """All inputs by name to all outputs by name, as numpy arrays of the contract's types and shapes."""
+        ...
+
+
+class OpenSession(Protocol):
+    """Load a graph whose bytes were already held against the manifest.
+
+    threads: how many CPU threads one run may use; None leaves it to the engine. Raises InputError in one line when the
+    engine is not installed, cannot run here, or refuses the graph.
+    """
+
+    def __call__(self, path: Path, signature: Signature, threads: int | None) -> Session:
+        """Open the graph at `path`."""
+        ...

@@ -1,0 +1,37 @@
+"""ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+
+from samclip_edge.contract import Arrays, Signature
+from samclip_edge.errors import InputError, one_line
+
+
+class OrtSession:
+    """An ONNX graph in ONNX Runtime."""
+
+    def __init__(self, path: Path, signature: Signature, threads: int | None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: they are raised as well
+        options.intra_op_num_threads = threads or 0
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises classes of its own that share no base
+            raise InputError(f"{path}: ONNX Runtime refuses it ({one_line(error)}); export the bundle again") from None
+        ours = [[t.name for t in side] for side in (signature.inputs, signature.outputs)]
+        theirs = [[t.name for t in side] for side in (self._session.get_inputs(), self._session.get_outputs())]
+        if ours != theirs:
+            raise InputError(f"{path}: takes and gives {theirs}, not {ours} as the manifest says; export it again")
+        self._outputs = ours[1]
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """See `Session.run`."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+
+
+def open_session(path: Path, signature: Signature, threads: int | None) -> OrtSession:
+    """See `OpenSession`."""
+    return OrtSession(path, signature, threads)

@@ -1,0 +1,217 @@
+"""A bundle: a folder with a manifest beside its graphs, their weights, the tokenizer or a vocabulary.
+
+A bundle comes from anywhere, so nothing in it is believed: the manifest is validated, its paths must stay inside the
+folder, and every file is held against its sha256 before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from samclip_edge.contract import SIZED, GraphName, Signature, signature
+from samclip_edge.errors import ChecksumError, InputError, one_line
+from samclip_edge.spec import Frozen, ModelSpec
+
+FORMAT: Literal[1] = 1
+MANIFEST = "manifest.json"
+
+
+def _inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
+        raise ValueError(f"path {path!r} leaves the bundle")
+    return path
+
+
+class File(Frozen):
+    """A file of the bundle."""
+
+    path: Annotated[str, AfterValidator(_inside)]
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Parity(Frozen):
+    """One output against torch, the worst over every input it was measured on."""
+
+    error: float  # max abs difference, over the standard deviation of torch's output
+    cosine: float
+
+
+class Reference(Frozen):
+    """Torch's answer to the contract's probe inputs, so that a machine without torch can check the graph."""
+
+    std: float
+    values: tuple[float, ...]  # `contract.sample` of the output
+
+
+class Graph(Frozen):
+    """A graph of the bundle."""
+
+    name: GraphName
+    size: int | None = None  # S; None for the text encoder
+    files: tuple[File, ...] = Field(min_length=1)  # the graph itself, then the weights it shares with other sizes
+    signature: Signature
+    parity: dict[str, Parity]
+    reference: dict[str, Reference]
+
+
+class Text(Frozen):
+    """How words become features: by the text encoder and its tokenizer, or by a vocabulary of precomputed ones."""
+
+    templates: File
+    logit_scale: float  # cosines are multiplied by this before the softmax
+    tokenizer: File | None = None
+    names: File | None = None  # a JSON list of K names
+    features: File | None = None  # .npy, (K,E) float32, L2-normalised
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Text:
+        if (self.tokenizer is None) == (self.names is None) or (self.names is None) != (self.features is None):
+            raise ValueError("text has either a tokenizer or a vocabulary of names and features")
+        return self
+
+
+class Manifest(Frozen):
+    """`manifest.json`."""
+
+    format: Literal[1] = FORMAT
+    kind: Literal["merged"] = "merged"
+    target: Literal["onnx"]
+    precision: Literal["fp32"]
+    spec: ModelSpec
+    sizes: tuple[int, ...] = Field(min_length=1)
+    trained: bool
+    origin: str  # where the weights came from
+    producer: str  # the version that exported the bundle
+    graphs: tuple[Graph, ...]
+    text: Text
+
+    @model_validator(mode="after")
+    def _whole(self) -> Manifest:
+        want: set[tuple[str, int | None]] = {(name, size) for name in SIZED for size in self.sizes}
+        if self.text.tokenizer is not None:
+            want.add(("text_encoder", None))
+        have = [(graph.name, graph.size) for graph in self.graphs]
+        if sorted(have, key=str) != sorted(want, key=str):
+            raise ValueError(f"the graphs {have} are not one each of {sorted(want, key=str)}")
+        for graph in self.graphs:
+            if graph.signature != signature(self.spec, graph.name, graph.size):
+                raise ValueError(f"the signature of {graph.name} is not the contract's")
+        return self
+
+
+class Bundle:
+    """An opened bundle: its manifest, and the way to its files."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Bundle:
+        """Read and validate the manifest. Raises InputError when the folder holds no bundle this version can read."""
+        folder = Path(folder)
+        path = folder / MANIFEST
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such bundle folder; make one with `samclip-edge export`")
+        if not path.is_file():
+            raise InputError(f"{folder}: holds no {MANIFEST}; pass the folder that `samclip-edge export` wrote")
+        try:
+            fields = json.loads(path.read_text("utf-8"))
+            version = fields.get("format")
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: not a manifest ({one_line(error)}); export the bundle again") from None
+        if isinstance(version, int) and version > FORMAT:
+            raise InputError(f"{path}: format {version} is newer than {FORMAT}, which this version reads; upgrade it")
+        try:
+            manifest = Manifest.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "manifest"
+            raise InputError(f"{path}: {where}: {first['msg']}; export the bundle again") from None
+        return cls(folder, manifest)
+
+    def graph(self, name: GraphName, size: int | None = None) -> Graph:
+        """The graph of that name, at that size where it has one."""
+        for graph in self.manifest.graphs:
+            if graph.name == name and graph.size == size:
+                return graph
+        raise InputError(f"{self.folder}: has no {name} at size {size}; its sizes are {list(self.manifest.sizes)}")
+
+    def files(self) -> list[File]:
+        """Every file of the bundle once, the shared weights too."""
+        text = self.manifest.text
+        extra = [text.templates, text.tokenizer, text.names, text.features]
+        every = [file for graph in self.manifest.graphs for file in graph.files] + [f for f in extra if f is not None]
+        return list({file.path: file for file in every}.values())
+
+    def checked(self, file: File) -> Path:
+        """The path of a file, after its bytes were held against the manifest.
+
+        Raises ChecksumError when it is missing, cut short, or another file; InputError when a link leads outside.
+        """
+        path = self.folder / file.path
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise InputError(f"{path}: leads out of the bundle; use a bundle you trust")
+        if not path.is_file():
+            raise ChecksumError(f"{path}: missing from the bundle; copy or export the bundle again")
+        if path.stat().st_size != file.bytes:
+            raise ChecksumError(
+                f"{path}: {path.stat().st_size} bytes where the manifest says {file.bytes}; "
+                "copy or export the bundle again"
+            )
+        if sha256(path) != file.sha256:
+            raise ChecksumError(f"{path}: its sha256 is not the manifest's; copy or export the bundle again")
+        return path
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe(folder: Path, path: Path) -> File:
+    """The manifest's entry for a file that lies in `folder`."""
+    return File(path=path.relative_to(folder).as_posix(), sha256=sha256(path), bytes=path.stat().st_size)
+
+
+@contextmanager
+def new_bundle(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder`, which takes its place when the block ends well and vanishes when it fails.
+
+    A bundle that stands there already is replaced; any other folder that is not empty is refused with InputError.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder to write the bundle to")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: holds other files; name a new or empty folder")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({one_line(error)}); name another folder") from None
+    try:
+        yield partial
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(partial, folder)
+    finally:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""`samclip-edge classify`: name photos."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, bar, emit, load, table
+
+_SHOWN = 5  # names a photo, for people; JSON has them all
+
+
+def run(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="The photos.")],
+    label: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A name to choose from; repeat it.")] = None,
+    bundle: BundleFolder = None,
+    size: Size = None,
+    picture: Picture = None,
+    threads: Threads = None,
+    max_pixels: MaxPixels = None,
+    json: Json = False,
+) -> None:
+    """Name photos by the labels given, at the bundle's smallest size unless --size says otherwise."""
+    from samclip_edge.errors import InputError
+    from samclip_edge.image import MAX_PIXELS, check_photo_file
+    from samclip_edge.pictures import check_output, draw_names, save_picture
+    from samclip_edge.text import check_labels
+
+    labels = check_labels(label or [])
+    if picture is not None:
+        if len(images) > 1:
+            raise InputError(f"-o {picture}: one picture for {len(images)} photos; give one photo")
+        check_output(picture)
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    for image in images:  # all of them before the first is worked on, so that a bad one costs nothing
+        check_photo_file(image, limit)
+    model = load(bundle, threads)
+    size = model.sizes[0] if size is None else size
+    progress = bar()
+    model.words.features(labels, progress)
+    photos: list[dict[str, Any]] = []
+    rows: list[tuple[str, str, str]] = []
+    for image in progress(images, "looking"):
+        scene = model.look(image, size, limit)
+        guesses = scene.classify(labels)
+        named = [guess._asdict() for guess in guesses]
+        photos.append({"photo": image, "width": scene.frame.width, "height": scene.frame.height, "labels": named})
+        rows.extend((image, guess.label, f"{guess.score:.3f}") for guess in guesses[:_SHOWN])
+        if picture is not None:
+            save_picture(draw_names(scene.pixels, guesses[:_SHOWN]), picture)
+    document = {"bundle": str(bundle), "size": size, "trained": model.bundle.manifest.trained, "photos": photos}
+    emit(document, json, lambda: table(("photo", "label", "score"), rows))

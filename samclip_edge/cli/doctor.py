@@ -1,0 +1,52 @@
+"""`samclip-edge doctor`: what this machine can do with the tool, and what to install for the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from samclip_edge import __version__
+from samclip_edge.cli.common import Json, emit, table
+
+_NEEDS = {
+    "run": ("numpy", "opencv-python-headless", "onnxruntime", "tokenizers", "pydantic"),
+    "export": ("torch", "onnx", "onnxscript", "safetensors"),
+    "train": ("torch", "torchvision", "open_clip_torch"),
+}
+
+
+def run(json: Json = False) -> None:
+    """Say what is installed, which verbs work here, and what to install for the others."""
+    have = {name: _version(name) for names in _NEEDS.values() for name in names}
+    abilities = {}
+    for ability, names in _NEEDS.items():
+        missing = [name for name in names if have[name] is None]
+        mend = f"pip install 'samclip-edge[{ability}]'" if ability != "run" else "pip install samclip-edge"
+        abilities[ability] = f"needs {', '.join(missing)}: {mend}" if missing else "ready"
+    machine = {
+        "samclip-edge": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "engines": _engines(),
+    }
+    rows = [*machine.items(), *abilities.items(), *((name, found or "not installed") for name, found in have.items())]
+    document = {"machine": machine, "abilities": abilities, "packages": have}
+    emit(document, json, lambda: table(("what", "found"), [(name, str(found)) for name, found in rows]))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _engines() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return [f"onnxruntime {provider}" for provider in onnxruntime.get_available_providers()]

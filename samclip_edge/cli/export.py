@@ -1,0 +1,71 @@
+"""`samclip-edge export`: a checkpoint to a bundle, its parity measured and printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from samclip_edge.cli.common import Json, bar, emit, table
+
+if TYPE_CHECKING:
+    from samclip_edge.bundle import Bundle
+
+
+def run(
+    output: Annotated[Path, typer.Option("-o", metavar="DIR", help="The bundle folder to write.")],
+    model: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint, as `samclip-edge init` writes it.")],
+    target: Annotated[str, typer.Option(help="The engine to export for: onnx.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="The precision inside the graphs: fp32.")] = "fp32",
+    size: Annotated[list[int] | None, typer.Option(metavar="S", help="An input size; may be repeated.")] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(metavar="NAMES.txt", help="One name a line: ship their features in place of the text encoder."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Export a checkpoint to a bundle of graphs and measure each against torch on real photos."""
+    from samclip_edge.errors import InputError
+
+    if target != "onnx":
+        raise InputError(f"--target {target}: this version exports onnx only")
+    if precision != "fp32":
+        raise InputError(f"--precision {precision}: this version exports fp32 only")
+    names = None if vocabulary is None else _read_names(vocabulary)
+    try:
+        from samclip_edge.export.export import export_onnx
+    except ImportError as error:
+        raise InputError(f"export needs {error.name}; pip install 'samclip-edge[export]'") from None
+    bundle = export_onnx(model, output, size, names, bar())
+    emit(_document(bundle), json, lambda: _show(bundle))
+
+
+def _read_names(path: Path) -> list[str]:
+    from samclip_edge.errors import InputError, one_line
+    from samclip_edge.text import check_labels
+
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--vocabulary {path}: cannot be read ({one_line(error)}); give a text file") from None
+    return check_labels([line for line in lines if line.strip()], f"--vocabulary {path}")
+
+
+def _document(bundle: Bundle) -> dict[str, object]:
+    graphs = [
+        {"name": graph.name, "size": graph.size, "parity": {k: v.model_dump() for k, v in graph.parity.items()}}
+        for graph in bundle.manifest.graphs
+    ]
+    return {"bundle": str(bundle.folder), "bytes": sum(f.bytes for f in bundle.files()), "graphs": graphs}
+
+
+def _show(bundle: Bundle) -> None:
+    rows = [
+        (graph.name, str(graph.size or ""), output, f"{parity.error:.1e}", f"{parity.cosine:.7f}")
+        for graph in bundle.manifest.graphs
+        for output, parity in graph.parity.items()
+    ]
+    title = "Parity with torch on the probe and on real photos (error: max abs difference over torch's deviation)"
+    table(("graph", "size", "output", "error", "cosine"), rows, title)
+    print(f"{bundle.folder}: {sum(file.bytes for file in bundle.files()) / 1e6:.1f} MB")

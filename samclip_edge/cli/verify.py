@@ -1,0 +1,28 @@
+"""`samclip-edge verify`: checksums, and this machine's engine against torch's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samclip_edge.cli.common import Json, Threads, bar, emit, table
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.")],
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Check every file of a bundle and run every graph against torch's stored answers. Exit 1 when one differs."""
+    from samclip_edge.bundle import Bundle
+    from samclip_edge.verify import verify
+
+    rows = verify(Bundle.open(bundle), threads, bar())
+    ok = all(row.ok for row in rows)
+    document = {"bundle": str(bundle), "ok": ok, "checks": [row._asdict() for row in rows]}
+    shown = [(row.what, "ok" if row.ok else "FAILED", row.found) for row in rows]
+    emit(document, json, lambda: table(("checked", "result", "found"), shown))
+    if not ok:
+        raise typer.Exit(1)

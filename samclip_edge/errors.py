@@ -1,0 +1,21 @@
+"""Errors that are the user's to mend. Each says in one line what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input: a photo, prompt, option, checkpoint or bundle. The command line exits with 2 on it."""
+
+
+class ChecksumError(InputError):
+    """A file of a bundle that is not the file its manifest was written for. `verify` exits with 1 on it."""
+
+
+class ParityError(Exception):
+    """A graph whose answers are not the model's. The command line exits with 1 on it."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's own message, short enough to stand in one of ours."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -1,0 +1,141 @@
+"""Checkpoints: our own safetensors, which carry their spec, and the public weights of SAM and OpenCLIP.
+
+Weights are untrusted input. Only tensors are read: safetensors, or `torch.load(weights_only=True)`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
+from samclip_edge.spec import Frozen, ModelSpec
+
+State = dict[str, Tensor]
+_KEY = "samclip_edge"
+
+
+class Origin(Frozen):
+    """Where the weights of a checkpoint came from."""
+
+    trained: bool = False  # whether the merged model was trained, not only put together
+    note: str
+
+
+def read_state(path: Path) -> State:
+    """All tensors of a .safetensors or .pth/.pt/.bin file.
+
+    Raises InputError when the file is missing, damaged, or a pickle that holds anything but tensors.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file; check the path")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}); fetch it again") from None
+    except Exception as error:
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise InputError(
+                f"{path}: refused, the pickle holds code or objects besides tensors; "
+                "convert it to safetensors where you trust it"
+            ) from None
+        raise InputError(f"{path}: not a torch checkpoint ({one_line(error)}); fetch it again") from None
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise InputError(f"{path}: holds no state dict of tensors; pass the weights themselves")
+    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def load_exactly(model: torch.nn.Module, state: State, source: str) -> None:
+    """Load a state dict key for key, shape for shape. Raises InputError that lists what does not fit."""
+    own = model.state_dict()
+    faults = [
+        *_listed("missing", own.keys() - state.keys()),
+        *_listed("left over", state.keys() - own.keys()),
+        *_listed("of another shape", (k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)),
+    ]
+    if faults:
+        raise InputError(f"{source}: does not fit {type(model).__name__}; {'; '.join(faults)}")
+    model.load_state_dict(state)
+
+
+def _listed(what: str, keys: Iterable[str]) -> list[str]:
+    found = sorted(keys)
+    return [f"{len(found)} {what}: {', '.join(found)}"] if found else []
+
+
+def load_sam(model: MergedModel, state: State, source: str) -> None:
+    """Load SAM's state dict (`sam_vit_b_01ec64.pth`) into encoder, prompt encoder and mask decoder."""
+    parts = torch.nn.ModuleDict(
+        {name: getattr(model, name) for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
+    )
+    load_exactly(parts, state, source)
+
+
+def load_clip_text(model: MergedModel, state: State, source: str) -> None:
+    """Load the text tower from a whole OpenCLIP state dict; its image tower (`visual.*`) is the teacher's, not ours."""
+    text = {name: tensor for name, tensor in state.items() if not name.startswith("visual.") and name != "attn_mask"}
+    load_exactly(model.text_encoder, text, source)
+
+
+def build(
+    spec: ModelSpec, seed: int = 0, sam: Path | None = None, clip: tuple[State, str] | None = None
+) -> MergedModel:
+    """The untrained merged model: random, then SAM's and CLIP's weights where given, then the CLIP head's start.
+
+    sam: a SAM checkpoint. clip: an OpenCLIP state dict and its source. Raises InputError on keys that do not fit.
+    """
+    model = MergedModel(spec)
+    random_init(model, seed)
+    if sam is not None:
+        load_sam(model, read_state(sam), str(sam))
+    if clip is not None:
+        load_clip_text(model, *clip)
+    start_clip_head(model)
+    return model.eval()
+
+
+def save(model: MergedModel, path: Path, origin: Origin) -> None:
+    """Write a checkpoint whole or not at all: to a temporary name, then renamed."""
+    metadata = {_KEY: json.dumps({"spec": model.spec.model_dump(), "origin": origin.model_dump()}), "format": "pt"}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial, metadata)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[MergedModel, Origin]:
+    """Read one of our own checkpoints. Raises InputError when it is damaged or of another kind."""
+    if path.is_file() and (path.suffix != ".safetensors" or zipfile.is_zipfile(path)):
+        raise InputError(f"{path}: not a merged checkpoint; make one with `samclip-edge init --sam {path} -o FILE`")
+    state = read_state(path)
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(_KEY)
+    if text is None:
+        raise InputError(f"{path}: carries no samclip-edge spec; make a checkpoint with `samclip-edge init`")
+    try:
+        metadata = json.loads(text)
+        spec, origin = ModelSpec(**metadata["spec"]), Origin(**metadata["origin"])
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: its spec cannot be read ({one_line(error)}); make it again") from None
+    model = MergedModel(spec)
+    load_exactly(model, state, str(path))
+    return model.eval(), origin

@@ -1,0 +1,46 @@
+"""The CLIP head (Sec. 4.1, Appendix A): what the shared tokens mean, in the space that CLIP's text tower writes to.
+
+Transformer layers started from SAM's last one, max-pooling over the tokens, LayerNorm, an MLP with two hidden layers.
+Left unpooled, the same head gives a feature for each patch (Sec. 4.3, 4.4). The paper does not print the width of the
+hidden layers; the preset takes the width of the ViT.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.model.image_encoder import Block
+from samclip_edge.model.layers import MLP
+from samclip_edge.spec import ModelSpec
+
+
+class ClipHead(nn.Module):
+    """Tokens to CLIP features, of the image and of its patches."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        encoder, head = spec.encoder, spec.clip_head
+        self.max_grid = head.max_grid
+        self.blocks = nn.ModuleList(
+            Block(encoder.width, encoder.heads, encoder.mlp_ratio, window=0, side=encoder.grid)
+            for _ in range(head.depth)
+        )
+        self.norm = nn.LayerNorm(encoder.width, eps=1e-6)
+        self.mlp = MLP(encoder.width, head.hidden, spec.features, depth=3, activation=nn.GELU)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Features that a text feature is compared with by a dot product.
+
+        tokens: (B,D,h,w) of the image encoder; averaged 2x2 first where h is over `max_grid`, which gives the
+        32 x 32 map of Sec. 4.4 at S = 1024.
+        Returns image_features (B,E) and patch_features (B,E,h',w'), both L2-normalised.
+        """
+        if tokens.shape[-1] > self.max_grid:
+            tokens = F.avg_pool2d(tokens, 2)
+        x = tokens.permute(0, 2, 3, 1)
+        for block in self.blocks:
+            x = block(x)
+        image = self.mlp(self.norm(x.amax(dim=(1, 2))))
+        patches = self.mlp(self.norm(x)).permute(0, 3, 1, 2)
+        return F.normalize(image, dim=-1), F.normalize(patches, dim=1)

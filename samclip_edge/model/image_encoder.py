@@ -1,0 +1,160 @@
+"""SAM's ViT image encoder, at any input size. Its names are those of `segment_anything/modeling/image_encoder.py`.
+
+Windows of 14 tokens in most layers and global attention in a few; every attention adds decomposed relative positions.
+Sizes other than the one trained at interpolate the position table (bicubic) and the relative positions (linear).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.model.layers import LayerNorm2d, MLPBlock
+from samclip_edge.spec import CHANNELS, PATCH, PIXEL_MEAN, PIXEL_STD, EncoderSpec
+
+
+def relative_positions(table: Tensor, side: int) -> Tensor:
+    """Rows of a relative-position table for every pair of a query and a key along one axis.
+
+    table: (L, C), where L = 2 * trained side - 1; resized linearly when `side` differs from the trained one.
+    Returns (side, side, C): entry [q, k] belongs to the offset q - k. SAM's `get_rel_pos` where both sides are equal.
+    """
+    length = 2 * side - 1
+    if table.shape[0] != length:
+        table = F.interpolate(table.T[None], size=length, mode="linear")[0].T
+    axis = torch.arange(side, device=table.device)
+    return table[axis[:, None] - axis[None, :] + side - 1]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over an (H,W) map with decomposed relative positions (MViTv2, Sec. 4.1)."""
+
+    def __init__(self, width: int, heads: int, side: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+
+    def positions(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The tables that `forward` adds: (height, height, C) along y and (width, width, C) along x."""
+        return relative_positions(self.rel_pos_h, height), relative_positions(self.rel_pos_w, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,H,W,D) to the same shape: every token attends to all of its own map."""
+        batch, height, width, dim = x.shape
+        qkv = self.qkv(x).reshape(batch, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.flatten(1, 2).unbind(0)  # each (B * heads, H * W, C)
+
+        rows, columns = self.positions(height, width)
+        map_q = q.reshape(batch * self.heads, height, width, -1)
+        by_row = map_q @ rows.transpose(-2, -1)  # (B * heads, H, W, H): the query's row against the key's
+        by_column = (map_q.transpose(1, 2) @ columns.transpose(-2, -1)).transpose(1, 2)  # (B * heads, H, W, W)
+
+        x = self.attend(q, k, v, by_row, by_column).reshape(batch, self.heads, height * width, -1)
+        out: Tensor = self.proj(x.transpose(1, 2).reshape(batch, height, width, dim))
+        return out
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+        """Softmax attention (B * heads, H * W, C) whose scores have the relative positions added."""
+        bias = by_row[..., None] + by_column[..., None, :]
+        bias = bias.reshape(q.shape[0], q.shape[1], k.shape[1])
+        return F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=bias[None], scale=self.scale)[0]
+
+
+class Block(nn.Module):
+    """A pre-norm transformer layer; `window` 0 attends globally, else within windows padded with zeros as SAM pads."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, window: int, side: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads, window or side)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLPBlock(width, int(width * mlp_ratio))
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,H,W,D) to the same shape."""
+        attended = self.norm1(x)
+        attended = self._in_windows(attended) if self.window else self.attn(attended)
+        x = x + attended
+        return x + self.mlp(self.norm2(x))
+
+    def _in_windows(self, x: Tensor) -> Tensor:
+        batch, height, width, dim = x.shape
+        side = self.window
+        down, right = -height % side, -width % side
+        if down or right:
+            x = F.pad(x, (0, 0, 0, right, 0, down))
+        rows, columns = (height + down) // side, (width + right) // side
+        x = x.reshape(batch, rows, side, columns, side, dim).transpose(2, 3)
+        x = self.attn(x.reshape(-1, side, side, dim))
+        x = x.reshape(batch, rows, columns, side, side, dim).transpose(2, 3)
+        return x.reshape(batch, rows * side, columns * side, dim)[:, :height, :width]
+
+
+class PatchEmbed(nn.Module):
+    """One linear map for each square of 16 x 16 pixels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=PATCH, stride=PATCH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,3,S,S) to (B,h,w,D)."""
+        out: Tensor = self.proj(x).permute(0, 2, 3, 1)
+        return out
+
+
+class ImageEncoder(nn.Module):
+    """SAM's `ImageEncoderViT`, which also gives the tokens before its neck, where the CLIP head branches off."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(spec.width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, spec.grid, spec.grid, spec.width))
+        self.blocks = nn.ModuleList(
+            Block(
+                spec.width,
+                spec.heads,
+                spec.mlp_ratio,
+                window=0 if layer in spec.global_layers else spec.window,
+                side=spec.grid,
+            )
+            for layer in range(spec.depth)
+        )
+        self.neck = nn.Sequential(
+            nn.Conv2d(spec.width, CHANNELS, kernel_size=1, bias=False),
+            LayerNorm2d(CHANNELS),
+            nn.Conv2d(CHANNELS, CHANNELS, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(CHANNELS),
+        )
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+
+    def position_table(self, height: int, width: int) -> Tensor:
+        """The absolute positions (1,h,w,D), resized as open_clip resizes its own (bicubic, antialiased)."""
+        if self.pos_embed.shape[1:3] == (height, width):
+            return self.pos_embed
+        table = self.pos_embed.permute(0, 3, 1, 2)
+        table = F.interpolate(table, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
+        return table.permute(0, 2, 3, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode images once for both heads.
+
+        image: (B,3,S,S) RGB, 0..255, S a multiple of 16.
+        Returns tokens (B,D,h,w) before the neck and embedding (B,256,h,w) after it; h = w = S / 16.
+        """
+        x = self.patch_embed((image - self.pixel_mean) / self.pixel_std)
+        x = x + self.position_table(x.shape[1], x.shape[2])
+        for block in self.blocks:
+            x = block(x)
+        tokens = x.permute(0, 3, 1, 2)
+        return tokens, self.neck(tokens)

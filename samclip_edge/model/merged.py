@@ -1,0 +1,62 @@
+"""The merged model: one image encoder, SAM's prompt encoder and mask decoder, the CLIP head, CLIP's text tower."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from samclip_edge.model.clip_head import ClipHead
+from samclip_edge.model.image_encoder import ImageEncoder
+from samclip_edge.model.mask_decoder import MaskDecoder
+from samclip_edge.model.prompt_encoder import PromptEncoder
+from samclip_edge.model.text_encoder import TextEncoder
+from samclip_edge.spec import ModelSpec
+
+
+class MergedModel(nn.Module):
+    """SAM-CLIP (Fig. 2). Its parts carry the names of SAM's, so SAM's own state dict fits key for key."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.image_encoder = ImageEncoder(spec.encoder)
+        self.clip_head = ClipHead(spec)
+        self.prompt_encoder = PromptEncoder()
+        self.mask_decoder = MaskDecoder(spec.decoder)
+        self.text_encoder = TextEncoder(spec)
+
+    def decode_masks(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """The `mask_decoder` graph: masks (B,4,4h,4w) and scores (B,4) for B prompts on one embedding (1,256,h,w)."""
+        image_pe = self.prompt_encoder.grid_positions(*embedding.shape[2:])
+        masks: tuple[Tensor, Tensor] = self.mask_decoder(embedding, image_pe, sparse, dense)
+        return masks
+
+
+@torch.no_grad()
+def random_init(model: MergedModel, seed: int) -> None:
+    """Fill a model as untrained ViTs are filled: weights from a normal of 0.02, biases 0, norms 1. Reproducible."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if name.endswith("logit_scale"):
+            continue
+        if "gaussian_matrix" in name:
+            tensor.normal_(generator=generator)
+        elif name.endswith("bias"):
+            tensor.zero_()
+        elif tensor.ndim == 1:
+            tensor.fill_(1.0)
+        else:
+            tensor.normal_(std=0.02, generator=generator)
+
+
+@torch.no_grad()
+def start_clip_head(model: MergedModel) -> None:
+    """Copy the last layer of SAM's encoder into every layer of the CLIP head (Sec. 4.1).
+
+    A last layer with windows gives everything but its relative positions, whose tables are of another length.
+    """
+    last = model.image_encoder.blocks[-1].state_dict()
+    for block in model.clip_head.blocks:
+        for name, tensor in block.state_dict().items():
+            if tensor.shape == last[name].shape:
+                tensor.copy_(last[name])

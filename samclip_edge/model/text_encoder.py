@@ -1,0 +1,104 @@
+"""The text tower of OpenCLIP. Parameter names are those of `open_clip.model.CLIP`, whose image tower is left out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.spec import ModelSpec, TextSpec
+
+
+class QuickGELU(nn.Module):
+    """The sigmoid approximation of GELU that OpenAI's own CLIP weights were trained with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Causal self-attention with the parameter names of `nn.MultiheadAttention`."""
+
+    causal: Tensor
+
+    def __init__(self, width: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (width // heads) ** -0.5
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        # Not -inf, which fp16 and some engines turn into NaN; exp(-1e4) is 0 in every precision.
+        self.register_buffer("causal", torch.full((context, context), -1e4).triu(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,T,D) to the same shape; a token attends to itself and to those before it."""
+        batch, length, width = x.shape
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        weights = ((q * self.scale) @ k.transpose(-2, -1) + self.causal).softmax(dim=-1)
+        out: Tensor = self.out_proj((weights @ v).transpose(1, 2).reshape(batch, length, width))
+        return out
+
+
+class ResidualAttentionBlock(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(self, spec: TextSpec) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(spec.width)
+        self.attn = Attention(spec.width, spec.heads, spec.context)
+        self.ln_2 = nn.LayerNorm(spec.width)
+        self.mlp = nn.Sequential(
+            OrderedDict(
+                c_fc=nn.Linear(spec.width, 4 * spec.width),
+                gelu=QuickGELU() if spec.activation == "quick_gelu" else nn.GELU(),
+                c_proj=nn.Linear(4 * spec.width, spec.width),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,T,D) to the same shape."""
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    """The layers of the tower."""
+
+    def __init__(self, spec: TextSpec) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(spec) for _ in range(spec.depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,T,D) to the same shape."""
+        for block in self.resblocks:
+            x = block(x)
+        return x
+
+
+class TextEncoder(nn.Module):
+    """Token ids to text features."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        text = spec.text
+        self.end_of_text = text.vocab - 1
+        self.token_embedding = nn.Embedding(text.vocab, text.width)
+        self.positional_embedding = nn.Parameter(torch.zeros(text.context, text.width))
+        self.transformer = Transformer(text)
+        self.ln_final = nn.LayerNorm(text.width)
+        self.text_projection = nn.Parameter(torch.zeros(text.width, spec.features))
+        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (B,77) int, ended by the end-of-text id, which is the largest. Returns (B,E), L2-normalised."""
+        x = self.ln_final(self.transformer(self.token_embedding(tokens) + self.positional_embedding))
+        # The feature at the first end of text, picked by a product: a gather by a computed index suits fewer engines.
+        end = (tokens == self.end_of_text).to(x.dtype)
+        first = end * (end.cumsum(dim=1) < 1.5).to(x.dtype)
+        x = (first[:, None] @ x)[:, 0]
+        return F.normalize(x @ self.text_projection, dim=-1)

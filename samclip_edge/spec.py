@@ -1,0 +1,119 @@
+"""What a model is made of: every width, depth and size, as data that rides along in checkpoints and manifests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+PATCH = 16  # pixels along the side of a token
+CHANNELS = 256  # of SAM's embedding and prompts
+MASK_STRIDE = 4  # model pixels along the side of a low-res mask pixel
+PIXEL_MEAN = (123.675, 116.28, 103.53)  # RGB, SAM's `Sam.pixel_mean`; also the padding colour
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Frozen(BaseModel):
+    """A value that cannot be changed and that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderSpec(Frozen):
+    """The shared ViT: SAM's image encoder."""
+
+    width: Count
+    depth: Count
+    heads: Count
+    window: Count = 14
+    global_layers: tuple[int, ...]
+    mlp_ratio: float = 4.0
+    grid: Count = 64  # side, in tokens, of the learned position table
+
+    @model_validator(mode="after")
+    def _divides(self) -> EncoderSpec:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if not all(0 <= layer < self.depth for layer in self.global_layers):
+            raise ValueError(f"global_layers {self.global_layers} name a layer past depth {self.depth}")
+        return self
+
+
+class DecoderSpec(Frozen):
+    """SAM's two-way mask decoder."""
+
+    depth: Count = 2
+    heads: Count = 8
+    mlp: Count = 2048
+
+
+class ClipHeadSpec(Frozen):
+    """The CLIP head of Sec. 4.1: transformer layers, max-pooling, LayerNorm, an MLP with two hidden layers."""
+
+    depth: Count = 3
+    hidden: Count = 768
+    max_grid: Count = 32  # above this many tokens a side, tokens are averaged 2x2 first (Sec. 4.4)
+
+
+class TextSpec(Frozen):
+    """The text tower of OpenCLIP."""
+
+    width: Count
+    depth: Count
+    heads: Count
+    vocab: Count = 49408
+    context: Count = 77
+    activation: Literal["gelu", "quick_gelu"] = "gelu"
+
+
+class ModelSpec(Frozen):
+    """A merged model: one encoder, two heads, and the towers that prompt them."""
+
+    name: str
+    encoder: EncoderSpec
+    decoder: DecoderSpec = DecoderSpec()
+    clip_head: ClipHeadSpec = ClipHeadSpec()
+    text: TextSpec
+    features: Count  # E, the width of the text-image embedding
+    sizes: tuple[int, ...]  # S, sides of the square inputs it is meant for
+
+    @field_validator("sizes")
+    @classmethod
+    def _whole_tokens(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        for size in sizes:
+            if size <= 0 or size % PATCH:
+                raise ValueError(f"size {size} is not a positive multiple of {PATCH}")
+        if not sizes or list(sizes) != sorted(set(sizes)):
+            raise ValueError(f"sizes {sizes} are not a rising list")
+        return sizes
+
+    def grid(self, size: int) -> int:
+        """Tokens along a side at input size `size` (h = w = S / 16)."""
+        return size // PATCH
+
+    def feature_grid(self, size: int) -> int:
+        """Patch features along a side at input size `size` (h' = w')."""
+        grid = self.grid(size)
+        return grid // 2 if grid > self.clip_head.max_grid else grid
+
+
+PRESETS = {
+    "vit_b": ModelSpec(
+        name="vit_b",
+        encoder=EncoderSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
+        text=TextSpec(width=768, depth=12, heads=12),
+        features=768,
+        sizes=(224, 336, 448, 1024),
+    ),
+    "tiny": ModelSpec(
+        name="tiny",
+        encoder=EncoderSpec(width=128, depth=4, heads=4, window=7, global_layers=(1, 3), grid=16),
+        decoder=DecoderSpec(mlp=256),
+        clip_head=ClipHeadSpec(depth=2, hidden=128),
+        text=TextSpec(width=128, depth=3, heads=4),
+        features=128,
+        sizes=(128, 256),
+    ),
+}

@@ -1,0 +1,84 @@
+"""Words in: cleaned and tokenized as OpenCLIP does, and put into prompt templates."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+from samclip_edge.errors import InputError, one_line
+
+BACKGROUND = ("background",)  # what `find` holds names against, so that one name alone can lose
+
+# What ftfy, which OpenCLIP cleans its captions with, does to well-encoded text: plain quotes, letters for ligatures,
+# ordinary widths, no control characters. (Text broken by a wrong decoding is repaired by ftfy and left as it is here.)
+_LIGATURES = "ĲĳŉǱǲǳǄǅǆǇǈǉǊǋǌﬀﬁﬂﬃﬄﬅﬆ"
+_WIDTHS = ["\u3000", *map(chr, range(0xFF01, 0xFFF0))]
+_CONTROLS = [*range(0x00, 0x09), 0x0B, *range(0x0E, 0x20), 0x7F, *range(0x206A, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFD)]
+_C1 = {c: bytes([c]).decode("cp1252", "ignore") or chr(c) for c in range(0x80, 0xA0)}  # Latin-1 for Windows-1252
+_CLEAN: dict[int, str | None] = {
+    **{ord(c): "'" for c in "\u02bc\u2018\u2019\u201a\u201b"},
+    **{ord(c): '"' for c in "\u201c\u201d\u201e\u201f"},
+    **{ord(c): unicodedata.normalize("NFKC", c) for c in [*_LIGATURES, *_WIDTHS]},
+    ord("ŉ"): "'n",
+    **dict.fromkeys(_CONTROLS),
+}
+_TERMINAL = re.compile("\033\\[((?:\\d|;)*)([a-zA-Z])")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """A caption as OpenCLIP's `_clean_lower` leaves it: entities unescaped, quotes and widths plain, lower case."""
+    if "<" not in text:
+        text = html.unescape(text)
+    text = _TERMINAL.sub("", text).translate(_C1).translate(_CLEAN)
+    text = unicodedata.normalize("NFC", _SURROGATES.sub("\ufffd", text))
+    text = html.unescape(html.unescape(text))
+    return " ".join(text.split()).lower()
+
+
+class Tokenizer:
+    """CLIP's byte-pair tokenizer, from a `tokenizer.json` of the `tokenizers` library."""
+
+    def __init__(self, path: Path, context: int) -> None:
+        try:
+            self._tokenizer = HuggingFaceTokenizer.from_str(path.read_text("utf-8"))
+        except Exception as error:
+            raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
+        self._tokenizer.enable_truncation(context)
+        self._tokenizer.enable_padding(length=context, pad_id=0, pad_token="!")
+
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Token ids (B,77) int32: start of text, the words, end of text, zeros. What is over-long loses its end."""
+        encoded = self._tokenizer.encode_batch([clean(text) for text in texts])
+        return np.array([line.ids for line in encoded], np.int32)
+
+
+def read_templates(path: Path) -> list[str]:
+    """Prompt templates, each with `{}` where the name goes. Raises InputError when they are none."""
+    try:
+        templates = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no list of templates ({one_line(error)}); export the bundle again") from None
+    if not (isinstance(templates, list) and templates and all(isinstance(t, str) and "{}" in t for t in templates)):
+        raise InputError(f"{path}: each template is a string with {{}} where the name goes")
+    return templates
+
+
+def check_labels(labels: Sequence[str], what: str = "--label") -> list[str]:
+    """Names, stripped, in order, each once. Raises InputError when there are none or one is empty."""
+    if isinstance(labels, str):
+        raise InputError(f"{what}: {labels!r} is one string; pass a list of names")
+    names = [str(label).strip() for label in labels]
+    if not names:
+        raise InputError(f"{what}: no name; give at least one")
+    if not all(names):
+        raise InputError(f"{what}: name {names.index('') + 1} of {len(names)} is empty; give it a word")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,80 @@
+"""Is a bundle what it was when it was exported, and does this machine's engine answer as torch did?
+
+Needs no torch: the manifest holds torch's answers to inputs that every machine makes alike (`contract.probe`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from samclip_edge.bundle import Bundle, File, Parity, Reference
+from samclip_edge.contract import Array, GraphName, probe, sample
+from samclip_edge.errors import ChecksumError
+from samclip_edge.graphs import Graphs
+from samclip_edge.progress import Progress, silent
+
+# Where an output stops being the model's (DESIGN.md, Truth).
+MAX_ERROR = {"fp32": 1e-4}  # max abs difference over the reference's standard deviation
+
+
+class Row(NamedTuple):
+    """One thing that was checked."""
+
+    what: str  # a graph and its output, or a file
+    ok: bool
+    found: str
+
+
+def compare(reference: Array, got: Array) -> Parity:
+    """How far an output is from torch's, both of one shape."""
+    return compare_to(float(reference.std()), reference.astype(np.float64), got.astype(np.float64))
+
+
+def compare_to(std: float, wanted: Array, got: Array) -> Parity:
+    """How far values are from torch's, `std` being the spread of torch's whole output."""
+    if wanted.shape != got.shape or not np.isfinite(got).all():
+        return Parity(error=1e9, cosine=0.0)
+    norms = float(np.linalg.norm(wanted) * np.linalg.norm(got))
+    cosine = float(wanted.ravel() @ got.ravel()) / norms if norms else float(not wanted.any() and not got.any())
+    return Parity(error=float(np.abs(wanted - got).max()) / (std or 1.0), cosine=cosine)
+
+
+def passes(parity: Parity, precision: str) -> bool:
+    """Whether an output is still the model's at this precision."""
+    return parity.error <= MAX_ERROR[precision]
+
+
+def reference_of(output: Array) -> Reference:
+    """What the manifest keeps of torch's answer to the probe."""
+    return Reference(std=float(output.std()), values=tuple(sample(output).tolist()))
+
+
+def verify(bundle: Bundle, threads: int | None = None, progress: Progress = silent) -> list[Row]:
+    """Hold every file against its checksum and every graph against torch's answers; one row each."""
+    rows = [row for file in progress(bundle.files(), "checking files") for row in _file_row(bundle, file)]
+    if not all(row.ok for row in rows):
+        return rows  # a graph from other bytes is not worth running
+    graphs = Graphs(bundle, threads)
+    for graph in progress(bundle.manifest.graphs, "checking graphs"):
+        rows.extend(_graph_rows(graphs, graph.name, graph.size))
+    return rows
+
+
+def _file_row(bundle: Bundle, file: File) -> Iterator[Row]:
+    try:
+        bundle.checked(file)
+        yield Row(file.path, True, "sha256")
+    except ChecksumError as error:
+        yield Row(file.path, False, str(error))
+
+
+def _graph_rows(graphs: Graphs, name: GraphName, size: int | None) -> Iterator[Row]:
+    manifest = graphs.bundle.manifest
+    outputs = graphs.run(name, size, **probe(manifest.spec, name, size))
+    for output, reference in graphs.bundle.graph(name, size).reference.items():
+        parity = compare_to(reference.std, np.array(reference.values), sample(outputs[output]))
+        where = f"{name} {size}" if size else name
+        yield Row(f"{where}: {output}", passes(parity, manifest.precision), f"error {parity.error:.1e}")
