@@ -39,9 +39,9 @@ def save_picture(picture: Pixels, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def color(index: int) -> tuple[int, int, int]:
-    """The RGB colour of the index-th mask: hues a golden angle apart, in three lightnesses."""
-    lightness = (0.55, 0.42, 0.68)[index % 3]
+def color(index: int, lightness: float | None = None) -> tuple[int, int, int]:
+    """The RGB colour of the index-th mask: hues a golden angle apart, in five lightnesses where none is asked for."""
+    lightness = (0.5, 0.35, 0.7, 0.42, 0.6)[index % 5] if lightness is None else lightness
     red, green, blue = colorsys.hls_to_rgb((0.02 + index * 0.618034) % 1, lightness, 0.85)
     return int(red * 255), int(green * 255), int(blue * 255)
 
@@ -58,8 +58,8 @@ def draw_masks(pixels: Pixels, masks: Sequence[Mask]) -> Pixels:
     thin = max(round(max(picture.shape) / 700), 1)
     for index, bits in shapes.items():
         outline, _ = cv2.findContours(bits.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outline, -1, _PLATE, 3 * thin, cv2.LINE_AA)
-        cv2.drawContours(picture, outline, -1, color(index), thin, cv2.LINE_AA)
+        cv2.drawContours(picture, outline, -1, _PLATE, 4 * thin, cv2.LINE_AA)  # shows on light, what follows on dark
+        cv2.drawContours(picture, outline, -1, color(index, 0.85), 2 * thin, cv2.LINE_AA)
     for index, bits in shapes.items():
         label = masks[index].label
         if label is not None and bits.any():

@@ -22,13 +22,17 @@ for verb in (init, export, classify, segment, info, verify, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         print(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version)] = False,
+) -> None:
+    pass
 
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer typers carry inside

@@ -46,7 +46,7 @@ def run(
         )
     model = checkpoint.build(spec, seed, sam, towers)
     given = [f"{what} from {where}" for what, where in (("SAM", sam), ("text tower", clip)) if where is not None]
-    origin = checkpoint.Origin(note=", ".join([*given, f"the rest random with seed {seed}"]))
+    origin = checkpoint.Origin(note=", ".join([*given, f"{'the rest ' if given else ''}random with seed {seed}"]))
     checkpoint.save(model, output, origin)
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     document = {"checkpoint": str(output), "preset": preset, "origin": origin.note, "parameters": parameters}

@@ -1,0 +1,127 @@
+"""Models and bundles that many tests look at, each made once a session."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import skimage.data
+import torch
+from safetensors.torch import save_file
+from samclip_edge.export.export import export_onnx
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+from support import Ran, cli, spread
+
+from samclip_edge import SamClip
+from samclip_edge.model import checkpoint
+from samclip_edge.spec import PRESETS
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, np.ndarray]:
+    """Real photos (H,W,3) uint8 RGB of every shape that makes a difference."""
+    coffee, astronaut, chelsea = skimage.data.coffee(), skimage.data.astronaut(), skimage.data.chelsea()
+    return {
+        "landscape": coffee,
+        "portrait": np.ascontiguousarray(astronaut[:, 60:380]),
+        "tiny": np.ascontiguousarray(chelsea[100:117, 120:144]),
+        "very wide": np.ascontiguousarray(coffee[200:212]),
+    }
+
+
+def make_tiny(path: Path) -> Path:
+    model = checkpoint.build(PRESETS["tiny"])
+    spread(model, seed=11)
+    checkpoint.save(model, path, checkpoint.Origin(note="spread at random for tests"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_checkpoint: Path) -> Path:
+    """A bundle of `tiny` with its text encoder, at all its sizes. Not to be written to: see `bundle_copy`."""
+    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("bundle")).folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> SamClip:
+    return SamClip.load(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def vocabulary_folder(tiny_checkpoint: Path) -> Path:
+    """A bundle of `tiny` at 128 with a vocabulary in place of the text encoder."""
+    names = ["cat", "dog", "cup of coffee"]
+    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("words"), [128], names).folder
+
+
+@pytest.fixture
+def bundle_copy(tiny_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def run(capfd: Any, monkeypatch: Any) -> Callable[..., Ran]:
+    """`samclip-edge` with the arguments given, in this process."""
+    return lambda *arguments: cli(capfd, monkeypatch, *arguments)
+
+
+@pytest.fixture(scope="session")
+def sam() -> Sam:
+    """SAM ViT-B of segment_anything, weights spread at random. Its encoder keeps what it has encoded: it is slow here."""
+    model = sam_model_registry["vit_b"]().eval()
+    spread(model, seed=5)
+    encoder, seen = model.image_encoder, {}
+
+    def remember(_: Any, inputs: tuple[torch.Tensor]) -> None:
+        key = hash(inputs[0].numpy().tobytes())
+        if key not in seen:
+            with torch.inference_mode():
+                seen[key] = type(encoder).forward(encoder, inputs[0])
+        encoder.forward = lambda _: seen[key].clone()
+
+    encoder.register_forward_pre_hook(remember)
+    return model
+
+
+@pytest.fixture(scope="session")
+def clip() -> open_clip.CLIP:
+    """The text tower of OpenCLIP's ViT-L-14, weights spread at random, beside a small image tower."""
+    text = open_clip.get_model_config("ViT-L-14")["text_cfg"]
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16}
+    model = open_clip.CLIP(embed_dim=768, vision_cfg=vision, text_cfg=text).eval()
+    spread(model, seed=6)
+    return model
+
+
+@pytest.fixture(scope="session")
+def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """`vit_b` made of those two by the commands of the README, at every size: `checkpoint`, and `model` loaded."""
+    folder = tmp_path_factory.mktemp("vit_b")
+    torch.save(sam.state_dict(), folder / "sam.pth")
+    save_file({k: v.contiguous() for k, v in clip.state_dict().items()}, folder / "clip.safetensors")
+    merged = folder / "merged.safetensors"
+    command = [Path(sys.executable).with_name("samclip-edge"), "init", "--preset", "vit_b", "-o", merged]
+    subprocess.run([*command, "--sam", folder / "sam.pth", "--clip", folder / "clip.safetensors"], check=True, cwd="/")
+
+    model, origin = checkpoint.load(merged)
+    spread(model.clip_head, seed=7)
+    checkpoint.save(model, merged, origin)
+    bundle = export_onnx(merged, folder / "bundle")
+    yield SimpleNamespace(checkpoint=merged, torch=model, bundle=bundle, model=SamClip(bundle, threads=2))
+    shutil.rmtree(folder)

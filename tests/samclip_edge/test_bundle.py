@@ -1,0 +1,156 @@
+"""Bundles from strangers: what is missing, cut, swapped, edited, newer or climbing out is told in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import Ran
+
+from samclip_edge import SamClip, data
+from samclip_edge.bundle import Bundle
+
+PHOTO = data.photos()[0]
+
+
+def edit(folder: Path, change: Callable[[dict], object]) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def swap(folder: Path) -> None:
+    a, b = folder / "image_encoder_128.onnx", folder / "image_encoder_256.onnx"
+    one, other = a.read_bytes(), b.read_bytes()
+    a.write_bytes(other)
+    b.write_bytes(one)
+
+
+FILE_FAULTS = {
+    "missing": (lambda folder: (folder / "image_encoder_256.onnx").unlink(), "image_encoder_256.onnx: missing"),
+    "truncated": (lambda folder: cut(folder / "image_encoder.weights"), "image_encoder.weights: "),
+    "swapped": (swap, "image_encoder_256.onnx: "),
+    "edited": (lambda folder: flip(folder / "image_encoder_256.onnx"), "image_encoder_256.onnx: its sha256"),
+    "edited weights": (lambda folder: flip(folder / "image_encoder.weights"), "image_encoder.weights: its sha256"),
+    "edited templates": (lambda folder: flip(folder / "templates.json"), "templates.json: its sha256"),
+}
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS)
+def test_a_damaged_file_stops_every_verb_that_needs_it(run: Callable[..., Ran], bundle_copy: Path, fault: str) -> None:
+    damage, said = FILE_FAULTS[fault]
+    damage(bundle_copy)
+    out = bundle_copy.parent / "out.png"
+    ran = run("segment", PHOTO, "--point", "10,10", "--bundle", bundle_copy, "-o", out, "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+    assert not out.exists()
+
+    ran = run("verify", bundle_copy, "--json")
+    assert ran.code == 1
+    failed = [check for check in ran.json["checks"] if not check["ok"]]
+    assert failed
+    assert not ran.json["ok"]
+    assert any(said.rstrip(" :").split(":")[0] in check["what"] for check in failed)
+
+
+MANIFEST_FAULTS = {
+    "newer": (lambda m: m.update(format=2), "format 2 is newer than 1"),
+    "absolute": (lambda m: m["graphs"][0]["files"][0].update(path="/etc/passwd"), "leaves the bundle"),
+    "climbing": (lambda m: m["graphs"][0]["files"][0].update(path="../x.onnx"), "leaves the bundle"),
+    "climbing inside": (lambda m: m["graphs"][0]["files"][0].update(path="a/../../x.onnx"), "leaves the bundle"),
+    "windows": (lambda m: m["text"]["tokenizer"].update(path="..\\x.json"), "leaves the bundle"),
+    "drive": (lambda m: m["text"]["templates"].update(path="C:x.json"), "leaves the bundle"),
+    "no graphs": (lambda m: m.update(graphs=[]), "manifest.json"),
+    "a graph twice": (lambda m: m["graphs"].append(m["graphs"][0]), "are not one each of"),
+    "other names": (lambda m: m["graphs"][0]["signature"]["inputs"][0].update(name="x"), "signature of image_encoder"),
+    "other size": (lambda m: m.update(sizes=[128]), "are not one each of"),
+    "unknown target": (lambda m: m.update(target="abacus"), "target"),
+    "unknown key": (lambda m: m.update(surprise=1), "surprise"),
+    "no format": (lambda m: m.pop("spec"), "spec"),
+    "bad spec": (lambda m: m["spec"]["encoder"].update(heads=7), "not a multiple"),
+}
+
+
+@pytest.mark.parametrize("fault", MANIFEST_FAULTS)
+@pytest.mark.parametrize("verb", ["info", "verify", "classify"])
+def test_a_bad_manifest_is_named(run: Callable[..., Ran], bundle_copy: Path, fault: str, verb: str) -> None:
+    change, said = MANIFEST_FAULTS[fault]
+    edit(bundle_copy, change)
+    arguments = (PHOTO, "--label", "cat", "--bundle", bundle_copy) if verb == "classify" else (bundle_copy,)
+    ran = run(verb, *arguments)
+    assert (ran.code, ran.err.count("\n"), ran.out) == (2, 1, "")
+    assert said in ran.err
+    assert str(bundle_copy) in ran.err
+
+
+def test_a_link_out_of_the_bundle_is_not_followed(run: Callable[..., Ran], bundle_copy: Path) -> None:
+    target = bundle_copy / "templates.json"
+    moved = Path(shutil.move(target, bundle_copy.parent / "elsewhere.json"))
+    target.symlink_to(moved)
+    ran = run("classify", PHOTO, "--label", "cat", "--bundle", bundle_copy)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "leads out of the bundle" in ran.err
+
+
+def test_what_is_no_bundle_is_named(run: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "manifest.json").write_text("hello")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "manifest.json").write_text("[]")
+    for name in ("nowhere", "empty", "text", "list"):
+        ran = run("info", tmp_path / name)
+        assert (ran.code, ran.err.count("\n"), ran.out) == (2, 1, "")
+        assert str(tmp_path / name) in ran.err
+
+
+def test_a_graph_that_gives_other_answers_fails_verification(run: Callable[..., Ran], bundle_copy: Path) -> None:
+    """Checksums in order, answers not: what a bundle made on a faulty machine looks like."""
+
+    def shift(manifest: dict) -> None:
+        for graph in manifest["graphs"]:
+            if graph["name"] == "mask_decoder" and graph["size"] == 256:
+                graph["reference"]["scores"]["values"][0] += 0.1
+
+    edit(bundle_copy, shift)
+    ran = run("verify", bundle_copy, "--json")
+    assert ran.code == 1
+    assert [check["what"] for check in ran.json["checks"] if not check["ok"]] == ["mask_decoder 256: scores"]
+
+
+def test_info_shows_the_contract(run: Callable[..., Ran], tiny_folder: Path, vocabulary_folder: Path) -> None:
+    ran = run("info", tiny_folder, "--json")
+    assert ran.code == 0
+    manifest = ran.json["manifest"]
+    assert manifest["sizes"] == [128, 256]
+    assert ran.json["bytes"] == sum(p.stat().st_size for p in tiny_folder.iterdir() if p.name != "manifest.json")
+    encoder = next(g for g in manifest["graphs"] if (g["name"], g["size"]) == ("image_encoder", 256))
+    assert encoder["signature"]["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 256, 256]}]
+    assert [(t["name"], t["shape"]) for t in encoder["signature"]["outputs"]] == [
+        ("tokens", [1, 128, 16, 16]),
+        ("embedding", [1, 256, 16, 16]),
+    ]
+    assert "untrained" in run("info", tiny_folder).out
+    assert "cup of coffee" in run("info", vocabulary_folder).out
+
+
+def test_a_bundle_can_be_moved(bundle_copy: Path) -> None:
+    moved = bundle_copy.rename(bundle_copy.with_name("with spaces é"))
+    assert SamClip.load(moved).look(PHOTO, 128).classify(["a", "b"])
+    assert Bundle.open(moved).manifest.trained is False

@@ -1,0 +1,59 @@
+"""Many threads and many looks."""
+
+from __future__ import annotations
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from samclip_edge import SamClip, data
+from samclip_edge.everything import Settings
+
+
+def ask(model: SamClip, photo: Path) -> list[object]:
+    """Everything an app asks of a photo, as plain values."""
+    scene = model.look(photo)
+    found = scene.find(["cat", "dog", "cup"])
+    every = scene.everything(["cat", "cup"], Settings(3, score=-9, stability=0))
+    clicked = scene.segment(points=[[20, 30]])
+    return [
+        scene.classify(["cat", "dog", photo.stem]),
+        [(mask.label, mask.rle["counts"], mask.score) for mask in (*found, *every, *clicked)],
+    ]
+
+
+def test_eight_threads_get_the_answers_of_one(tiny_folder: Path) -> None:
+    alone = SamClip.load(tiny_folder)
+    photos = data.photos() * 8
+    wanted = {photo: ask(alone, photo) for photo in set(photos)}
+    shared = SamClip.load(tiny_folder)  # a fresh one: its graphs are opened in the thick of it
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda photo: ask(shared, photo), photos))
+    assert answers == [wanted[photo] for photo in photos]
+
+
+def test_eight_threads_may_ask_one_scene(tiny: SamClip) -> None:
+    scene = tiny.look(data.photos()[0])
+    with ThreadPoolExecutor(8) as pool:
+        features = list(pool.map(lambda _: scene.patch_features, range(16)))
+    assert all(np.array_equal(features[0], each) for each in features)
+
+
+def test_500_looks_do_not_grow_memory(tiny_folder: Path) -> None:
+    model, photos = SamClip.load(tiny_folder), data.photos()
+    process = psutil.Process()
+
+    def look(times: int) -> int:
+        for index in range(times):
+            scene = model.look(photos[index % len(photos)])
+            scene.classify(["cat", "dog"])
+            scene.segment(points=[[20, 30]])
+        gc.collect()
+        return process.memory_info().rss
+
+    before = look(60)
+    grown = look(500) - before
+    assert grown < 8 * 2**20  # one leaked photo a look would be 300 MB
