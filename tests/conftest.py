@@ -83,19 +83,19 @@ def run(capfd: Any, monkeypatch: Any) -> Callable[..., Ran]:
 
 @pytest.fixture(scope="session")
 def sam() -> Sam:
-    """SAM ViT-B of segment_anything, weights spread at random. Its encoder keeps what it has encoded: it is slow here."""
+    """SAM ViT-B of segment_anything, weights spread at random. Its slow encoder remembers what it has encoded."""
     model = sam_model_registry["vit_b"]().eval()
     spread(model, seed=5)
-    encoder, seen = model.image_encoder, {}
+    encode, seen = model.image_encoder.forward, {}
 
-    def remember(_: Any, inputs: tuple[torch.Tensor]) -> None:
-        key = hash(inputs[0].numpy().tobytes())
+    @torch.no_grad()
+    def remember(image: torch.Tensor) -> torch.Tensor:
+        key = image.numpy().tobytes()
         if key not in seen:
-            with torch.inference_mode():
-                seen[key] = type(encoder).forward(encoder, inputs[0])
-        encoder.forward = lambda _: seen[key].clone()
+            seen[key] = encode(image)
+        return seen[key]
 
-    encoder.register_forward_pre_hook(remember)
+    model.image_encoder.forward = remember
     return model
 
 

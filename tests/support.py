@@ -1,4 +1,4 @@
-"""What tests share: weights that show errors, comparisons by the design's tolerance, and the command line in-process."""
+"""What tests share: weights that show errors, the design's tolerance, and the command line in-process."""
 
 from __future__ import annotations
 

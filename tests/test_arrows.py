@@ -96,3 +96,21 @@ def test_help_answers_in_under_half_a_second() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("torch", ["init", "--preset", "tiny", "-o", "x.safetensors"], "export"),
+        ("torch", ["export", "--model", "x.safetensors", "-o", "x"], "export"),
+        ("open_clip", ["init", "--clip", "ViT-L-14:some_tag", "-o", "x.safetensors"], "train"),
+    ],
+)
+def test_a_verb_whose_extra_is_missing_says_which(
+    tmp_path: Path, missing: str, arguments: list[str], extra: str
+) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import samclip_edge.cli; samclip_edge.cli.main()"
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == f"error: this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'\n"
+    assert not list(tmp_path.iterdir())

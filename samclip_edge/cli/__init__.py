@@ -53,6 +53,10 @@ def _run() -> int:
         return _fail(error, 2)
     except ParityError as error:
         return _fail(error, 1)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = "train" if missing in ("open_clip", "torchvision") else "export"
+        return _fail(f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error, file=sys.stderr)

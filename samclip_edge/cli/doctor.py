@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from samclip_edge import __version__
 from samclip_edge.cli.common import Json, emit, table
@@ -24,7 +25,7 @@ def run(json: Json = False) -> None:
         missing = [name for name in names if have[name] is None]
         mend = f"pip install 'samclip-edge[{ability}]'" if ability != "run" else "pip install samclip-edge"
         abilities[ability] = f"needs {', '.join(missing)}: {mend}" if missing else "ready"
-    machine = {
+    machine: dict[str, Any] = {
         "samclip-edge": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -32,7 +33,8 @@ def run(json: Json = False) -> None:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "engines": _engines(),
     }
-    rows = [*machine.items(), *abilities.items(), *((name, found or "not installed") for name, found in have.items())]
+    shown = machine | {"engines": ", ".join(machine["engines"])}
+    rows = [*shown.items(), *abilities.items(), *((name, found or "not installed") for name, found in have.items())]
     document = {"machine": machine, "abilities": abilities, "packages": have}
     emit(document, json, lambda: table(("what", "found"), [(name, str(found)) for name, found in rows]))
 

@@ -27,16 +27,13 @@ def run(
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos."""
     from samclip_edge.errors import InputError
+    from samclip_edge.export.export import export_onnx
 
     if target != "onnx":
         raise InputError(f"--target {target}: this version exports onnx only")
     if precision != "fp32":
         raise InputError(f"--precision {precision}: this version exports fp32 only")
     names = None if vocabulary is None else _read_names(vocabulary)
-    try:
-        from samclip_edge.export.export import export_onnx
-    except ImportError as error:
-        raise InputError(f"export needs {error.name}; pip install 'samclip-edge[export]'") from None
     bundle = export_onnx(model, output, size, names, bar())
     emit(_document(bundle), json, lambda: _show(bundle))
 

@@ -70,12 +70,8 @@ def _open_clip(name: str) -> tuple[dict[str, Tensor], bool]:
         return read_state(Path(weights)), quick
     if not weights:
         raise InputError(f"--clip {name}: no such file, and no MODEL:TAG as ViT-L-14:datacomp_xl_s13b_b90k")
-    try:
-        import open_clip
-    except ImportError:
-        raise InputError(
-            f"--clip {name}: fetching weights needs open_clip; pip install 'samclip-edge[train]', or pass a file"
-        ) from None
+    import open_clip
+
     if weights not in open_clip.list_pretrained_tags_by_model(architecture):
         raise InputError(f"--clip {name}: open_clip lists no such weights; see open_clip.list_pretrained()")
     try:

@@ -28,7 +28,7 @@ def test_resize_is_that_of_pillow_bit_for_bit(photos: dict[str, np.ndarray], nam
 
 
 def test_resize_of_noise_in_odd_shapes_is_that_of_pillow() -> None:
-    """Up to twice as high as wide: where the height shrinks by more, Pillow 13 (and none before) turns the passes around."""
+    """Up to twice as high as wide: of higher ones Pillow 13, unlike those before, shrinks the height first."""
     random = np.random.RandomState(1)
     for _ in range(40):
         height = random.randint(30, 400)

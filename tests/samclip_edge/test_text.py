@@ -16,10 +16,12 @@ HAND_PICKED = [
     "a photo of a dog", "", "   ", "don't WE'LL I've they're", "tab\tnew\nline  space", "!!! ??? ...", "1234 5.6 7,890",
     "“quoted” ‘single’ it’s ‚low‛ „double‟", "ﬁne ﬂow ﬃ ŉ ĳ Ǉ", "Ａ ＦＵＬＬ　ｗｉｄｔｈ", "ﾊﾝｶｸ ｶﾞ",
     "naïve café e\u0301 a\u0300\u0301", "ΟΔΥΣΣΕΥΣ", "İstanbul", "ß STRASSE ẞ", "日本語 テキスト", "한국어", "עברית",
-    "हिन्दी", "ไทย", "собака СОБАКА", "Ångström Å", "½ ² Ⅷ ①", "😀 👩‍👩‍👧 👍🏽 🇩🇪", "a\u00a0b\u2028c\u3000d\u200be", "\ufeffbom",
+    "हिन्दी", "ไทย", "собака СОБАКА", "Ångström Å", "½ ² Ⅷ ①", "😀 👩‍👩‍👧 👍🏽 🇩🇪", "\ufeffbom",
+    "a\u00a0b\u2028c\u3000d\u200be",
     "&amp; &lt;b&gt; &amp;amp; &eacute; &hearts; &#39; &#x1F600;", "<b>bold &amp; x</b>", "&nbsp;", "&unknown; &",
     "\x1b[31mred\x1b[0m", "bell\x07 null\x00", "x" * 500, "word " * 300, "supercalifragilistic" * 30,
-    "<end_of_text> inside", "<start_of_text>", "a </w> b", "\x92quote \x85dots", "a—b…c•d", "~|~ÿ¡¿", "snake_case-kebab/slash",
+    "<end_of_text> inside", "<start_of_text>", "a </w> b", "\x92quote \x85dots", "a—b…c•d", "~|~ÿ¡¿",
+    "snake_case-kebab/slash",
 ]  # fmt: skip
 
 
