@@ -86,7 +86,7 @@ class Words:
                 )
             if len(self._known) + len(missing) > _REMEMBERED and self._tokenizer is not None:
                 self._known = {name: self._known[name] for name in names if name in self._known}
-            for name in progress(missing, "reading names"):
+            for name in progress(missing, "reading names") if missing else ():
                 mean = self.encode([template.replace("{}", name) for template in self.templates]).mean(axis=0)
                 self._known[name] = mean / np.linalg.norm(mean)
             return np.stack([self._known[name] for name in names])

@@ -25,7 +25,7 @@ def run(
     total = sum(file.bytes for file in opened.files())
 
     def sides(tensors: tuple[Tensor, ...]) -> str:
-        return "  ".join(f"{t.name} ({','.join(map(str, t.shape))}) {t.dtype}" for t in tensors)
+        return "\n".join(f"{t.name} ({','.join(map(str, t.shape))}) {t.dtype}" for t in tensors)
 
     def show() -> None:
         print(f"{manifest.spec.name} for {manifest.target} in {manifest.precision}, by {manifest.producer}")
