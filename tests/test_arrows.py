@@ -18,6 +18,7 @@ ROOMS = {  # folder: (third-party packages, rooms) that it may import
     "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
     "runtimes": (CORE | {"onnxruntime"}, {"core", "runtimes"}),
     "export": (CORE | {"torch", "onnx", "open_clip"}, {"core", "model", "runtimes", "export"}),
+    "train": (CORE | {"torch", "accelerate", "open_clip", "segment_anything"}, {"core", "model", "train"}),
 }
 FILES = [(folder, path) for folder in ROOMS for path in sorted((ROOT / folder).glob("*.py"))]
 
