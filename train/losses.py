@@ -30,7 +30,7 @@ def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the dice overlap of each mask (B,) (V-Net, Sec. 3), one pixel added above and below as in SAM's training.
+    """One minus the dice overlap of each mask (B,) (V-Net, Sec. 3), with one added above and below the line.
 
     logits, target: (B,h,w), target 0 or 1.
     """

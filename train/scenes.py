@@ -84,7 +84,7 @@ def render(seed: int, size: int = 128, fewest: int = 1, most: int = 4) -> Scene:
 
 
 def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] | None:
-    """A shape somewhere as coverage (S,S) 0..1 that leaves enough of the things before it in sight; None after 12 tries."""
+    """A shape somewhere as coverage (S,S) 0..1 that leaves enough of those before it in sight; None after 12 tries."""
     for _ in range(12):
         shape = str(random.choice(list(SHAPES)))
         radius = size * (random.uniform(0.13, 0.34) if masks else random.uniform(0.2, 0.38))
@@ -98,7 +98,7 @@ def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] |
         bits = canvas > 127
         areas = [(int((mask & ~bits).sum()), int(mask.sum())) for mask in masks]
         if bits.sum() > 0.008 * size * size and all(left > _SHARE * before for left, before in areas):
-            return shape, canvas.astype(np.float32) / 255
+            return shape, np.asarray(canvas / 255, np.float32)
     return None
 
 
@@ -142,9 +142,9 @@ def _photograph(random: Random, image: Floats) -> Pixels:
     """What a camera makes of it: a little blur, another exposure, noise."""
     if random.random() < 0.3:
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0), np.float32)
-    image = image * random.uniform(0.85, 1.12) + random.normal(0, 6)
-    image = image + random.normal(0, random.uniform(1, 11), image.shape)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    exposed = image * random.uniform(0.85, 1.12) + random.normal(0, 6)
+    noise = random.normal(0, random.uniform(1, 11), image.shape)
+    return np.clip(exposed + noise, 0, 255).astype(np.uint8)
 
 
 def _polygon(corners: int, turn: float = -np.pi / 2, inner: float | None = None) -> Floats:
@@ -158,7 +158,7 @@ def _polygon(corners: int, turn: float = -np.pi / 2, inner: float | None = None)
 def _heart() -> Floats:
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return np.stack([16 * np.sin(t) ** 3, -y - 2.5], axis=1).astype(np.float32) / 16
+    return np.asarray(np.stack([16 * np.sin(t) ** 3, -y - 2.5], axis=1) / 16, np.float32)
 
 
 def _crescent() -> Floats:
