@@ -11,20 +11,22 @@ import numpy as np
 import onnx
 import torch
 from samclip_edge.export.graphs import graph_module
-from samclip_edge.export.onnx import WeightFile, trace
+from samclip_edge.export.onnx import Place, WeightFile, halve, places, trace
 from samclip_edge.export.parity import Case, cases, measure, text_cases
 from samclip_edge.runtimes.onnxruntime import open_session
 
 import samclip_edge
 from samclip_edge import data
-from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Text, describe, new_bundle
+from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Text, describe, new_bundle
 from samclip_edge.contract import SIZED, GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
-from samclip_edge.model.checkpoint import load
+from samclip_edge.model.checkpoint import load, save
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
-from samclip_edge.text import BACKGROUND, Tokenizer, read_templates
+from samclip_edge.text import BACKGROUND, Tokenizer, read_templates, tokenizer_json
 from samclip_edge.verify import passes, reference_of
+
+CHECKPOINT = "model.safetensors"  # of a bundle whose graphs read their weights from one
 
 
 def export_onnx(
@@ -33,11 +35,13 @@ def export_onnx(
     sizes: Sequence[int] | None = None,
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
+    precision: Precision = "fp32",
 ) -> Bundle:
-    """Write an ONNX bundle in fp32 and return it, opened.
+    """Write an ONNX bundle and return it, opened.
 
     sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
-    encoder. Raises InputError for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in
+    encoder. precision: fp16 stores the weights in half, most of them in a checkpoint that the graphs read, and computes
+    in float32. Raises InputError for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in
     ONNX Runtime is further from torch than `verify.passes` allows.
     """
     model, origin = load(checkpoint)
@@ -48,7 +52,9 @@ def export_onnx(
             raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose of these")
     with new_bundle(folder) as partial:
         text = _write_text(model, partial, vocabulary, progress)
-        writer = _GraphWriter(model, partial)
+        writer = _GraphWriter(model, partial, precision)
+        if precision == "fp16":
+            writer.share(save(model, partial / CHECKPOINT, origin, half=True))
         steps: list[int | None] = [*chosen, *([None] if text.tokenizer else [])]
         for size in progress(steps, "exporting"):
             if size is None:
@@ -59,7 +65,7 @@ def export_onnx(
                     writer.write(name, size, asked[name])
         manifest = Manifest(
             target="onnx",
-            precision="fp32",
+            precision=precision,
             spec=model.spec,
             sizes=chosen,
             trained=origin.trained,
@@ -75,11 +81,18 @@ def export_onnx(
 class _GraphWriter:
     """Writes graphs into a folder, one weight file for all sizes of a graph."""
 
-    def __init__(self, model: MergedModel, folder: Path) -> None:
+    def __init__(self, model: MergedModel, folder: Path, precision: Precision) -> None:
         self._model = model
         self._folder = folder
+        self._precision = precision
+        self._checkpoint: Path | None = None
+        self._places: dict[bytes, Place] = {}
         self._weights: dict[GraphName, WeightFile] = {}
         self._graphs: list[Graph] = []
+
+    def share(self, checkpoint: Path) -> None:
+        """Let graphs read their weights from a checkpoint in the folder."""
+        self._checkpoint, self._places = checkpoint, places(checkpoint)
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
         """Trace, write and measure one graph."""
@@ -87,13 +100,15 @@ class _GraphWriter:
         weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
         sides = signature(model.spec, name, size)
         proto = trace(graph_module(model, name, size), sides, probe(model.spec, name, size))
+        if self._precision == "fp16":
+            halve(proto, self._places)
         weights.take(proto)
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
         onnx.save_model(proto, path)
         onnx.checker.check_model(path)
         parity = measure(open_session(path, sides, None), asked)
         for output, found in parity.items():
-            if not passes(found, "fp32"):
+            if not passes(found, self._precision):
                 raise ParityError(
                     f"{path.name}: {output} is off torch's by {found.error:.1e} of its standard deviation "
                     f"(cosine {found.cosine:.6f}); no bundle was written"
@@ -114,7 +129,7 @@ class _GraphWriter:
         done = []
         for graph in self._graphs:
             path = self._weights[graph.name].path
-            shared = (describe(self._folder, path),) if path.exists() else ()
+            shared = [describe(self._folder, each) for each in (path, self._checkpoint) if each and each.exists()]
             done.append(graph.model_copy(update={"files": (*graph.files, *shared)}))
         return done
 
@@ -124,7 +139,8 @@ def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | No
     scale = float(model.text_encoder.logit_scale.detach().exp())
     templates = Path(shutil.copy(data.TEMPLATES, folder / "templates.json"))
     if vocabulary is None:
-        tokenizer = Path(shutil.copy(data.TOKENIZER, folder / "tokenizer.json"))
+        tokenizer = folder / "tokenizer.json"
+        tokenizer.write_text(tokenizer_json(model.spec.text.vocab), "utf-8")
         return Text(templates=describe(folder, templates), logit_scale=scale, tokenizer=describe(folder, tokenizer))
     listed = list(dict.fromkeys([*vocabulary, *BACKGROUND]))
     names, features = folder / "vocabulary.json", folder / "vocabulary.npy"
@@ -143,7 +159,7 @@ def text_features(
     model: MergedModel, names: Sequence[str], templates: Sequence[str], progress: Progress = silent
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """A feature for each name (K,E): the mean over the templates, L2-normalised, as `Words.features` makes it."""
-    tokenizer = Tokenizer(data.TOKENIZER, model.spec.text.context)
+    tokenizer = Tokenizer.of(model.spec.text)
     features = []
     for name in progress(names, "reading names"):
         tokens = tokenizer([template.replace("{}", name) for template in templates])

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -92,6 +95,62 @@ class WeightFile:
                     file.write(data)
                     self._places[data], self._end = start, start + len(data)
                 _point_to(tensor, self.path.name, self._places[data], len(data))
+
+
+class Place(NamedTuple):
+    """Where a tensor lies in a checkpoint beside the graphs."""
+
+    file: str
+    offset: int
+    length: int
+    shape: tuple[int, ...]
+    transposed: bool  # whether a graph that holds these very bytes wants the transpose of what the file holds
+
+
+def places(checkpoint: Path) -> dict[bytes, Place]:
+    """Where in a half-precision safetensors file to find the bytes that a graph may hold, matrices also transposed."""
+    found = {}
+    raw = checkpoint.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:start])
+    for name, entry in header.items():
+        if name == "__metadata__" or entry["dtype"] != "F16":
+            continue
+        first, last = entry["data_offsets"]
+        content, shape = raw[start + first : start + last], tuple(entry["shape"])
+        place = Place(checkpoint.name, start + first, last - first, shape, transposed=False)
+        if len(shape) == 2:
+            turned = np.frombuffer(content, np.float16).reshape(shape).T
+            found.setdefault(turned.tobytes(), place._replace(transposed=True))
+        found[content] = place
+    return found
+
+
+def halve(model: onnx.ModelProto, stored: Mapping[bytes, Place]) -> None:
+    """Store a graph's big weights in half precision, cast to float32 when the graph is loaded; it computes as before.
+
+    What a checkpoint beside the graph holds already is not stored again but read from there.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < _SMALL:
+            continue
+        content = np.frombuffer(tensor.raw_data, np.float32).astype(np.float16).tobytes()
+        name, half = tensor.name, f"{tensor.name}_half"
+        tensor.name, tensor.data_type, tensor.raw_data = half, onnx.TensorProto.FLOAT16, content
+        place = stored.get(content)
+        turned = place is not None and place.transposed
+        if place is not None:
+            if turned:
+                tensor.ClearField("dims")
+                tensor.dims.extend(place.shape)
+            _point_to(tensor, place.file, place.offset, place.length)
+        casts.append(onnx.helper.make_node("Cast", [half], [f"{name}_cast" if turned else name], to=1))
+        if turned:
+            casts.append(onnx.helper.make_node("Transpose", [f"{name}_cast"], [name], perm=[1, 0]))
+    nodes = [*casts, *model.graph.node]
+    model.graph.ClearField("node")
+    model.graph.node.extend(nodes)
 
 
 def _point_to(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:

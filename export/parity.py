@@ -68,7 +68,7 @@ def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
     """Cases for the text encoder: the probe, and sentences."""
     words = ["cat", "cup of coffee", "astronaut in an orange suit"]
     sentences = [template.replace("{}", word) for template in templates for word in words]
-    tokens = Tokenizer(data.TOKENIZER, model.spec.text.context)(sentences)
+    tokens = Tokenizer.of(model.spec.text)(sentences)
     inputs = [probe(model.spec, "text_encoder", None), {"tokens": tokens}]
     return [ask(model, "text_encoder", None, each) for each in inputs]
 

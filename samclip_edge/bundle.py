@@ -23,6 +23,7 @@ from samclip_edge.spec import Frozen, ModelSpec
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
+Precision = Literal["fp32", "fp16"]
 
 
 def _inside(path: str) -> str:
@@ -87,7 +88,7 @@ class Manifest(Frozen):
     format: Literal[1] = FORMAT
     kind: Literal["merged"] = "merged"
     target: Literal["onnx"]
-    precision: Literal["fp32"]
+    precision: Precision
     spec: ModelSpec
     sizes: tuple[int, ...] = Field(min_length=1)
     trained: bool

@@ -31,6 +31,7 @@ class EncoderSpec(Frozen):
     global_layers: tuple[int, ...]
     mlp_ratio: float = 4.0
     grid: Count = 64  # side, in tokens, of the learned position table
+    stem: Literal["patch", "convolutions"] = "patch"  # what makes tokens of pixels; SAM's is "patch"
 
     @model_validator(mode="after")
     def _divides(self) -> EncoderSpec:
@@ -63,7 +64,7 @@ class TextSpec(Frozen):
     width: Count
     depth: Count
     heads: Count
-    vocab: Count = 49408
+    vocab: Annotated[int, Field(ge=514, le=49408)] = 49408  # of CLIP's byte pairs; fewer keep the commonest
     context: Count = 77
     activation: Literal["gelu", "quick_gelu"] = "gelu"
 
@@ -109,10 +110,12 @@ PRESETS = {
     ),
     "tiny": ModelSpec(
         name="tiny",
-        encoder=EncoderSpec(width=128, depth=4, heads=4, window=7, global_layers=(1, 3), grid=16),
+        encoder=EncoderSpec(
+            width=128, depth=4, heads=4, window=4, global_layers=(1, 3), mlp_ratio=2.0, grid=16, stem="convolutions"
+        ),
         decoder=DecoderSpec(mlp=256),
-        clip_head=ClipHeadSpec(depth=2, hidden=128),
-        text=TextSpec(width=128, depth=3, heads=4),
+        clip_head=ClipHeadSpec(depth=3, hidden=128),
+        text=TextSpec(width=128, depth=3, heads=4, vocab=2562),
         features=128,
         sizes=(128, 256),
     ),

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
+from samclip_edge import data
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.spec import TextSpec
 
 BACKGROUND = ("background",)  # what `find` holds names against, so that one name alone can lose
 
@@ -44,16 +46,47 @@ def clean(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
-class Tokenizer:
-    """CLIP's byte-pair tokenizer, from a `tokenizer.json` of the `tokenizers` library."""
+def tokenizer_json(vocab: int) -> str:
+    """CLIP's `tokenizer.json`, cut to `vocab` ids where that is fewer than its 49408.
 
-    def __init__(self, path: Path, context: int) -> None:
-        try:
-            self._tokenizer = HuggingFaceTokenizer.from_str(path.read_text("utf-8"))
-        except Exception as error:
-            raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
+    The commonest merges are kept, and start and end of text stay the last two ids. Any text can still be written, in
+    more and shorter pieces; a small model spends its parameters elsewhere.
+    """
+    text = data.TOKENIZER.read_text("utf-8")
+    fields = json.loads(text)
+    words = sorted(fields["model"]["vocab"], key=fields["model"]["vocab"].get)
+    if vocab == len(words):
+        return text
+    ids = {word: index for index, word in enumerate([*words[: vocab - 2], *words[-2:]])}
+    fields["model"]["vocab"] = ids
+    fields["model"]["merges"] = fields["model"]["merges"][: vocab - 514]  # 512 letters, then a word for each merge
+    for added in fields["added_tokens"]:
+        added["id"] = ids[added["content"]]
+    for word, special in fields["post_processor"]["special_tokens"].items():
+        special["ids"] = [ids[word]]
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+class Tokenizer:
+    """CLIP's byte-pair tokenizer, from the text of a `tokenizer.json` of the `tokenizers` library."""
+
+    def __init__(self, text: str, context: int) -> None:
+        self._tokenizer = HuggingFaceTokenizer.from_str(text)
         self._tokenizer.enable_truncation(context)
         self._tokenizer.enable_padding(length=context, pad_id=0, pad_token="!")
+
+    @classmethod
+    def of(cls, spec: TextSpec) -> Tokenizer:
+        """The tokenizer that a text tower was made for."""
+        return cls(tokenizer_json(spec.vocab), spec.context)
+
+    @classmethod
+    def read(cls, path: Path, context: int) -> Tokenizer:
+        """The tokenizer of a bundle. Raises InputError when the file is none."""
+        try:
+            return cls(path.read_text("utf-8"), context)
+        except Exception as error:  # the tokenizers library raises plain Exception
+            raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Token ids (B,77) int32: start of text, the words, end of text, zeros. What is over-long loses its end."""

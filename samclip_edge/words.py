@@ -47,7 +47,7 @@ class Words:
         self._known: dict[str, Floats] = {}
         self._tokenizer: Tokenizer | None = None
         if text.tokenizer is not None:
-            self._tokenizer = Tokenizer(bundle.checked(text.tokenizer), bundle.manifest.spec.text.context)
+            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), bundle.manifest.spec.text.context)
         elif text.names is not None and text.features is not None:
             self._known = self._vocabulary()
 

@@ -52,13 +52,13 @@ def mask_distillation(student: Tensor, teacher: Tensor) -> Tensor:
     return mask_loss(student, (teacher > 0).to(student.dtype)).mean()
 
 
-def contrastive(images: Tensor, texts: Tensor, scale: Tensor, captions: Sequence[str]) -> Tensor:
-    """CLIP's symmetric loss (CLIP, Fig. 3), where equal captions in a batch are all right answers.
+def contrastive(images: Tensor, texts: Tensor, scale: Tensor, contents: Sequence[str]) -> Tensor:
+    """CLIP's symmetric loss (CLIP, Fig. 3), where texts of equal contents are all right answers.
 
-    images, texts: (B,E), L2-normalised. scale: what cosines are multiplied by. captions: B strings.
+    images, texts: (B,E), L2-normalised. scale: what cosines are multiplied by. contents: B strings.
     """
-    ids = {caption: index for index, caption in enumerate(dict.fromkeys(captions))}
-    own = torch.tensor([ids[caption] for caption in captions], device=images.device)
+    ids = {content: index for index, content in enumerate(dict.fromkeys(contents))}
+    own = torch.tensor([ids[content] for content in contents], device=images.device)
     right = (own[:, None] == own[None, :]).to(images.dtype)
     right = right / right.sum(dim=1, keepdim=True)
     logits = scale * images @ texts.T

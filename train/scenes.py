@@ -6,6 +6,7 @@ CLIP teacher (captions), the SAM teacher (masks) and every measurement (scenes o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {  # RGB; every object's own shade li
     "black": (22, 22, 22),
 }
 SURFACES = ("plain", "striped", "dotted")
+GROUNDS = ("plain", "shaded", "cloudy", "checked")
 _SHARE = 0.45  # of an object that must stay in sight
 
 
@@ -54,18 +56,23 @@ class Scene:
 
     image: Pixels  # (S,S,3) RGB
     things: tuple[Thing, ...]
+    ground: str  # what they lie on, one of GROUNDS
 
     @property
     def caption(self) -> str:
-        """ "a red star", "a red star and a blue ring", "a red star, a blue ring and a white heart"."""
+        """ "a red star", "a red star and a blue ring", "a red star, a blue ring and a white heart".
+
+        Where there is nothing, its ground: "a checked background".
+        """
         names = [f"a{'n' if thing.name[0] in 'aeiou' else ''} {thing.name}" for thing in self.things]
+        names = names or [f"a {self.ground} background"]
         return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def render(seed: int, size: int = 128, fewest: int = 1, most: int = 4) -> Scene:
     """The scene of a seed: `fewest` to `most` things, partly hidden by each other, on a square of `size` pixels."""
     random = np.random.default_rng(seed)
-    image = _background(random, size)
+    ground, image = _background(random, size)
     things: list[Thing] = []
     masks: list[Bits] = []
     for _ in range(int(random.integers(fewest, most + 1))):
@@ -73,14 +80,13 @@ def render(seed: int, size: int = 128, fewest: int = 1, most: int = 4) -> Scene:
         if placed is None:
             continue
         shape, alpha = placed
-        colour, surface = str(random.choice(list(COLOURS))), str(random.choice(SURFACES, p=(0.6, 0.2, 0.2)))
-        paint = _paint(random, size, COLOURS[colour], surface)
-        image += (paint - image) * alpha[..., None]
+        colour, surface = str(random.choice(list(COLOURS))), str(random.choice(SURFACES, p=(0.76, 0.12, 0.12)))
+        image += (_paint(random, size, COLOURS[colour], surface) - image) * alpha[..., None]
         bits = alpha > 0.5
         masks = [mask & ~bits for mask in masks] + [bits]
         things.append(Thing(shape, colour, surface, bits))
     seen = [Thing(t.shape, t.colour, t.surface, mask) for t, mask in zip(things, masks, strict=True)]
-    return Scene(_photograph(random, image), tuple(sorted(seen, key=lambda thing: -int(thing.mask.sum()))))
+    return Scene(_photograph(random, image), tuple(sorted(seen, key=lambda thing: -int(thing.mask.sum()))), ground)
 
 
 def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] | None:
@@ -90,7 +96,7 @@ def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] |
         radius = size * (random.uniform(0.13, 0.34) if masks else random.uniform(0.2, 0.38))
         angle = random.uniform(-0.5, 0.5)
         stretch = np.diag(random.uniform(0.85, 1.15, 2)) * radius
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         center = random.uniform(0.55 * radius, size - 0.55 * radius, 2)
         outlines = [(points @ stretch @ turn.T + center) for points in SHAPES[shape]()]
         canvas = np.zeros((size, size), np.uint8)
@@ -104,47 +110,47 @@ def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] |
 
 def _paint(random: Random, size: int, rgb: tuple[int, int, int], surface: str) -> Floats:
     """The colours of a thing over the whole square (S,S,3): its shade, its surface, light from one side."""
-    shade = np.clip(np.array(rgb) + random.normal(0, 10, 3), 0, 255)
-    angle, period = random.uniform(0, np.pi), size * random.uniform(0.06, 0.11)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    other = shade * 0.55 if shade.sum() > 200 else shade + 75  # a darker tone of its own colour; of black, a lighter
-    if surface == "striped":
-        second = np.sin(2 * np.pi * along / period) > 0.15
-    elif surface == "dotted":
-        second = np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period) > 0.45
-    else:
-        second = np.zeros((size, size), bool)
-    light = 1 + random.uniform(-0.25, 0.25) * (along / size - 0.5)
-    return (np.where(second[..., None], other, shade) * light[..., None]).astype(np.float32)
+    shade = np.clip(np.array(rgb) + random.normal(0, 10, 3), 0, 255).astype(np.float32)
+    angle, period = random.uniform(0, math.pi), size * random.uniform(0.06, 0.11)
+    light = random.uniform(-0.25, 0.25)
+    x = np.arange(size, dtype=np.float32)
+    y = x[:, None]
+    along = x * math.cos(angle) + y * math.sin(angle)
+    paint = np.broadcast_to(shade, (size, size, 3))
+    if surface != "plain":
+        other = shade * 0.55 if shade.sum() > 200 else shade + 75  # a darker tone of its own; of black, a lighter
+        wave = np.sin(2 * math.pi / period * along)
+        if surface == "dotted":
+            wave = wave * np.sin(2 * math.pi / period * (y * math.cos(angle) - x * math.sin(angle)))
+        paint = np.where((wave > (0.45 if surface == "dotted" else 0.15))[..., None], other, shade)
+    return np.asarray(paint * (1 + light * (along / size - 0.5))[..., None], np.float32)
 
 
-def _background(random: Random, size: int) -> Floats:
-    """A dull ground (S,S,3): even, shaded, clouded or checked."""
+def _background(random: Random, size: int) -> tuple[str, Floats]:
+    """A dull ground and its pixels (S,S,3)."""
     base = random.uniform(70, 190) + random.normal(0, 14, 3)
-    ground = np.full((size, size, 3), base, np.float32)
-    kind = random.integers(4)
-    if kind == 1:
+    pixels = np.full((size, size, 3), base, np.float32)
+    ground = str(random.choice(GROUNDS))
+    if ground == "shaded":
         ramp = np.linspace(-1, 1, size, dtype=np.float32) * random.uniform(15, 45)
-        ground += ramp[:, None, None] if random.random() < 0.5 else ramp[None, :, None]
-    elif kind == 2:
+        pixels += ramp[:, None, None] if random.random() < 0.5 else ramp[None, :, None]
+    elif ground == "cloudy":
         cells = int(random.integers(3, 12))
         coarse = random.normal(0, 16, (cells, cells, 3)).astype(np.float32)
-        ground += cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    elif kind == 3:
+        pixels += cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    elif ground == "checked":
         side = int(size * random.uniform(0.08, 0.25)) + 1
         y, x = np.mgrid[:size, :size] // side
-        ground += np.where((x + y) % 2, 1, -1)[..., None] * random.uniform(5, 18)
-    return ground
+        pixels += np.where((x + y) % 2, 1, -1).astype(np.float32)[..., None] * random.uniform(5, 18)
+    return ground, pixels
 
 
 def _photograph(random: Random, image: Floats) -> Pixels:
     """What a camera makes of it: a little blur, another exposure, noise."""
     if random.random() < 0.3:
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0), np.float32)
-    exposed = image * random.uniform(0.85, 1.12) + random.normal(0, 6)
-    noise = random.normal(0, random.uniform(1, 11), image.shape)
-    return np.clip(exposed + noise, 0, 255).astype(np.uint8)
+    noise = random.standard_normal(image.shape, np.float32) * random.uniform(1, 11)
+    return np.clip(image * random.uniform(0.85, 1.12) + random.normal(0, 6) + noise, 0, 255).astype(np.uint8)
 
 
 def _polygon(corners: int, turn: float = -np.pi / 2, inner: float | None = None) -> Floats:

@@ -17,7 +17,7 @@ def run(
     output: Annotated[Path, typer.Option("-o", metavar="DIR", help="The bundle folder to write.")],
     model: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint, as `samclip-edge init` writes it.")],
     target: Annotated[str, typer.Option(help="The engine to export for: onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="The precision inside the graphs: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="The precision of the weights: fp32 or fp16.")] = "fp32",
     size: Annotated[list[int] | None, typer.Option(metavar="S", help="An input size; may be repeated.")] = None,
     vocabulary: Annotated[
         Path | None,
@@ -26,15 +26,18 @@ def run(
     json: Json = False,
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos."""
+    from typing import get_args
+
+    from samclip_edge.bundle import Precision
     from samclip_edge.errors import InputError
     from samclip_edge.export.export import export_onnx
 
     if target != "onnx":
         raise InputError(f"--target {target}: this version exports onnx only")
-    if precision != "fp32":
-        raise InputError(f"--precision {precision}: this version exports fp32 only")
+    if precision not in get_args(Precision):
+        raise InputError(f"--precision {precision}: this version exports {' and '.join(get_args(Precision))}")
     names = None if vocabulary is None else _read_names(vocabulary)
-    bundle = export_onnx(model, output, size, names, bar())
+    bundle = export_onnx(model, output, size, names, bar(), precision)
     emit(_document(bundle), json, lambda: _show(bundle))
 
 

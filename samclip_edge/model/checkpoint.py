@@ -108,14 +108,21 @@ def build(
     return model.eval()
 
 
-def save(model: MergedModel, path: Path, origin: Origin) -> None:
-    """Write a checkpoint whole or not at all: to a temporary name, then renamed."""
+def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> Path:
+    """Write a checkpoint whole or not at all: to a temporary name, then renamed. Returns its path.
+
+    half: store what is floating-point in half precision; `load` gives float32 again.
+    """
     metadata = {_KEY: json.dumps({"spec": model.spec.model_dump(), "origin": origin.model_dump()}), "format": "pt"}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial, metadata)
+        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        if half:
+            state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
+        save_file(state, partial, metadata)
         os.replace(partial, path)
+        return path
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
     finally:

@@ -36,11 +36,23 @@ class ClipHead(nn.Module):
         32 x 32 map of Sec. 4.4 at S = 1024.
         Returns image_features (B,E) and patch_features (B,E,h',w'), both L2-normalised.
         """
+        x = self.layers(tokens)
+        patches = self.mlp(self.norm(x)).permute(0, 3, 1, 2)
+        return self.pooled(x), F.normalize(patches, dim=1)
+
+    def image_features(self, tokens: Tensor) -> Tensor:
+        """The first of `forward`'s two, which is all that training reads."""
+        return self.pooled(self.layers(tokens))
+
+    def layers(self, tokens: Tensor) -> Tensor:
+        """The transformer layers: (B,D,h,w) to (B,h',w',D)."""
         if tokens.shape[-1] > self.max_grid:
             tokens = F.avg_pool2d(tokens, 2)
         x = tokens.permute(0, 2, 3, 1)
         for block in self.blocks:
             x = block(x)
-        image = self.mlp(self.norm(x.amax(dim=(1, 2))))
-        patches = self.mlp(self.norm(x)).permute(0, 3, 1, 2)
-        return F.normalize(image, dim=-1), F.normalize(patches, dim=1)
+        return x
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The most of every channel over the patches (B,h',w',D), as image features (B,E)."""
+        return F.normalize(self.mlp(self.norm(x.amax(dim=(1, 2)))), dim=-1)

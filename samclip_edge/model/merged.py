@@ -26,27 +26,40 @@ class MergedModel(nn.Module):
         self.text_encoder = TextEncoder(spec)
 
     def decode_masks(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """The `mask_decoder` graph: masks (B,4,4h,4w) and scores (B,4) for B prompts on one embedding (1,256,h,w)."""
+        """The `mask_decoder` graph: masks (B,4,4h,4w) and scores (B,4) for B prompts on one embedding (1,256,h,w).
+
+        In training the embedding may be (B,256,h,w), one for each prompt.
+        """
         image_pe = self.prompt_encoder.grid_positions(*embedding.shape[2:])
         masks: tuple[Tensor, Tensor] = self.mask_decoder(embedding, image_pe, sparse, dense)
         return masks
 
 
+_TABLES = ("pos_embed", "rel_pos_h", "rel_pos_w", "positional_embedding")
+
+
 @torch.no_grad()
 def random_init(model: MergedModel, seed: int) -> None:
-    """Fill a model as untrained ViTs are filled: weights from a normal of 0.02, biases 0, norms 1. Reproducible."""
+    """Fill a model with what training can start from, the same for the same seed.
+
+    Biases are 0 and norms 1; tables of positions and embeddings come from a normal of 0.02, all other weights from one
+    of 1 / sqrt(3 * inputs), which is as wide as torch's own.
+    """
     generator = torch.Generator().manual_seed(seed)
+    embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
     for name, tensor in model.state_dict().items():
-        if name.endswith("logit_scale"):
+        if name.endswith(("logit_scale", "num_batches_tracked")):
             continue
         if "gaussian_matrix" in name:
             tensor.normal_(generator=generator)
-        elif name.endswith("bias"):
+        elif name.endswith(("bias", "running_mean")):
             tensor.zero_()
         elif tensor.ndim == 1:
             tensor.fill_(1.0)
-        else:
+        elif name in embeddings or name.endswith(_TABLES):
             tensor.normal_(std=0.02, generator=generator)
+        else:
+            tensor.normal_(std=(3 * tensor[0].numel()) ** -0.5, generator=generator)
 
 
 @torch.no_grad()

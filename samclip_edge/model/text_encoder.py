@@ -39,7 +39,8 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        weights = ((q * self.scale) @ k.transpose(-2, -1) + self.causal).softmax(dim=-1)
+        causal = self.causal[:length, :length]
+        weights = ((q * self.scale) @ k.transpose(-2, -1) + causal).softmax(dim=-1)
         out: Tensor = self.out_proj((weights @ v).transpose(1, 2).reshape(batch, length, width))
         return out
 
@@ -95,8 +96,12 @@ class TextEncoder(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B,77) int, ended by the end-of-text id, which is the largest. Returns (B,E), L2-normalised."""
-        x = self.ln_final(self.transformer(self.token_embedding(tokens) + self.positional_embedding))
+        """tokens: (B,77) int, ended by the end-of-text id, which is the largest. Returns (B,E), L2-normalised.
+
+        Columns after the last end of text may be left out: nothing attends to them.
+        """
+        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        x = self.ln_final(self.transformer(x))
         # The feature at the first end of text, picked by a product: a gather by a computed index suits fewer engines.
         end = (tokens == self.end_of_text).to(x.dtype)
         first = end * (end.cumsum(dim=1) < 1.5).to(x.dtype)

@@ -7,10 +7,12 @@ import unicodedata
 from pathlib import Path
 
 import open_clip
+import pytest
 from samclip_edge.export.tokenizer import clip_tokenizer
 
 from samclip_edge import data
-from samclip_edge.text import Tokenizer, check_labels
+from samclip_edge.spec import PRESETS
+from samclip_edge.text import Tokenizer, check_labels, clean, tokenizer_json
 
 HAND_PICKED = [
     "a photo of a dog", "", "   ", "don't WE'LL I've they're", "tab\tnew\nline  space", "!!! ??? ...", "1234 5.6 7,890",
@@ -36,7 +38,7 @@ def strings() -> list[str]:
 
 
 def test_ids_are_those_of_open_clip() -> None:
-    ours, theirs = Tokenizer(data.TOKENIZER, 77), open_clip.get_tokenizer("ViT-L-14")
+    ours, theirs = Tokenizer.of(PRESETS["vit_b"].text), open_clip.get_tokenizer("ViT-L-14")
     texts = strings()
     assert len(texts) > 500
     ids, wanted = ours(texts), theirs(texts).numpy()
@@ -49,6 +51,21 @@ def test_ids_are_those_of_open_clip() -> None:
 def test_the_shipped_vocabulary_is_that_of_open_clip() -> None:
     merges = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
     assert data.TOKENIZER.read_text("utf-8") == clip_tokenizer(merges).to_str(pretty=False)
+
+
+def test_a_shortened_vocabulary_is_that_of_open_clip_with_fewer_merges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against open_clip's own byte-pair code, given only the merges that are kept."""
+    theirs = open_clip.tokenizer.SimpleTokenizer()
+    kept = 2562 - 514
+    words = [*list(theirs.encoder)[: 512 + kept], "<start_of_text>", "<end_of_text>"]
+    theirs.encoder = {word: index for index, word in enumerate(words)}
+    theirs.bpe_ranks = {merge: rank for merge, rank in theirs.bpe_ranks.items() if rank < kept}
+    ours = Tokenizer(tokenizer_json(2562), 77)
+    for text in [*HAND_PICKED, "a striped purple crescent and an orange arrow"]:
+        if "_of_text>" in text:
+            continue
+        wanted = [2560, *theirs.encode(text)[:75], 2561]
+        assert ours([text])[0].tolist() == wanted + [0] * (77 - len(wanted)), clean(text)
 
 
 def test_labels_keep_their_order_and_come_once() -> None:

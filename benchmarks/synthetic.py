@@ -1,0 +1,225 @@
+"""Accuracy on rendered scenes that training never saw: names, retrieval, masks, and text to masks.
+
+The tasks are those of the paper's tables: zero-shot classification and retrieval (Table 1), instance masks from boxes
+(Table 1), semantic segmentation by the CLIP head and by both heads (Table 5), and SAM and CLIP side by side (Table 7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from samclip_edge.train.scenes import COLOURS, SHAPES, Scene, render
+
+from samclip_edge.errors import InputError
+from samclip_edge.everything import Settings
+from samclip_edge.find import BACKGROUND
+from samclip_edge.masks import Mask, mask_box
+from samclip_edge.pipeline import SamClip
+from samclip_edge.progress import Progress, silent
+
+NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+TRAINED_FROM = 1_000_000  # `tiny.yaml` trains on scenes from this seed on, and watches itself on those below 2000
+_ONE, _MANY = 10_000, 20_000  # the seeds from which scenes of one thing and of several are drawn here
+_GRID = Settings(points_per_side=12)  # clicks of the two-model pipeline: things here are as big as a photo's
+
+Bits = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.int64]  # (H,W), an index into NAMES, or len(NAMES) for the background
+
+
+@dataclass
+class Settled:
+    """How many scenes each task is measured on."""
+
+    one_thing: int = 500  # classification
+    captions: int = 200  # retrieval: as many photos to choose from
+    several: int = 150  # masks and segmentation
+    two_models: int = 50  # the SAM + CLIP pipeline, which is slow
+
+
+@dataclass
+class Semantic:
+    """Pixels counted over scenes for mean IoU: of every class, the background's included, that occurs."""
+
+    both: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(NAMES) + 1, np.int64))
+    either: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(NAMES) + 1, np.int64))
+
+    def add(self, true: Labels, found: Labels) -> None:
+        """Count one scene."""
+        count = len(NAMES) + 1
+        table = np.bincount(true.ravel() * count + found.ravel(), minlength=count**2).reshape(count, count)
+        self.both += table.diagonal()
+        self.either += table.sum(axis=0) + table.sum(axis=1) - table.diagonal()
+
+    @property
+    def mean(self) -> float:
+        """Mean IoU over the classes that were there or were found."""
+        seen = self.either > 0
+        return float((self.both[seen] / self.either[seen]).mean())
+
+
+def scenes(first: int, count: int, size: int, most: int) -> Iterator[Scene]:
+    """Scenes of `most` things at the most."""
+    return (render(first + index, size, most=most) for index in range(count))
+
+
+def true_labels(scene: Scene) -> Labels:
+    """What each pixel of a scene is."""
+    labels = np.full(scene.image.shape[:2], len(NAMES))
+    for thing in scene.things:
+        labels[thing.mask] = NAMES.index(f"{thing.colour} {thing.shape}")
+    return labels
+
+
+def classification(model: SamClip, count: int, progress: Progress = silent) -> float:
+    """Top-1 of 80 names on scenes of one thing, at the smallest size."""
+    size = model.sizes[0]
+    drawn = list(scenes(_ONE, count, size, most=1))
+    right = 0
+    for scene in progress(drawn, "naming"):
+        thing = scene.things[0]
+        right += model.look(scene.image, size).classify(NAMES)[0].label == f"{thing.colour} {thing.shape}"
+    return right / count
+
+
+def retrieval(model: SamClip, count: int, progress: Progress = silent) -> float:
+    """Recall@1: how often a caption's own photo ranks first among `count` photos of unlike captions."""
+    size, chosen = model.sizes[0], {}
+    for scene in scenes(_MANY, 4 * count, size, most=4):
+        chosen.setdefault(scene.caption, scene.image)
+        if len(chosen) == count:
+            break
+    looked = [model.look(image, size).image_features for image in progress(list(chosen.values()), "looking")]
+    best = (model.words.encode(list(chosen)) @ np.stack(looked).T).argmax(axis=1)
+    return float((best == np.arange(len(chosen))).mean())
+
+
+def prompted(model: SamClip, count: int, by: str, progress: Progress = silent) -> tuple[float, float]:
+    """Masks for the true box (`by` "box") or for one click in the thickest place ("point"): mean IoU, and COCO's mAP.
+
+    At the largest size. For mAP all things are of one category and a mask counts with its predicted IoU.
+    """
+    size = model.sizes[-1]
+    ious: list[float] = []
+    truth: list[list[Bits]] = []
+    answers: list[list[Mask]] = []
+    for scene in progress(list(scenes(_MANY, count, size, most=4)), f"prompting by {by}"):
+        looked, bits = model.look(scene.image, size), [thing.mask for thing in scene.things]
+        if by == "box":
+            masks = looked.segment(boxes=[mask_box(each) for each in bits])
+        else:
+            masks = looked.segment(points=[[_thickest(each)] for each in bits])
+        ious.extend(_iou(mask.bits, each) for mask, each in zip(masks, bits, strict=True))
+        truth.append(bits)
+        answers.append(masks)
+    return float(np.mean(ious)), average_precision(truth, answers)
+
+
+def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequence[Mask]]) -> float:
+    """COCO's mask AP (IoU 0.50 to 0.95) of masks on images, all of one category, by pycocotools."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    from samclip_edge.masks import encode_rle
+
+    annotations, results = [], []
+    for image, (bits, masks) in enumerate(zip(truth, answers, strict=True), start=1):
+        for each in bits:
+            x0, y0, x1, y1 = mask_box(each)
+            area = int(each.sum())
+            common = {"id": len(annotations) + 1, "image_id": image, "category_id": 1, "iscrowd": 0, "area": area}
+            annotations.append(common | {"segmentation": encode_rle(each), "bbox": [x0, y0, x1 - x0, y1 - y0]})
+        results.extend(
+            {"image_id": image, "category_id": 1, "segmentation": mask.rle, "score": mask.score} for mask in masks
+        )
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        ground = COCO()
+        ground.dataset = {
+            "images": [
+                {"id": image, "height": bits[0].shape[0], "width": bits[0].shape[1]}
+                for image, bits in enumerate(truth, start=1)
+            ],
+            "categories": [{"id": 1, "name": "thing"}],
+            "annotations": annotations,
+        }
+        ground.createIndex()
+        run = COCOeval(ground, ground.loadRes(results), "segm")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return float(run.stats[0])
+
+
+def semantic(model: SamClip, count: int, refine: bool, progress: Progress = silent) -> float:
+    """Mean IoU of text to masks with all 80 names, by the CLIP head alone or refined by the mask decoder."""
+    size, counted = model.sizes[-1], Semantic()
+    for scene in progress(list(scenes(_MANY, count, size, most=4)), "finding"):
+        found = np.full(scene.image.shape[:2], len(NAMES))
+        for mask in model.look(scene.image, size).find(NAMES, refine=refine):
+            found[mask.bits] = NAMES.index(mask.label or "")
+        counted.add(true_labels(scene), found)
+    return counted.mean
+
+
+def two_models(sam: SamClip, clip: SamClip, count: int, progress: Progress = silent) -> float:
+    """The same mean IoU by two models side by side (Appendix C.1): SAM's every mask, each cut out and named by CLIP."""
+    counted = Semantic()
+    for scene in progress(list(scenes(_MANY, count, sam.sizes[-1], most=4)), "finding with two models"):
+        found = np.full(scene.image.shape[:2], len(NAMES))
+        masks = sam.look(scene.image).everything(settings=_GRID)
+        for mask in sorted(masks, key=lambda each: -each.area):  # smaller ones lie on top
+            x0, y0, x1, y1 = mask.box
+            name = clip.look(scene.image[y0:y1, x0:x1], clip.sizes[0]).classify([*NAMES, *BACKGROUND])[0].label
+            found[mask.bits] = [*NAMES, *BACKGROUND].index(name)
+        counted.add(true_labels(scene), found)
+    return counted.mean
+
+
+def _iou(a: Bits, b: Bits) -> float:
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0
+
+
+def _thickest(bits: Bits) -> tuple[float, float]:
+    """x, y of the pixel farthest from the edge of a mask, where a person would click."""
+    import cv2
+
+    depth = cv2.distanceTransform(np.pad(bits, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return float(x), float(y)
+
+
+def evaluate(
+    model: SamClip,
+    clip: SamClip | None = None,
+    sam: SamClip | None = None,
+    counts: Settled | None = None,
+    progress: Progress = silent,
+) -> dict[str, dict[str, float]]:
+    """Every task, for the merged model and, where they are given, for its teachers and for the two side by side."""
+    n = counts or Settled()
+    if model.words.vocabulary is not None:
+        raise InputError("eval: the bundle holds a vocabulary; export it with its text encoder to be measured")
+    names: Callable[[SamClip], dict[str, float]] = lambda m: {  # noqa: E731
+        "classification top-1": classification(m, n.one_thing, progress),
+        "text-to-image recall@1": retrieval(m, n.captions, progress),
+    }
+
+    def masks(m: SamClip) -> dict[str, float]:
+        (box_iou, box_ap), (point_iou, point_ap) = (prompted(m, n.several, by, progress) for by in ("box", "point"))
+        return {"box mIoU": box_iou, "box mAP": box_ap, "point mIoU": point_iou, "point mAP": point_ap}
+
+    found = {"merged": {**names(model), **masks(model)}}
+    for head, refine in (("CLIP head alone", False), ("both heads", True)):
+        found["merged"][f"semantic mIoU, {head}"] = semantic(model, n.several, refine, progress)
+    if clip is not None:
+        found["CLIP teacher"] = names(clip)
+    if sam is not None:
+        found["SAM teacher"] = masks(sam)
+    if clip is not None and sam is not None:
+        found["SAM + CLIP"] = {"semantic mIoU, both heads": two_models(sam, clip, n.two_models, progress)}
+    return found

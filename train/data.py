@@ -1,0 +1,297 @@
+"""What a step is fed: batches that are a function of the recipe's seed and the step alone.
+
+So a run that was killed goes on with the same data, and several processes share out the very batch of one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from samclip_edge.train.files import BrokenSample, Files
+from samclip_edge.train.prompts import sample_prompts
+from samclip_edge.train.recipe import Batch, Data
+from samclip_edge.train.scenes import Scene, render
+from samclip_edge.train.stored import Stored
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from samclip_edge import data as shipped
+from samclip_edge.image import Frame
+from samclip_edge.text import read_templates
+
+EMPTY = 0.08  # the share of rendered images of D_CLIP with nothing on them, from which "background" gets its meaning
+_TRIES = 100  # broken samples in a row before a run gives up on its data
+Pixels = npt.NDArray[np.uint8]
+Bits = npt.NDArray[np.bool_]
+Item = TypeVar("Item")
+
+
+class Images(NamedTuple):
+    """A batch of D_CLIP."""
+
+    pixels: Tensor  # (B,3,S,S) RGB, 0..255
+    captions: list[str]  # only `teach_clip` reads them; empty where there are none
+    contents: list[str]  # what is on each, in the same words however the caption puts it
+    features: Tensor | None  # (B,E) of the CLIP teacher, where they were stored
+    skipped: list[str]  # samples that could not be used, and why
+
+
+class Masks(NamedTuple):
+    """A batch of D_SAM: M masks on B images, each with its prompts."""
+
+    pixels: Tensor  # (B,3,S,S) RGB, 0..255
+    owner: Tensor  # (M,) which image a mask is of
+    masks: Tensor  # (M,S,S) bool
+    points: Tensor  # (M,3,2) x, y in model pixels: two of the first round, one more in the second
+    labels: Tensor  # (M,3)
+    logits: Tensor | None  # (2,M,4,S/4,S/4) of the SAM teacher in both rounds, where they were stored
+    scores: Tensor | None  # (2,M,4) of the same
+    skipped: list[str]
+
+
+def generator(*key: object) -> np.random.Generator:
+    """Random numbers of their own for every key."""
+    return np.random.default_rng(zlib.crc32(repr(key).encode()))
+
+
+class Sample(NamedTuple):
+    """Which image, and which of its crops and prompts."""
+
+    image: int
+    variant: int
+
+
+class Masked(NamedTuple):
+    """An image with masks, in the model's square."""
+
+    picture: Pixels  # (S,S,3)
+    masks: list[Bits]  # (S,S) each
+    random: np.random.Generator  # for their prompts
+
+
+class Source:
+    """The images of a `Data`, by number."""
+
+    def __init__(self, data: Data, seed: int, annotated: bool, cache: Path) -> None:
+        self.scenes, self.variants, self.seed = data.scenes, data.variants, seed
+        self.files = Files(data.files, annotated, cache) if data.files else None
+
+    def __len__(self) -> int:
+        return len(self.files) if self.files else self.scenes.count if self.scenes else 0
+
+    def draw(self, index: int) -> Sample:
+        """The index-th sample of a run: every image once an epoch, in an order of its own each epoch.
+
+        The order is a full-period walk, index -> (a * index + b) mod count, so that no permutation need be kept.
+        """
+        count = len(self)
+        epoch, place = divmod(index, count)
+        random = generator(self.seed, "epoch", epoch)
+        step = int(random.integers(1, count + 1))
+        while np.gcd(step, count) != 1:
+            step += 1
+        return Sample((step * place + int(random.integers(count))) % count, epoch % (self.variants or epoch + 1))
+
+    def scene(self, sample: Sample, size: int, fewest: int, most: int) -> Scene:
+        """A rendered scene."""
+        assert self.scenes
+        return render(self.scenes.first + sample.image, size, fewest=fewest, most=most)
+
+    def picture(self, sample: Sample, shape: Batch, templates: Sequence[str]) -> tuple[Pixels, str, str]:
+        """An image of D_CLIP (S,S,3), a crop, sometimes mirrored, or a scene as it is; its caption, and its contents.
+
+        Raises BrokenSample.
+        """
+        random = generator(self.seed, "crop", *sample)
+        if self.files is not None:
+            return crop(self.files.image(sample.image), shape.size, random), "", ""
+        most = 0 if random.random() < EMPTY else shape.things
+        scene = self.scene(sample, shape.size, min(1, most), most)
+        return scene.image, caption(scene, templates, random), scene.caption
+
+    def masked(self, sample: Sample, shape: Batch, most: int) -> Masked:
+        """An image of D_SAM in the model's square, with up to `most` of its masks. Raises BrokenSample."""
+        random = generator(self.seed, "prompt", *sample)
+        if self.files is None:
+            scene = self.scene(sample, shape.size, 1, shape.things)
+            chosen = random.permutation(len(scene.things))[:most]
+            return Masked(scene.image, [scene.things[i].mask for i in chosen], random)
+        pixels, rles = self.files.image(sample.image), self.files.masks(sample.image)
+        frame = Frame.of(pixels, shape.size)
+        height, width = frame.scaled
+        masks = []
+        for i in random.permutation(len(rles)):
+            bits = self.files.bits(sample.image, rles[i], (frame.height, frame.width))
+            mask = np.zeros((shape.size, shape.size), bool)
+            mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            if mask.any():  # not one that vanishes at this size
+                masks.append(mask)
+            if len(masks) == most:
+                break
+        if not masks:
+            raise BrokenSample(f"{self.files.name(sample.image)}: no mask is left at {shape.size} pixels")
+        square = frame.square(pixels)[0].transpose(1, 2, 0)
+        return Masked(np.round(square).astype(np.uint8), masks, random)
+
+
+def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:
+    """A random part of an image as (S,S,3), mirrored one time in two.
+
+    Of nine tenths to all of its area, as CLIP's own training crops (open_clip's `AugmentationCfg`), at most a third
+    wider or narrower than square.
+    """
+    height, width, _ = pixels.shape
+    area, ratio = random.uniform(0.9, 1.0) * height * width, np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
+    w, h = (max(1, round(side)) for side in ((area * ratio) ** 0.5, (area / ratio) ** 0.5))
+    w, h = min(w, width), min(h, height)
+    x, y = int(random.integers(width - w + 1)), int(random.integers(height - h + 1))
+    part = cv2.resize(
+        pixels[y : y + h, x : x + w], (size, size), interpolation=cv2.INTER_AREA if w * h > size**2 else cv2.INTER_CUBIC
+    )
+    return np.ascontiguousarray(part[:, ::-1] if random.random() < 0.5 else part, np.uint8)
+
+
+def caption(scene: Scene, templates: Sequence[str], random: np.random.Generator) -> str:
+    """What a person might write under a scene: half the time its caption, else one of CLIP's sentences around it."""
+    if random.random() < 0.5:
+        return scene.caption
+    if len(scene.things) != 1:
+        return f"a photo of {scene.caption}."
+    return templates[int(random.integers(len(templates)))].replace("{}", scene.things[0].name)
+
+
+class _Steps(Dataset[Item]):
+    """The steps of a stage as a dataset: item t is a list of the parts in which this process takes step start + t."""
+
+    def __init__(
+        self,
+        source: Source,
+        shapes: Sequence[Batch],
+        steps: range,
+        share: tuple[int, int],
+        parts: int,
+        stored: Stored | None,
+    ) -> None:
+        """share: which process of how many. parts: see `Recipe.accumulate`."""
+        self.source, self.shapes, self.steps, self.share, self.parts = source, shapes, steps, share, parts
+        self.stored = stored
+        # Which shape each step takes, and the samples before it; the variable batch sampler of CVNets draws alike.
+        self.chosen = generator(source.seed, "shapes").integers(len(shapes), size=steps.stop)
+        self.before = np.cumsum([0, *(shapes[i].images for i in self.chosen)])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, item: int) -> list[Item]:
+        step = self.steps[item]
+        shape = self.shapes[self.chosen[step]]
+        rank, processes = self.share
+        size = shape.images // (processes * self.parts)
+        first = int(self.before[step]) + rank * size * self.parts
+        return [self.batch(shape, range(first + i * size, first + (i + 1) * size)) for i in range(self.parts)]
+
+    def batch(self, shape: Batch, indices: range) -> Item:
+        """One part of a batch."""
+        raise NotImplementedError
+
+    def usable(self, index: int, skipped: list[str]) -> Iterator[Sample]:
+        """The index-th sample, then, for as long as samples turn out broken, the image after it."""
+        sample = self.source.draw(index)
+        for step in range(_TRIES):
+            yield Sample((sample.image + step) % len(self.source), sample.variant)
+        raise BrokenSample(f"{_TRIES} broken samples in a row; the last: {skipped[-1]}")
+
+
+class ClipSteps(_Steps[Images]):
+    """D_CLIP."""
+
+    templates = read_templates(shipped.TEMPLATES)
+
+    def batch(self, shape: Batch, indices: range) -> Images:
+        """See `Images`."""
+        pixels, captions, contents, features, skipped = [], [], [], [], []
+        for index in indices:
+            for sample in self.usable(index, skipped):
+                try:
+                    picture, text, content = self.source.picture(sample, shape, self.templates)
+                except BrokenSample as broken:
+                    skipped.append(str(broken))
+                    continue
+                pixels.append(picture)
+                captions.append(text)
+                contents.append(content)
+                if self.stored is not None:
+                    features.append(self.stored.features(shape, *sample))
+                break
+        return Images(
+            torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)),
+            captions,
+            contents,
+            torch.from_numpy(np.stack(features)) if features else None,
+            skipped,
+        )
+
+
+class SamSteps(_Steps[Masks]):
+    """D_SAM: each image with up to `most` of its masks."""
+
+    def __init__(self, most: int, *rest: object) -> None:
+        super().__init__(*rest)  # type: ignore[arg-type]
+        self.most = most
+
+    def batch(self, shape: Batch, indices: range) -> Masks:
+        """See `Masks`."""
+        skipped: list[str] = []
+        found: list[Masked] = []
+        answers: list[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]] = []
+        for index in indices:
+            for sample in self.usable(index, skipped):
+                try:
+                    found.append(self.source.masked(sample, shape, self.most))
+                except BrokenSample as broken:
+                    skipped.append(str(broken))
+                    continue
+                if self.stored is not None:
+                    answers.append(self.stored.masks(shape, *sample))
+                break
+        batch = collected(found)._replace(skipped=skipped)
+        if not answers:
+            return batch
+        logits, scores = (torch.from_numpy(np.concatenate(each, axis=1)) for each in zip(*answers, strict=True))
+        return batch._replace(logits=logits, scores=scores)
+
+
+def collected(images: Sequence[Masked]) -> Masks:
+    """Images of one size with their masks as a batch, prompts drawn for every mask."""
+    owners, masks, points, labels = [], [], [], []
+    for place, (_, found, random) in enumerate(images):
+        for bits in found:
+            where, kinds = sample_prompts(bits, random)
+            owners.append(place)
+            masks.append(bits)
+            points.append(where)
+            labels.append(kinds)
+    return Masks(
+        pixels=torch.from_numpy(
+            np.stack([picture for picture, _, _ in images]).transpose(0, 3, 1, 2).astype(np.float32)
+        ),
+        owner=torch.tensor(owners),
+        masks=torch.from_numpy(np.stack(masks)),
+        points=torch.from_numpy(np.stack(points)),
+        labels=torch.from_numpy(np.stack(labels)),
+        logits=None,
+        scores=None,
+        skipped=[],
+    )
+
+
+def steps(samples: Dataset[Item], workers: int) -> Iterator[Item]:
+    """The items of a dataset of steps, drawn ahead by worker processes."""
+    return iter(DataLoader(samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))

@@ -1,0 +1,122 @@
+"""What a model in training can do, on held-out images: names from text, masks from boxes."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import torch
+from samclip_edge.train.data import Bits, Masks, Pixels, Sample, Source
+from samclip_edge.train.files import BrokenSample
+from samclip_edge.train.recipe import Batch, Stage
+from samclip_edge.train.scenes import COLOURS, SHAPES
+from samclip_edge.train.tasks import image_features, prompted
+from torch import Tensor
+from torch.nn import functional as F
+
+from samclip_edge.errors import InputError
+from samclip_edge.masks import mask_box
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.prompts import BOTTOM_RIGHT, NOTHING, TOP_LEFT
+from samclip_edge.text import Tokenizer
+
+_IMAGES, _BATCH = 400, 25  # measured between stages; `samclip-edge eval` measures on more
+
+
+def measure(model: MergedModel, stage: Stage, held_out: Source) -> dict[str, float]:
+    """Top-1 of 80 names where the CLIP head was trained and scenes are held out, mean box IoU of the SAM head."""
+    found = {}
+    if stage.task != "teach_sam" and held_out.scenes:
+        found["top-1"] = top1(model, held_out)
+    if stage.task != "teach_clip":
+        found["box IoU"] = box_iou(model, _shape(model, stage), held_out)
+    return found
+
+
+def _pixels(images: list[Pixels], model: MergedModel) -> Tensor:
+    stacked = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
+    return torch.from_numpy(stacked).to(model.text_encoder.logit_scale.device)
+
+
+@torch.inference_mode()
+def top1(model: MergedModel, held_out: Source) -> float:
+    """The share of one-thing scenes whose colour and shape the text closest to the image feature names."""
+    names = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+    texts = [f"a{'n' if name[0] in 'aeiou' else ''} {name}" for name in names]
+    tokens = torch.from_numpy(Tokenizer.of(model.spec.text)(texts)).to(model.text_encoder.logit_scale.device)
+    words = model.text_encoder(tokens)
+    count = min(len(held_out), _IMAGES)
+    scenes = [held_out.scene(Sample(image, 0), model.spec.sizes[0], 1, 1) for image in range(count)]
+    right = 0
+    for start in range(0, len(scenes), _BATCH):
+        part = scenes[start : start + _BATCH]
+        features = image_features(model, _pixels([scene.image for scene in part], model))
+        best = (features @ words.T).argmax(dim=1)
+        told = [f"{scene.things[0].colour} {scene.things[0].shape}" for scene in part]
+        right += sum(names[index] == name for index, name in zip(best.tolist(), told, strict=True))
+    return right / len(scenes)
+
+
+def boxed(held_out: Source, shape: Batch, images: range, model: MergedModel) -> Masks:
+    """Held-out images with up to eight of the things on each, every one prompted by its own box."""
+    pixels: list[Pixels] = []
+    owned: list[tuple[int, Bits]] = []
+    for image in images:
+        with contextlib.suppress(BrokenSample):
+            picture, masks, _ = held_out.masked(Sample(image, 0), shape, most=8)
+            owned.extend((len(pixels), mask) for mask in masks)
+            pixels.append(picture)
+    if not pixels:
+        raise InputError("recipe: held_out holds no image that can be used")
+    boxes = np.array([mask_box(mask) for _, mask in owned], np.float32)
+    points = np.concatenate([boxes, np.zeros_like(boxes[:, :2])], axis=1).reshape(-1, 3, 2)  # no third point
+    device = model.text_encoder.logit_scale.device
+    labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT, NOTHING]], dtype=torch.float32, device=device)
+    return Masks(
+        pixels=_pixels(pixels, model),
+        owner=torch.tensor([place for place, _ in owned], device=device),
+        masks=torch.from_numpy(np.stack([mask for _, mask in owned])).to(device),
+        points=torch.from_numpy(points).to(device),
+        labels=labels.expand(len(owned), 3),
+        logits=None,
+        scores=None,
+        skipped=[],
+    )
+
+
+def boxed_masks(model: MergedModel, batch: Masks) -> Tensor:
+    """The single-mask token's logits (M,1,S/4,S/4) for the boxes of a batch."""
+    masks: Tensor = prompted(model, batch, model.image_encoder(batch.pixels)[1])[0][:, :1]
+    return masks
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    """Of masks (M,h,w), each pair; 1 where both are empty."""
+    both, either = (a & b).sum(dim=(1, 2)), (a | b).sum(dim=(1, 2))
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+def _shape(model: MergedModel, stage: Stage) -> Batch:
+    """The size that masks are measured at: the stage's own for D_SAM, else the largest."""
+    return stage.sam or Batch(size=model.spec.sizes[-1], images=1)
+
+
+@torch.inference_mode()
+def box_iou(model: MergedModel, shape: Batch, held_out: Source) -> float:
+    """The mean IoU of box-prompted masks with the true ones, over the pixels of the model's square."""
+    found = []
+    for start in range(0, min(len(held_out), _IMAGES // 2), _BATCH):
+        images = range(start, min(start + _BATCH, len(held_out)))
+        batch = boxed(held_out, shape, images, model)
+        low_res = boxed_masks(model, batch)
+        masks = F.interpolate(low_res, size=batch.masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        found.append(_iou(masks > 0, batch.masks))
+    return float(torch.cat(found).mean())
+
+
+@torch.inference_mode()
+def overlap(model: MergedModel, teacher: MergedModel, stage: Stage, held_out: Source) -> float:
+    """The mean IoU of the student's box-prompted low-res masks with the teacher's."""
+    batch = boxed(held_out, _shape(model, stage), range(min(len(held_out), _BATCH)), model)
+    ours, theirs = (boxed_masks(each, batch)[:, 0] > 0 for each in (model, teacher))
+    return float(_iou(ours, theirs).mean())

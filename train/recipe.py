@@ -1,0 +1,193 @@
+"""A recipe: what a run trains, on what, for how long, and at which rates. YAML, validated before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.spec import PRESETS, Frozen
+
+FOLDER = Path(__file__).parent / "recipes"
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Task = Literal["teach_clip", "teach_sam", "probe", "distill", "joint", "adapt"]
+
+
+class Scenes(Frozen):
+    """Rendered scenes: those of seeds `first` to `first + count - 1`."""
+
+    first: int = Field(ge=0)
+    count: Count
+
+
+class Data(Frozen):
+    """Where images come from: rendered, or read from folders and tar shards (paths, or patterns such as `cc3m/*.tar`).
+
+    D_SAM wants the layout of SA-1B, a json of annotations beside each jpg.
+    """
+
+    scenes: Scenes | None = None
+    files: tuple[str, ...] = ()
+    variants: Annotated[int, Field(ge=0)] = 0  # crops and prompts of an image before they repeat; 0: always new ones
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Data:
+        if (self.scenes is None) == (not self.files):
+            raise ValueError("give scenes or files, one of the two")
+        return self
+
+
+class Batch(Frozen):
+    """How many images of which size make a batch over all processes, and how many things are in each at the most."""
+
+    size: Annotated[int, Field(gt=0, multiple_of=16)]
+    images: Count
+    things: Count = 4  # of rendered scenes
+
+
+class Stage(Frozen):
+    """One part of a run. Its task says what is learned and what is frozen; see `tasks`."""
+
+    task: Task
+    steps: Count | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None  # over D_CLIP, or where a stage has none over D_SAM
+    stop_after: Annotated[float, Field(gt=0, le=1)] = 1.0  # the share of the steps that are taken, at unchanged rates
+    rate: Rate  # of the learning rate at its highest
+    warmup: Annotated[int, Field(ge=0)] = 0  # steps from 0 up to the rate; from there it falls to 0 as a cosine
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    clip: tuple[Batch, ...] = ()  # batches of D_CLIP; a step takes one of them, drawn by chance (variable resolution)
+    sam: Batch | None = None  # the batch of D_SAM
+    masks: Count = 32  # of an image, at the most
+    sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
+    slower: Share = 0.1  # the share of the rate at which backbone and SAM head learn in `joint`
+    forget: Share = 0.0  # stop `joint` once the student's masks overlap the teacher's by less (mean IoU); 0 never stops
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Stage:
+        if self.task != "teach_sam" and not self.clip:
+            raise ValueError(f"task {self.task} needs clip batches")
+        if self.task in ("teach_sam", "joint") and self.sam is None:
+            raise ValueError(f"task {self.task} needs a sam batch")
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give steps or epochs, one of the two")
+        if self.steps is not None and self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} is not below steps {self.steps}")
+        return self
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """Every batch that a step may take."""
+        return (*self.clip, *([self.sam] if self.sam else []))
+
+    def all_steps(self, clip_count: int, sam_count: int) -> int:
+        """The steps of the stage over data of so many images, those past `stop_after` included."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        count, shapes = (clip_count, self.clip) if self.clip else (sam_count, self.batches)
+        return max(round(self.epochs * count / float(np.mean([shape.images for shape in shapes]))), self.warmup + 1)
+
+
+class Recipe(Frozen):
+    """A whole run."""
+
+    preset: Literal["tiny", "vit_b"]
+    seed: int = 0
+    clip_data: Data  # D_CLIP
+    sam_data: Data  # D_SAM
+    held_out: Data  # what is measured on, never trained on; laid out as D_SAM
+    clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip; None: the recipe's own teach_clip
+    sam_teacher: str | None = None  # SAM's weights; None: the recipe's own teach_sam
+    stored: str | None = None  # the folder that `samclip-edge train reinforce` wrote; None: live teachers
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    save_every: Count = 500  # steps from one checkpoint to the next
+    workers: Annotated[int, Field(ge=0)] = 1  # processes that draw images, for each kind of batch
+    precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: Count = 1  # parts in which a process works through its share of a batch
+    recompute: bool = False  # activations of the encoder's layers in the backward pass, to save memory
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the running average kept at each step; 0: no average
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        a, b = self.held_out.scenes, self.clip_data.scenes
+        for each in (self.clip_data.scenes, self.sam_data.scenes):
+            if a and each and a.first < each.first + each.count and each.first < a.first + a.count:
+                raise ValueError("held_out shares scenes with the data that is trained on")
+        if (b is None) and any(stage.task == "teach_clip" for stage in self.stages):
+            raise ValueError("teach_clip needs captions, which only scenes have; name a clip_teacher")
+        for stage in self.stages:
+            if stage.task == "teach_clip" and self.accumulate > 1:
+                raise ValueError("teach_clip compares all images of a batch; leave accumulate at 1")
+            for batch in stage.batches:
+                if batch.size not in PRESETS[self.preset].sizes:
+                    raise ValueError(f"size {batch.size} is not one of {self.preset}'s {PRESETS[self.preset].sizes}")
+        tasks = {stage.task for stage in self.stages}
+        if tasks & {"probe", "distill", "joint", "adapt"}:
+            for teach, given in (("teach_clip", self.clip_teacher), ("teach_sam", self.sam_teacher)):
+                if given is None and teach not in tasks:
+                    raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
+        for index, stage in enumerate(self.stages):
+            self.before(index, stage.task)
+        return self
+
+    def before(self, index: int, task: Task) -> int | None:
+        """The stage whose result stage `index` starts from; None for a start from teachers or from nothing."""
+        earlier = [self.stages[i].task for i in range(index)]
+        if earlier and earlier[-1] == task:  # more of the same, at other sizes or rates
+            return index - 1
+        needs: dict[str, Task] = {"distill": "probe", "joint": "probe", "adapt": "joint"}
+        if task not in needs:
+            return None
+        if needs[task] not in earlier:
+            raise ValueError(f"a {task} stage needs a {needs[task]} stage before it")
+        return max(i for i, other in enumerate(earlier) if other == needs[task])
+
+
+def read_recipe(name: str) -> Recipe:
+    """The recipe of that name in `recipes/`, or in that file. Raises InputError that names the line of a fault."""
+    path = FOLDER / f"{name}.yaml" if not name.endswith((".yaml", ".yml")) else Path(name)
+    try:
+        text = path.read_text("utf-8")
+    except OSError:
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise InputError(f"--recipe {name}: no such recipe; name a file or one of {known}") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return Recipe.model_validate(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: not YAML ({error.problem})") from None
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a typo before what it hides
+        where = ".".join(str(part) for part in first["loc"])
+        message = one_line(ValueError(first["msg"].removeprefix("Value error, ")))
+        raise InputError(f"{path}:{_line(root, first['loc'])}: {where or 'recipe'}: {message}") from None
+
+
+def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int:
+    """The line of the innermost node that the path of a fault leads to."""
+    if node is None:
+        return 1
+    line = node.start_mark.line + 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == part]
+            if not found:
+                break
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

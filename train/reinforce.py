@@ -1,0 +1,114 @@
+"""Asks the teachers about every image once and stores what they say; see `stored` for the files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from samclip_edge.train.data import ClipSteps, Sample, collected
+from samclip_edge.train.engine import Run
+from samclip_edge.train.files import BrokenSample
+from samclip_edge.train.recipe import Batch, Data
+from samclip_edge.train.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
+from samclip_edge.train.tasks import asked
+from samclip_edge.train.teachers import Teachers
+
+from samclip_edge.errors import InputError
+from samclip_edge.progress import Progress, silent
+
+_BATCH = 32  # images that a teacher is asked about together
+
+
+class Reinforcement:
+    """A recipe's teachers, asked about its data."""
+
+    def __init__(self, run: Run, folder: Path, progress: Progress = silent) -> None:
+        """Raises InputError when the recipe draws new crops for ever, or the folder holds answers for another one."""
+        self.run, self.folder, self.progress = run, folder, progress
+        self.broken: set[str] = set()
+        self.stages = [stage for stage in run.recipe.stages if not stage.task.startswith("teach")]
+        _repeats("clip_data", run.recipe.clip_data)
+        _repeats("sam_data", run.recipe.sam_data)
+        path, text = folder / "stored.json", json.dumps(fingerprint(run.recipe), indent=1)
+        if path.is_file() and path.read_text("utf-8") != text:
+            raise InputError(f"-o {folder}: holds answers for another recipe; name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+    def store(self) -> None:
+        """Write every shard that is not there yet, each to a temporary name that is then renamed."""
+        teachers = self.run.teachers()
+        clip_shapes = {(b.size, b.things): b for stage in self.stages for b in stage.clip}
+        for shape in clip_shapes.values():
+            for shard in self._missing(clip_shard, shape, len(self.run.clip_data)):
+                _write(clip_shard(self.folder, shape, shard), self._features(teachers, shape, shard))
+        sam_shapes = {(s.sam.size, s.sam.things): (s.sam, s.masks) for s in self.stages if s.sam}
+        for shape, masks in sam_shapes.values():
+            for shard in self._missing(sam_shard, shape, len(self.run.sam_data)):
+                _write(sam_shard(self.folder, shape, shard), self._answers(teachers, shape, masks, shard))
+
+    def _missing(self, name: Callable[[Path, Batch, int], Path], shape: Batch, images: int) -> list[int]:
+        shards = [n for n in range(-(-images // PER_SHARD)) if not name(self.folder, shape, n).is_file()]
+        return list(self.progress(shards, f"asking at {shape.size}"))
+
+    def _samples(self, shard: int, images: int, variants: int) -> list[Sample]:
+        return [
+            Sample(image, variant)
+            for image in range(shard * PER_SHARD, min((shard + 1) * PER_SHARD, images))
+            for variant in range(variants)
+        ]
+
+    def _features(self, teachers: Teachers, shape: Batch, shard: int) -> Floats:
+        """The shard's features (n,V,E); zeros where a sample is broken."""
+        source = self.run.clip_data
+        samples = self._samples(shard, len(source), source.variants)
+        rows: dict[Sample, Floats] = {}
+        for start in range(0, len(samples), _BATCH):
+            pictures = {}
+            for sample in samples[start : start + _BATCH]:
+                try:
+                    pictures[sample] = source.picture(sample, shape, ClipSteps.templates)[0]
+                except BrokenSample as broken:
+                    self.broken.add(str(broken))
+            if pictures:
+                pixels = np.stack(list(pictures.values())).transpose(0, 3, 1, 2).astype(np.float32)
+                features = teachers.clip(torch.from_numpy(pixels).to(self.run.accelerator.device)).float().cpu().numpy()
+                rows |= dict(zip(pictures, features, strict=True))
+        if not rows:
+            raise InputError(f"clip_data: images {samples[0].image} to {samples[-1].image} are all broken")
+        nothing = np.zeros_like(next(iter(rows.values())))
+        stacked = np.stack([rows.get(sample, nothing) for sample in samples])
+        return stacked.reshape(-1, source.variants, stacked.shape[-1]).astype(np.float16)
+
+    def _answers(self, teachers: Teachers, shape: Batch, masks: int, shard: int) -> dict[str, np.ndarray]:
+        """The shard's logits and scores, by image and variant; none where a sample is broken."""
+        source = self.run.sam_data
+        found = {}
+        for sample in self._samples(shard, len(source), source.variants):
+            try:
+                batch = collected([source.masked(sample, shape, masks)])
+            except BrokenSample as broken:
+                self.broken.add(str(broken))
+                continue
+            logits, scores = asked(teachers.sam, self.run.here(batch))
+            found[f"{sample.image}-{sample.variant}.logits"] = eighths(logits).cpu().numpy()
+            found[f"{sample.image}-{sample.variant}.scores"] = scores.cpu().numpy()
+        return found
+
+
+def _repeats(name: str, data: Data) -> None:
+    if not data.variants:
+        raise InputError(f"recipe: {name} has variants: 0, new crops and prompts for ever; say how many to store")
+
+
+def _write(path: Path, content: np.ndarray | dict[str, np.ndarray]) -> None:
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    if isinstance(content, dict):
+        np.savez_compressed(partial, **content)
+    else:
+        np.save(partial, content)
+    os.replace(partial, path)

@@ -1,0 +1,97 @@
+"""What the teachers said, stored once so that no later epoch runs them (dataset reinforcement, arXiv 2303.08983).
+
+A folder holds `stored.json`, which says for which data and teachers it was made, and shards of `PER_SHARD` images:
+`clip-SIZE-SHARD.npy`, features (n,V,E) in half precision of V variants of each image, mapped into memory; and
+`sam-SIZE-SHARD.npz`, for every image and variant the logits (2,M,4,S/4,S/4) in eighths as int8 and the scores (2,M,4).
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from samclip_edge.train.recipe import Batch, Recipe
+from torch import Tensor
+
+from samclip_edge.errors import InputError
+
+PER_SHARD = 256
+Floats = npt.NDArray[np.float32]
+
+
+def eighths(logits: Tensor) -> Tensor:
+    """Mask logits as they are stored, int8: in eighths, up to 15.875 either way, on the side of 0 where they were.
+
+    Live teachers are rounded alike, so that stored and live ones train alike.
+    """
+    rounded = (8 * logits.float()).round().clamp(-127, 127)
+    smallest = torch.where(logits > 0, 1.0, -1.0)  # the sign decides what is mask
+    return torch.where(rounded == 0, smallest, rounded).to(torch.int8)
+
+
+def from_eighths(stored: Tensor) -> Tensor:
+    """Stored mask logits as float32."""
+    return stored.float() / 8
+
+
+def fingerprint(recipe: Recipe) -> dict[str, object]:
+    """What stored answers depend on; all of it must be as it was when they are used."""
+    return {
+        "seed": recipe.seed,
+        "clip_data": recipe.clip_data.model_dump(mode="json"),
+        "sam_data": recipe.sam_data.model_dump(mode="json"),
+        "clip_teacher": recipe.clip_teacher,
+        "sam_teacher": recipe.sam_teacher,
+        "masks": [stage.masks for stage in recipe.stages if stage.task == "joint"],
+        "teachers": [stage.model_dump(mode="json") for stage in recipe.stages if stage.task.startswith("teach")],
+    }
+
+
+def clip_shard(folder: Path, shape: Batch, shard: int) -> Path:
+    """The file of a shard of CLIP features."""
+    return folder / f"clip-{shape.size}-{shape.things}-{shard:06d}.npy"
+
+
+def sam_shard(folder: Path, shape: Batch, shard: int) -> Path:
+    """The file of a shard of SAM's masks."""
+    return folder / f"sam-{shape.size}-{shape.things}-{shard:06d}.npz"
+
+
+class Stored:
+    """Reads a folder that `samclip-edge train reinforce` wrote. May be handed to worker processes."""
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        """Raises InputError when the folder holds answers for other data or by other teachers."""
+        self.folder, path = folder, folder / "stored.json"
+        try:
+            same = json.loads(path.read_text("utf-8")) == fingerprint(recipe)
+        except (OSError, ValueError):
+            raise InputError(f"stored {folder}: holds no answers; run `samclip-edge train reinforce`") from None
+        if not same:
+            raise InputError(f"{path}: was stored for other data, masks or teachers; run `train reinforce` again")
+
+    def features(self, shape: Batch, image: int, variant: int) -> Floats:
+        """The CLIP teacher's feature (E,) of a variant of an image. Raises InputError when it was not stored."""
+        shard, place = divmod(image, PER_SHARD)
+        return np.asarray(_features(clip_shard(self.folder, shape, shard))[place, variant], np.float32)
+
+    def masks(self, shape: Batch, image: int, variant: int) -> tuple[npt.NDArray[np.int8], Floats]:
+        """The SAM teacher's logits (2,M,4,S/4,S/4) in eighths and scores (2,M,4) for the prompts of a variant."""
+        path = sam_shard(self.folder, shape, image // PER_SHARD)
+        try:
+            with np.load(path, allow_pickle=False) as file:  # reads only the members that are asked for
+                return file[f"{image}-{variant}.logits"], file[f"{image}-{variant}.scores"]
+        except (OSError, KeyError, ValueError):
+            raise InputError(f"{path}: holds no answer for image {image}; run `train reinforce` again") from None
+
+
+@lru_cache(maxsize=1024)
+def _features(path: Path) -> npt.NDArray[np.float16]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise InputError(f"{path}: missing or damaged; run `samclip-edge train reinforce` again") from None

@@ -1,0 +1,118 @@
+"""The frozen models that a student learns from, and the student's own start from them.
+
+Teachers are public weights, SAM's as our own modules, which load them key for key, and CLIP's as open_clip's own model;
+or they are checkpoints that a recipe trained before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.model.checkpoint import State, build, read_state
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.spec import PRESETS
+
+
+class ClipTeacher(Protocol):
+    """Images to features: whatever the teacher's own size and normalisation are."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """pixels: (B,3,S,S) RGB, 0..255, any S. Returns (B,E)."""
+        ...
+
+
+class Teachers(NamedTuple):
+    """Both, frozen."""
+
+    clip: ClipTeacher
+    sam: MergedModel
+
+
+def resized(pixels: Tensor, size: int) -> Tensor:
+    """(B,3,S,S) to (B,3,size,size)."""
+    if pixels.shape[-1] == size:
+        return pixels
+    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+class OwnClip:
+    """A merged checkpoint as the CLIP teacher, at the smallest of its sizes."""
+
+    def __init__(self, model: MergedModel) -> None:
+        self.model, self.size = model, model.spec.sizes[0]
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """See `ClipTeacher`."""
+        features: Tensor = self.model.clip_head.image_features(self.model.image_encoder.tokens(resized(pixels, self.size)))
+        return features
+
+
+class OpenClip:
+    """An image tower of open_clip as the teacher."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        """name: MODEL:TAG or MODEL:FILE. Raises InputError when there are no such weights."""
+        import open_clip
+
+        architecture, _, weights = name.partition(":")
+        try:
+            model = open_clip.create_model(architecture, pretrained=weights or None, weights_only=True)
+        except Exception as error:  # open_clip raises whatever its downloads raise
+            raise InputError(f"clip_teacher {name}: could not be loaded ({one_line(error)})") from None
+        self.model: nn.Module = model.eval().requires_grad_(False).to(device)
+        side = model.visual.image_size
+        self.size = int(side[0] if isinstance(side, tuple) else side)
+        self.mean, self.std = (
+            torch.tensor(values, device=device).view(1, 3, 1, 1)
+            for values in (model.visual.image_mean, model.visual.image_std)
+        )
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """See `ClipTeacher`."""
+        features: Tensor = self.model.encode_image((resized(pixels, self.size) / 255 - self.mean) / self.std)
+        return F.normalize(features, dim=-1)
+
+
+def merged(preset: str, seed: int = 0, sam: str | None = None, clip: str | None = None) -> MergedModel:
+    """The untrained merged model: random, then SAM's and CLIP's weights where given, then the CLIP head's start.
+
+    sam: SAM's checkpoint. clip: a file, MODEL:FILE, or MODEL:TAG to fetch. Raises InputError for weights that are not
+    there or do not fit.
+    """
+    spec, towers = PRESETS[preset], None
+    if clip is not None:
+        state, quick = open_clip_weights(clip)
+        towers = (state, f"--clip {clip}")
+        activation = "quick_gelu" if quick else "gelu"
+        spec = spec.model_copy(update={"text": spec.text.model_copy(update={"activation": activation})})
+    return build(spec, seed, None if sam is None else Path(sam), towers)
+
+
+def open_clip_weights(name: str) -> tuple[State, bool]:
+    """The state dict that `--clip` names, and whether its model uses QuickGELU."""
+    if Path(name).is_file():
+        return read_state(Path(name)), False
+    architecture, _, weights = name.partition(":")
+    quick = architecture.endswith("-quickgelu")
+    if weights and Path(weights).is_file():
+        return read_state(Path(weights)), quick
+    if not weights:
+        raise InputError(f"--clip {name}: no such file, and no MODEL:TAG as ViT-L-14:datacomp_xl_s13b_b90k")
+    import open_clip
+
+    if weights not in open_clip.list_pretrained_tags_by_model(architecture):
+        raise InputError(f"--clip {name}: open_clip lists no such weights; see open_clip.list_pretrained()")
+    try:
+        path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights))
+    except Exception as error:
+        raise InputError(f"--clip {name}: could not be fetched ({one_line(error)}); fetch the file yourself") from None
+    quick = quick or bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
+    return read_state(Path(path)), quick
