@@ -10,6 +10,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,8 @@ def classification(model: SamClip, count: int, progress: Progress = silent) -> f
 
 def retrieval(model: SamClip, count: int, progress: Progress = silent) -> float:
     """Recall@1: how often a caption's own photo ranks first among `count` photos of unlike captions."""
-    size, chosen = model.sizes[0], {}
+    size = model.sizes[0]
+    chosen: dict[str, npt.NDArray[np.uint8]] = {}
     for scene in scenes(_MANY, 4 * count, size, most=4):
         chosen.setdefault(scene.caption, scene.image)
         if len(chosen) == count:
@@ -126,7 +128,8 @@ def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequenc
 
     from samclip_edge.masks import encode_rle
 
-    annotations, results = [], []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for image, (bits, masks) in enumerate(zip(truth, answers, strict=True), start=1):
         for each in bits:
             x0, y0, x1, y1 = mask_box(each)

@@ -41,8 +41,8 @@ def export_onnx(
 
     sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
     encoder. precision: fp16 stores the weights in half, most of them in a checkpoint that the graphs read, and computes
-    in float32. Raises InputError for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in
-    ONNX Runtime is further from torch than `verify.passes` allows.
+    in float32. Raises InputError for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a graph
+    in ONNX Runtime is further from torch than `verify.passes` allows.
     """
     model, origin = load(checkpoint)
     chosen = tuple(sorted(set(sizes or model.spec.sizes)))

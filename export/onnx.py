@@ -109,7 +109,7 @@ class Place(NamedTuple):
 
 def places(checkpoint: Path) -> dict[bytes, Place]:
     """Where in a half-precision safetensors file to find the bytes that a graph may hold, matrices also transposed."""
-    found = {}
+    found: dict[bytes, Place] = {}
     raw = checkpoint.read_bytes()
     start = 8 + int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8:start])

@@ -78,4 +78,8 @@ def _graph_rows(graphs: Graphs, name: GraphName, size: int | None) -> Iterator[R
     for output, reference in graphs.bundle.graph(name, size).reference.items():
         parity = compare_to(reference.std, np.array(reference.values), sample(outputs[output]))
         where = f"{name} {size}" if size else name
-        yield Row(f"{where}: {output}", passes(parity, manifest.precision), f"error {parity.error:.1e}, cosine {parity.cosine:.7f}")
+        yield Row(
+            f"{where}: {output}",
+            passes(parity, manifest.precision),
+            f"error {parity.error:.1e}, cosine {parity.cosine:.7f}",
+        )

@@ -16,12 +16,16 @@ ROOMS = {  # folder: (third-party packages, rooms) that it may import
     "samclip_edge": (CORE, {"core"}),
     "samclip_edge/cli": (
         CORE | {"onnxruntime", "open_clip", "torch"},
-        {"core", "model", "export", "runtimes", "train"},
+        {"core", "model", "export", "runtimes", "train", "benchmarks"},
     ),
     "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
     "runtimes": (CORE | {"onnxruntime"}, {"core", "runtimes"}),
     "export": (CORE | {"torch", "onnx", "open_clip"}, {"core", "model", "runtimes", "export"}),
-    "train": (CORE | {"torch", "accelerate", "yaml", "open_clip", "segment_anything"}, {"core", "model", "train"}),
+    "train": (
+        CORE | {"torch", "accelerate", "yaml", "matplotlib", "open_clip", "segment_anything"},
+        {"core", "model", "train"},
+    ),
+    "benchmarks": (CORE | {"pycocotools"}, {"core", "train", "benchmarks"}),
 }
 FILES = [(folder, path) for folder in ROOMS for path in sorted((ROOT / folder).glob("*.py"))]
 

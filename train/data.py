@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -167,7 +167,7 @@ def caption(scene: Scene, templates: Sequence[str], random: np.random.Generator)
     return templates[int(random.integers(len(templates)))].replace("{}", scene.things[0].name)
 
 
-class _Steps(Dataset[Item]):
+class _Steps(Dataset[list[Item]], Generic[Item]):
     """The steps of a stage as a dataset: item t is a list of the parts in which this process takes step start + t."""
 
     def __init__(
@@ -216,7 +216,8 @@ class ClipSteps(_Steps[Images]):
 
     def batch(self, shape: Batch, indices: range) -> Images:
         """See `Images`."""
-        pixels, captions, contents, features, skipped = [], [], [], [], []
+        pixels, captions, contents, features = [], [], [], []
+        skipped: list[str] = []
         for index in indices:
             for sample in self.usable(index, skipped):
                 try:

@@ -135,8 +135,11 @@ class Run:
         if self.recipe.recompute:
             _recompute(model.image_encoder.blocks)
         optimizer = torch.optim.AdamW(groups, lr=stage.rate, betas=stage.betas, weight_decay=stage.weight_decay)
-        ema = self.recipe.ema
-        return Learner(model, optimizer, AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema else None)
+        average = None
+        if self.recipe.ema:
+            function = get_ema_multi_avg_fn(self.recipe.ema)  # type: ignore[no-untyped-call]
+            average = AveragedModel(model, multi_avg_fn=function)
+        return Learner(model, optimizer, average)
 
     def _run_stage(self, index: int) -> None:
         stage, learner = self.recipe.stages[index], self.learner(index)
@@ -154,7 +157,9 @@ class Run:
                 if stage.task in ("joint", "distill") and self._forgets(index, step, learner.model, teachers):
                     break
                 self._save(index, step, learner)
-        model = learner.average.module if learner.average else learner.model
+        model = learner.model
+        if learner.average:
+            model.load_state_dict(learner.average.module.state_dict())
         model.eval()
         if self.accelerator.is_main_process:
             self._log(index, None, measure(model, stage, self.held_out))

@@ -108,7 +108,7 @@ def _repeats(name: str, data: Data) -> None:
 def _write(path: Path, content: np.ndarray | dict[str, np.ndarray]) -> None:
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     if isinstance(content, dict):
-        np.savez_compressed(partial, **content)
+        np.savez_compressed(partial, **content)  # type: ignore[arg-type]
     else:
         np.save(partial, content)
     os.replace(partial, path)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.text import Tokenizer
 
+_all_gather: Callable[[Tensor], tuple[Tensor, ...]] = all_gather  # differentiable
 MAX_SCALE = 100.0  # CLIP's bound on what cosines are multiplied by
 
 
@@ -80,7 +81,7 @@ def caption_loss(model: MergedModel, batch: Images) -> Tensor:
     images = image_features(model, batch.pixels).float()
     contents = batch.contents
     if distributed.is_initialized():
-        images, texts = (torch.cat(all_gather(features.contiguous())) for features in (images, texts))
+        images, texts = (torch.cat(_all_gather(each.contiguous())) for each in (images, texts))
         lists: list[list[str]] = [[]] * distributed.get_world_size()
         distributed.all_gather_object(lists, contents)
         contents = [content for each in lists for content in each]

@@ -7,10 +7,10 @@ or they are checkpoints that a recipe trained before.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_edge.errors import InputError, one_line
@@ -50,7 +50,9 @@ class OwnClip:
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """See `ClipTeacher`."""
-        features: Tensor = self.model.clip_head.image_features(self.model.image_encoder.tokens(resized(pixels, self.size)))
+        features: Tensor = self.model.clip_head.image_features(
+            self.model.image_encoder.tokens(resized(pixels, self.size))
+        )
         return features
 
 
@@ -66,7 +68,7 @@ class OpenClip:
             model = open_clip.create_model(architecture, pretrained=weights or None, weights_only=True)
         except Exception as error:  # open_clip raises whatever its downloads raise
             raise InputError(f"clip_teacher {name}: could not be loaded ({one_line(error)})") from None
-        self.model: nn.Module = model.eval().requires_grad_(False).to(device)
+        self.model: Any = model.eval().requires_grad_(False).to(device)
         side = model.visual.image_size
         self.size = int(side[0] if isinstance(side, tuple) else side)
         self.mean, self.std = (

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from samclip_edge import __version__
-from samclip_edge.cli import classify, doctor, export, info, init, segment, train, verify
+from samclip_edge.cli import classify, doctor, eval, export, info, init, segment, train, verify
 
 app = typer.Typer(
     name="samclip-edge",
@@ -18,11 +18,14 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for verb in (init, export, classify, segment, info, verify, doctor):
+for verb in (init, export, classify, segment, info, verify, eval, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(train.app, name="train")
 
-_TRAIN = ("accelerate", "matplotlib", "open_clip", "tensorboard", "torchvision", "yaml")  # what the extra brings
+_EXTRAS = {  # what each brings, of which a verb may find one missing
+    "bench": ("pycocotools",),
+    "train": ("accelerate", "matplotlib", "open_clip", "tensorboard", "torchvision", "yaml"),
+}
 
 
 def _print_version(asked: bool) -> None:
@@ -58,7 +61,7 @@ def _run() -> int:
         return _fail(error, 1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        extra = "train" if missing in _TRAIN else "export"
+        extra = next((name for name, brought in _EXTRAS.items() if missing in brought), "export")
         return _fail(f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":

@@ -49,5 +49,10 @@ def run(
         rows.extend((image, guess.label, f"{guess.score:.3f}") for guess in guesses[:_SHOWN])
         if picture is not None:
             save_picture(draw_names(scene.pixels, guesses[:_SHOWN]), picture)
-    document = {"bundle": str(bundle), "size": size, "trained": model.bundle.manifest.trained, "photos": photos}
+    document = {
+        "bundle": str(model.bundle.folder),
+        "size": size,
+        "trained": model.bundle.manifest.trained,
+        "photos": photos,
+    }
     emit(document, json, lambda: table(("photo", "label", "score"), rows))

@@ -69,16 +69,13 @@ def bar() -> Progress:
 
 
 def load(bundle: Path | None, threads: int | None) -> SamClip:
-    """The model to run, with a note on stderr where its weights were never trained."""
-    from samclip_edge.errors import InputError
+    """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little."""
+    from samclip_edge import data
     from samclip_edge.pipeline import SamClip
 
-    if bundle is None:
-        raise InputError(
-            "--bundle: no trained model ships with this version yet; make a bundle with `samclip-edge init` and "
-            "`samclip-edge export`, and name its folder"
-        )
-    model = SamClip.load(bundle, threads)
+    model = SamClip.load(data.TINY if bundle is None else bundle, threads)
     if not model.bundle.manifest.trained:
         note(f"note: untrained weights ({model.bundle.manifest.origin}); names and masks mean nothing yet")
+    elif bundle is None:
+        note("note: the shipped model knows rendered shapes and colours only; name a --bundle for photos")
     return model

@@ -13,7 +13,8 @@ from samclip_edge.cli.common import Json, emit, table
 _NEEDS = {
     "run": ("numpy", "opencv-python-headless", "onnxruntime", "tokenizers", "pydantic"),
     "export": ("torch", "onnx", "onnxscript", "safetensors"),
-    "train": ("torch", "accelerate", "pyyaml", "open_clip_torch"),
+    "train": ("torch", "accelerate", "pyyaml", "tensorboard", "matplotlib", "open_clip_torch"),
+    "bench": ("pycocotools",),
 }
 
 

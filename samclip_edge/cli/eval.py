@@ -27,8 +27,8 @@ def run(
     if task != "synthetic":
         raise InputError(f"{task}: no such task; give synthetic")
     model = load(bundle, threads)
-    teachers = [None if folder is None else load(folder, threads) for folder in (clip, sam)]
-    found = evaluate(model, *teachers, progress=bar())
+    clip_model, sam_model = (None if folder is None else load(folder, threads) for folder in (clip, sam))
+    found = evaluate(model, clip_model, sam_model, progress=bar())
     document = {"task": task, "bundle": str(model.bundle.folder), "scores": found}
     measures = list(dict.fromkeys(name for scores in found.values() for name in scores))
     rows = [(name, *(f"{s[name]:.3f}" if name in s else "" for s in found.values())) for name in measures]

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def run(
     output: Annotated[Path, typer.Option("-o", metavar="DIR", help="The bundle folder to write.")],
-    model: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint, as `samclip-edge init` writes it.")],
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
+    ] = "tiny",
     target: Annotated[str, typer.Option(help="The engine to export for: onnx.")] = "onnx",
     precision: Annotated[str, typer.Option(help="The precision of the weights: fp32 or fp16.")] = "fp32",
     size: Annotated[list[int] | None, typer.Option(metavar="S", help="An input size; may be repeated.")] = None,
@@ -26,18 +28,22 @@ def run(
     json: Json = False,
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos."""
-    from typing import get_args
+    from typing import cast, get_args
 
+    from samclip_edge import data
     from samclip_edge.bundle import Precision
     from samclip_edge.errors import InputError
     from samclip_edge.export.export import export_onnx
 
     if target != "onnx":
         raise InputError(f"--target {target}: this version exports onnx only")
-    if precision not in get_args(Precision):
-        raise InputError(f"--precision {precision}: this version exports {' and '.join(get_args(Precision))}")
+    precisions = get_args(Precision)
+    if precision not in precisions:
+        raise InputError(f"--precision {precision}: this version exports {' and '.join(precisions)}")
     names = None if vocabulary is None else _read_names(vocabulary)
-    bundle = export_onnx(model, output, size, names, bar(), precision)
+    bundle = export_onnx(
+        data.CHECKPOINTS.get(model, Path(model)), output, size, names, bar(), cast("Precision", precision)
+    )
     emit(_document(bundle), json, lambda: _show(bundle))
 
 

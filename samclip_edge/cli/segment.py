@@ -82,7 +82,7 @@ def run(
         "photo": image,
         "width": scene.frame.width,
         "height": scene.frame.height,
-        "bundle": str(bundle),
+        "bundle": str(model.bundle.folder),
         "size": scene.frame.size,
         "trained": model.bundle.manifest.trained,
         "masks": [mask.to_json() for mask in masks],

@@ -1,10 +1,12 @@
-"""Files that ship with the package: the CLIP tokenizer, prompt templates, and photos to measure parity on."""
+"""Files that ship with the package: the default model, the CLIP tokenizer, prompt templates, and photos for parity."""
 
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 TOKENIZER = FOLDER / "tokenizer.json"
 TEMPLATES = FOLDER / "templates.json"
+TINY = FOLDER / "tiny"  # the bundle that verbs run where none is named; its weights are a checkpoint
+CHECKPOINTS = {"tiny": TINY / "model.safetensors"}
 
 
 def photos() -> list[Path]:

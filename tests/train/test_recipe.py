@@ -13,8 +13,9 @@ from samclip_edge.errors import InputError
 
 GOOD = """\
 preset: tiny
-scenes: {first: 100, count: 50}
-held_out: {first: 0, count: 10}
+clip_data: {scenes: {first: 100, count: 50}}
+sam_data: {scenes: {first: 100, count: 50}}
+held_out: {scenes: {first: 0, count: 10}}
 stages:
   - task: teach_clip
     steps: 10
@@ -35,15 +36,24 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [
-        ("rate: 1.0e-3\n    sam", "rats: 1.0e-3\n    sam", 11, "stages.1.rats: Extra inputs"),
-        ("rate: 1.0e-3\n    clip", "rate: 3\n    clip", 7, "stages.0.rate: Input should be less than 1"),
-        ("images: 4}]", "images: 0}]", 8, "stages.0.clip.0.images: Input should be greater than 0"),
+        ("rate: 1.0e-3\n    sam", "rats: 1.0e-3\n    sam", 12, "stages.1.rats: Extra inputs"),
+        ("rate: 1.0e-3\n    clip", "rate: 3\n    clip", 8, "stages.0.rate: Input should be less than 1"),
+        ("images: 4}]", "images: 0}]", 9, "stages.0.clip.0.images: Input should be greater than 0"),
         ("preset: tiny", "preset: huge", 1, "preset: Input should be 'tiny' or 'vit_b'"),
-        ("first: 100", "first: 5", 1, "scenes and held_out share seeds"),
+        ("clip_data: {scenes: {first: 100", "clip_data: {scenes: {first: 5", 1, "held_out shares scenes"),
+        (
+            "clip_data: {scenes: {first: 100, count: 50}",
+            "clip_data: {files: [x], scenes: {first: 100, count: 50}",
+            2,
+            "clip_data: give scenes or files",
+        ),
+        ("clip_data: {scenes: {first: 100, count: 50}}", "clip_data: {files: [x]}", 1, "teach_clip needs captions"),
         ("sam: {size: 128", "sam: {size: 64", 1, "size 64 is not one of tiny's"),
-        ("    sam: {size: 128, images: 4}\n", "", 9, "task teach_sam needs a sam batch"),
-        ("held_out: {first: 0, count: 10}\n", "", 1, "held_out: Field required"),
-        ("stages:\n", "stages: [\n", 5, "not YAML"),
+        ("    sam: {size: 128, images: 4}\n", "", 10, "stages.1: task teach_sam needs a sam batch"),
+        ("steps: 10\n    rate: 1.0e-3\n    sam", "rate: 1.0e-3\n    sam", 10, "stages.1: give steps or epochs"),
+        ("  - task: teach_sam", "  - task: adapt\n    clip: [{size: 128, images: 4}]", 1, "need a teach_sam stage"),
+        ("held_out: {scenes: {first: 0, count: 10}}\n", "", 1, "held_out: Field required"),
+        ("stages:\n", "stages: [\n", 6, "not YAML"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, said: str) -> None:
@@ -56,6 +66,40 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, old: str, new: str, line
         read_recipe(str(path))
     assert str(error.value).startswith(f"{path}:{line}: ")
     assert said in str(error.value)
+
+
+def test_the_papers_recipe_has_the_papers_numbers() -> None:
+    """Sec. 4.1 and Appendix A."""
+    recipe = read_recipe("paper")
+    _, joint, adapt = recipe.stages
+    assert (recipe.preset, recipe.ema) == ("vit_b", 0)
+    assert recipe.clip_teacher == "ViT-L-14:datacomp_xl_s13b_b90k"
+    assert [stage.task for stage in recipe.stages] == ["probe", "joint", "adapt"]
+    assert [stage.epochs for stage in recipe.stages] == [20, 20, 3]
+    assert joint.epochs is not None
+    assert joint.stop_after * joint.epochs == 16
+    assert [stage.rate for stage in recipe.stages] == [8e-4, 4e-5, 8e-4]
+    assert (joint.slower, joint.sam_weight, joint.masks) == (0.1, 10, 32)
+    assert joint.sam is not None
+    assert (joint.sam.size, joint.sam.images) == (1024, 32)
+    assert joint.clip[0].model_dump(include={"size", "images"}) == {"size": 224, "images": 2048}
+    assert [batch.size for batch in joint.clip] == [224, 448]
+    assert [batch.size for batch in adapt.clip] == [224, 448, 1024]
+    for stage in recipe.stages:  # the sampler of CVNets keeps the pixels of a batch
+        assert len({batch.size**2 * batch.images for batch in stage.clip if batch.size < 1024}) == 1
+    assert joint.all_steps(40_600_000, 1) == pytest.approx(20 * 40_600_000 / 1280, rel=1e-3)
+
+
+def test_where_a_stage_starts() -> None:
+    recipe = read_recipe("tiny")
+    tasks = [stage.task for stage in recipe.stages]
+    for index, task in enumerate(tasks):
+        before = recipe.before(index, task)
+        wanted = {"joint": "probe", "distill": "probe", "adapt": "joint"}.get(task, task)
+        if before is not None:
+            assert tasks[before] == wanted
+        else:
+            assert task not in ("joint", "distill", "adapt")
 
 
 def test_the_command_names_a_bad_recipe(run: Callable[..., Ran], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from samclip_edge.train.scenes import COLOURS, SHAPES, SURFACES, Scene, Thing, render
+from samclip_edge.train.scenes import COLOURS, GROUNDS, SHAPES, SURFACES, Scene, Thing, render
 
 
 def scenes(count: int) -> list[Scene]:
@@ -57,6 +57,8 @@ def test_everything_there_is_occurs() -> None:
     assert {thing.shape for thing in things} == set(SHAPES)
     assert {thing.colour for thing in things} == set(COLOURS)
     assert {thing.surface for thing in things} == set(SURFACES)
+    assert {scene.ground for scene in scenes(60)} == set(GROUNDS)
+    assert render(3, fewest=0, most=0).things == ()
 
 
 def test_shapes_have_the_areas_of_geometry() -> None:
@@ -85,6 +87,8 @@ def test_shapes_have_the_areas_of_geometry() -> None:
 def test_captions_name_what_is_there_biggest_first() -> None:
     image, mask = np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool)
     star, arrow = Thing("star", "red", "striped", mask), Thing("arrow", "orange", "plain", mask)
-    assert Scene(image, (star,)).caption == "a striped red star"
-    assert Scene(image, (arrow, star)).caption == "an orange arrow and a striped red star"
-    assert Scene(image, (arrow, star, star)).caption == "an orange arrow, a striped red star and a striped red star"
+    assert Scene(image, (), "checked").caption == "a checked background"
+    assert Scene(image, (star,), "plain").caption == "a striped red star"
+    assert Scene(image, (arrow, star), "plain").caption == "an orange arrow and a striped red star"
+    three = Scene(image, (arrow, star, star), "plain")
+    assert three.caption == "an orange arrow, a striped red star and a striped red star"
