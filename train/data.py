@@ -40,6 +40,7 @@ class Images(NamedTuple):
     captions: list[str]  # only `teach_clip` reads them; empty where there are none
     contents: list[str]  # what is on each, in the same words however the caption puts it
     features: Tensor | None  # (B,E) of the CLIP teacher, where they were stored
+    draws: list[int]  # a random number for each, for what is left to chance later
     skipped: list[str]  # samples that could not be used, and why
 
 
@@ -216,7 +217,7 @@ class ClipSteps(_Steps[Images]):
 
     def batch(self, shape: Batch, indices: range) -> Images:
         """See `Images`."""
-        pixels, captions, contents, features = [], [], [], []
+        pixels, captions, contents, draws, features = [], [], [], [], []
         skipped: list[str] = []
         for index in indices:
             for sample in self.usable(index, skipped):
@@ -228,6 +229,7 @@ class ClipSteps(_Steps[Images]):
                 pixels.append(picture)
                 captions.append(text)
                 contents.append(content)
+                draws.append(zlib.crc32(repr((self.source.seed, "draw", *sample)).encode()))
                 if self.stored is not None:
                     features.append(self.stored.features(shape, *sample))
                 break
@@ -236,6 +238,7 @@ class ClipSteps(_Steps[Images]):
             captions,
             contents,
             torch.from_numpy(np.stack(features)) if features else None,
+            draws,
             skipped,
         )
 

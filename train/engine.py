@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 from samclip_edge.train.data import ClipSteps, Images, Masks, SamSteps, Source, steps
+from samclip_edge.train.files import write_whole
 from samclip_edge.train.measure import measure, overlap
 from samclip_edge.train.metrics import Metrics
 from samclip_edge.train.recipe import Recipe, Stage
@@ -60,11 +62,12 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, report: Report = lambda *_: None) -> None:
         self.recipe, self.folder, self.report = recipe, folder, report
         self.accelerator = Accelerator(mixed_precision="bf16" if recipe.precision == "bf16" and _has_bf16() else "no")
-        self._claim()
+        with self.accelerator.main_process_first():  # which makes what the others then find
+            self._claim()
+            self.clip_data = Source(recipe.clip_data, recipe.seed, False, folder)
+            self.sam_data = Source(recipe.sam_data, recipe.seed, True, folder)
+            self.held_out = Source(recipe.held_out, recipe.seed, True, folder)
         self.metrics = Metrics(folder) if self.accelerator.is_main_process else None
-        self.clip_data = Source(recipe.clip_data, recipe.seed, False, folder)
-        self.sam_data = Source(recipe.sam_data, recipe.seed, True, folder)
-        self.held_out = Source(recipe.held_out, recipe.seed, True, folder)
 
     def _claim(self) -> None:
         """Make the folder this recipe's. Raises InputError when it is another's."""
@@ -73,10 +76,8 @@ class Run:
             raise InputError(f"-o {self.folder}: holds a run of another recipe; name another folder")
         if not path.is_file() and self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputError(f"-o {self.folder}: holds other files; name a new or empty folder")
-        if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        self.accelerator.wait_for_everyone()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
 
     def finished(self, index: int) -> Path:
         """The checkpoint that the stage of that index leaves."""
@@ -147,9 +148,11 @@ class Run:
         all_steps = stage.all_steps(len(self.clip_data), len(self.sam_data))
         last = max(round(all_steps * stage.stop_after), 1)
         step = self._restore(index, learner)
+        began, images = time.perf_counter(), 0
         for parts in self.batches(stage, range(step, last)):
             values = self._step(learner, stage, teachers, rate_at(stage, step, all_steps), parts)
             step += 1
+            images += self.accelerator.num_processes * sum(len(b.pixels) for part in parts for b in part if b)
             self._log(index, step, values)
             self._log_skipped(index, step, parts)
             self.report(f"{index + 1} {stage.task}", step, last)
@@ -162,7 +165,8 @@ class Run:
             model.load_state_dict(learner.average.module.state_dict())
         model.eval()
         if self.accelerator.is_main_process:
-            self._log(index, None, measure(model, stage, self.held_out))
+            speed = images / (time.perf_counter() - began)
+            self._log(index, None, {**measure(model, stage, self.held_out), "images/s": speed})
             trained = stage.task in ("joint", "adapt")
             note = f"recipe {self.recipe.preset}, seed {self.recipe.seed}, after {stage.task}"
             checkpoint.save(model.cpu(), self.finished(index), checkpoint.Origin(trained=trained, note=note))

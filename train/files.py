@@ -130,6 +130,13 @@ class Files:
         return bits
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file to a temporary name and rename it, so that a kill leaves the old one or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, "utf-8")
+    os.replace(partial, path)
+
+
 def _under(place: str) -> list[Path]:
     """The images, annotations and tar files that a place names, in the order of their names."""
     found = sorted(glob.glob(place, recursive=True)) if glob.has_magic(place) else [place]

@@ -10,7 +10,7 @@ from samclip_edge.train.data import Bits, Masks, Pixels, Sample, Source
 from samclip_edge.train.files import BrokenSample
 from samclip_edge.train.recipe import Batch, Stage
 from samclip_edge.train.scenes import COLOURS, SHAPES
-from samclip_edge.train.tasks import image_features, prompted
+from samclip_edge.train.tasks import prompted
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,7 +50,8 @@ def top1(model: MergedModel, held_out: Source) -> float:
     right = 0
     for start in range(0, len(scenes), _BATCH):
         part = scenes[start : start + _BATCH]
-        features = image_features(model, _pixels([scene.image for scene in part], model))
+        tokens = model.image_encoder.tokens(_pixels([scene.image for scene in part], model))
+        features = model.clip_head.image_features(tokens)
         best = (features @ words.T).argmax(dim=1)
         told = [f"{scene.things[0].colour} {scene.things[0].shape}" for scene in part]
         right += sum(names[index] == name for index, name in zip(best.tolist(), told, strict=True))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
+from samclip_edge.train.files import write_whole
 from torch.utils.tensorboard import SummaryWriter
 
 
@@ -29,9 +29,7 @@ class Metrics:
                 continue
             if (entry["stage"], entry.get("step", math.inf)) <= (stage, step):
                 kept.append(line + "\n")
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(kept))
-        os.replace(partial, self.path)
+        write_whole(self.path, "".join(kept))
         if self._writer:
             self._writer.close()
         self._writer = SummaryWriter(str(self._board / f"{stage}-{task}"), purge_step=step + 1)

@@ -54,7 +54,11 @@ class Batch(Frozen):
 
 
 class Stage(Frozen):
-    """One part of a run. Its task says what is learned and what is frozen; see `tasks`."""
+    """One part of a run. Its task says what is learned and what is frozen; see `tasks`.
+
+    Below 1, `patches` has image features pooled over a share of the patches alone, drawn for each image between it and
+    all of them. So each patch learns to say by itself what it is of, and not only together with its neighbours.
+    """
 
     task: Task
     steps: Count | None = None
@@ -66,6 +70,7 @@ class Stage(Frozen):
     betas: tuple[Share, Share] = (0.9, 0.999)
     clip: tuple[Batch, ...] = ()  # batches of D_CLIP; a step takes one of them, drawn by chance (variable resolution)
     sam: Batch | None = None  # the batch of D_SAM
+    patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see below
     masks: Count = 32  # of an image, at the most
     sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # the share of the rate at which backbone and SAM head learn in `joint`

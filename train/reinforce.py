@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from samclip_edge.train.data import ClipSteps, Sample, collected
 from samclip_edge.train.engine import Run
-from samclip_edge.train.files import BrokenSample
+from samclip_edge.train.files import BrokenSample, write_whole
 from samclip_edge.train.recipe import Batch, Data
 from samclip_edge.train.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
 from samclip_edge.train.tasks import asked
@@ -37,7 +37,7 @@ class Reinforcement:
         if path.is_file() and path.read_text("utf-8") != text:
             raise InputError(f"-o {folder}: holds answers for another recipe; name another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        write_whole(path, text)
 
     def store(self) -> None:
         """Write every shard that is not there yet, each to a temporary name that is then renamed."""

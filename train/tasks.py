@@ -60,25 +60,25 @@ def losses(
     """The losses of a step, made one after another so that each can be run backward before the next is built."""
     if stage.task == "teach_clip":
         assert clip is not None
-        yield Loss("contrastive", 1.0, caption_loss(model, clip), "clip")
+        yield Loss("contrastive", 1.0, caption_loss(model, clip, stage.patches), "clip")
     elif stage.task == "teach_sam":
         assert sam is not None
         yield Loss("masks", 1.0, true_mask_loss(model, sam), "sam")
     else:
         assert teachers is not None
         assert clip is not None
-        yield Loss("clip", 1.0, clip_loss(model, teachers.clip, clip), "clip")
+        yield Loss("clip", 1.0, clip_loss(model, teachers.clip, clip, stage.patches), "clip")
         if stage.task == "joint":
             assert sam is not None
             yield Loss("sam", stage.sam_weight, sam_loss(model, teachers.sam, sam), "sam")
 
 
-def caption_loss(model: MergedModel, batch: Images) -> Tensor:
+def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
     """CLIP's contrastive loss between all images and captions of a step, those of other processes included."""
     tokens = Tokenizer.of(model.spec.text)(batch.captions)
     longest = int((tokens != 0).sum(axis=1).max())  # what comes after the end of text is never attended to
     texts = model.text_encoder(torch.from_numpy(tokens[:, :longest]).to(batch.pixels.device)).float()
-    images = image_features(model, batch.pixels).float()
+    images = image_features(model, batch, share).float()
     contents = batch.contents
     if distributed.is_initialized():
         images, texts = (torch.cat(_all_gather(each.contiguous())) for each in (images, texts))
@@ -89,10 +89,23 @@ def caption_loss(model: MergedModel, batch: Images) -> Tensor:
     return contrastive(images, texts, scale, contents)
 
 
-def image_features(model: MergedModel, pixels: Tensor) -> Tensor:
-    """(B,3,S,S) to CLIP features (B,E)."""
-    features: Tensor = model.clip_head.image_features(model.image_encoder.tokens(pixels))
+def image_features(model: MergedModel, batch: Images, share: float) -> Tensor:
+    """CLIP features (B,E) of a batch, pooled over between `share` and all of the patches of each image."""
+    tokens = model.image_encoder.tokens(batch.pixels)
+    left_out = None
+    if share < 1:
+        grid = model.spec.feature_grid(batch.pixels.shape[-1])
+        left_out = torch.stack([_left_out(draw, grid, share) for draw in batch.draws]).to(tokens.device)
+    features: Tensor = model.clip_head.image_features(tokens, left_out)
     return features
+
+
+def _left_out(draw: int, grid: int, share: float) -> Tensor:
+    """(grid,grid) bool: all but a share of the patches, at least one of which is kept."""
+    random = torch.Generator().manual_seed(draw)
+    kept = share + (1 - share) * torch.rand((), generator=random)
+    rank = torch.rand(grid * grid, generator=random).argsort().argsort()
+    return (rank >= max(int(kept * grid * grid), 1)).view(grid, grid)
 
 
 def prompted(model: MergedModel, batch: Masks, embedding: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -143,10 +156,10 @@ def _true_mask_loss(low_res: Tensor, scores: Tensor, wanted: Tensor) -> Tensor:
     return (each[:, 0] + each[:, 1:].min(dim=1).values).mean() + F.mse_loss(scores.float(), iou)
 
 
-def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images) -> Tensor:
+def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images, share: float) -> Tensor:
     """Eq. 1. The teacher sees the same crop at its own size, or was asked before."""
     wanted = teacher(batch.pixels) if batch.features is None else batch.features
-    return feature_distillation(image_features(model, batch.pixels).float(), wanted.float())
+    return feature_distillation(image_features(model, batch, share).float(), wanted.float())
 
 
 def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:

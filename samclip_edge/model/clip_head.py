@@ -7,6 +7,7 @@ hidden layers; the preset takes the width of the ViT.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,9 +41,13 @@ class ClipHead(nn.Module):
         patches = self.mlp(self.norm(x)).permute(0, 3, 1, 2)
         return self.pooled(x), F.normalize(patches, dim=1)
 
-    def image_features(self, tokens: Tensor) -> Tensor:
-        """The first of `forward`'s two, which is all that training reads."""
-        return self.pooled(self.layers(tokens))
+    def image_features(self, tokens: Tensor, left_out: Tensor | None = None) -> Tensor:
+        """The first of `forward`'s two, which is all that training reads.
+
+        left_out: (B,h',w') bool, patches that are not pooled over; None pools over all.
+        """
+        x = self.layers(tokens)
+        return self.pooled(x if left_out is None else x.masked_fill(left_out[..., None], -torch.inf))
 
     def layers(self, tokens: Tensor) -> Tensor:
         """The transformer layers: (B,D,h,w) to (B,h',w',D)."""

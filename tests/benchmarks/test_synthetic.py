@@ -95,7 +95,7 @@ def test_semantic_iou_by_hand() -> None:
 
 
 def test_average_precision_by_hand() -> None:
-    """Two things on an image, one found exactly, one not at all: precision 1 up to a recall of 1/2, 51 of 101 points."""
+    """Two things on an image, one found, one not: precision 1 up to a recall of 1/2, which is 51 of 101 points."""
     left, right = np.zeros((2, 20, 20), bool)
     left[:, :8], right[5:, 10:] = True, True
     exact, nothing = Mask(encode_rle(left), 0.9), Mask(encode_rle(np.zeros_like(left)), 0.8)
