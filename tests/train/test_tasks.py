@@ -22,9 +22,8 @@ def test_pooling_over_some_patches_by_hand() -> None:
     """All of them give the head's own answer; one alone gives the feature of a patch."""
     model = checkpoint.build(PRESETS["tiny"], seed=2)
     pixels = 255 * torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(
-        image_features(model, images(pixels, [1, 2]), 1.0), model.clip_head(model.image_encoder.tokens(pixels))[0]
-    )
+    tokens = model.image_encoder.tokens(pixels)
+    assert torch.equal(image_features(model, images(pixels, [1, 2]), 1.0), model.clip_head(tokens)[0])
     head = model.clip_head
     x = head.layers(tokens).flatten(1, 2)
     # Where the share that is drawn between nothing and all comes out below two of 64 patches, one is left.
