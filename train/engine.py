@@ -162,7 +162,8 @@ class Run:
                 self._save(index, step, learner)
         model = learner.model
         if learner.average:
-            model.load_state_dict(learner.average.module.state_dict())
+            for own, averaged in zip(model.parameters(), learner.average.module.parameters(), strict=True):
+                own.data.copy_(averaged)  # and not the statistics of a stem, which are averages already
         model.eval()
         if self.accelerator.is_main_process:
             speed = images / (time.perf_counter() - began)
