@@ -49,8 +49,8 @@ def test_init_is_reproducible_and_starts_the_head(run: Callable[..., Ran], tmp_p
     a, b, c = (load_file(file) for file in files)
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not torch.equal(a["image_encoder.pos_embed"], c["image_encoder.pos_embed"])
-    for layer in (0, 1):
-        assert torch.equal(a[f"clip_head.blocks.{layer}.attn.qkv.weight"], a["image_encoder.blocks.5.attn.qkv.weight"])
+    for layer in (0, 1, 2):
+        assert torch.equal(a[f"clip_head.blocks.{layer}.attn.qkv.weight"], a["image_encoder.blocks.3.attn.qkv.weight"])
 
 
 def test_public_weights_land_key_for_key(run: Callable[..., Ran], tmp_path: Path, model: MergedModel) -> None:
