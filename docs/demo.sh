@@ -4,8 +4,8 @@ set -eux
 photo=docs/shapes.jpg
 samclip-edge export --model tiny --target onnx --precision fp32 -o demo/bundle
 samclip-edge verify demo/bundle
-samclip-edge classify $photo --label "blue hexagon" --label "green circle" --label "a heart and an arrow" -o demo/names.png
-samclip-edge segment $photo --point 362,380 --bundle demo/bundle -o demo/click.png
-samclip-edge segment $photo --text "blue hexagon" --text "green arrow" --text "orange heart" -o demo/find.png
-samclip-edge segment $photo --everything --label "blue hexagon" --label "green arrow" --label "orange heart" \
-    --label background -o demo/everything.png
+samclip-edge classify $photo --label "a heart and a star" --label "a ring and a square" -o demo/names.png
+samclip-edge segment $photo --point 180,321 --bundle demo/bundle -o demo/click.png
+samclip-edge segment $photo --text "blue heart" --text "orange star" -o demo/find.png
+samclip-edge segment $photo --everything --grid 12 --min-score 0.7 --min-stability 0.8 \
+    --label "blue heart" --label "orange star" --label background -o demo/everything.png

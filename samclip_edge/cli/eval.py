@@ -23,11 +23,12 @@ def run(
     """Measure names, retrieval, masks and text to masks, of a bundle and of its teachers."""
     from samclip_edge.benchmarks.synthetic import evaluate
     from samclip_edge.errors import InputError
+    from samclip_edge.pipeline import SamClip
 
     if task != "synthetic":
         raise InputError(f"{task}: no such task; give synthetic")
     model = load(bundle, threads)
-    clip_model, sam_model = (None if folder is None else load(folder, threads) for folder in (clip, sam))
+    clip_model, sam_model = (None if folder is None else SamClip.load(folder, threads) for folder in (clip, sam))
     found = evaluate(model, clip_model, sam_model, progress=bar())
     document = {"task": task, "bundle": str(model.bundle.folder), "scores": found}
     measures = list(dict.fromkeys(name for scores in found.values() for name in scores))
