@@ -61,7 +61,8 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: Path, report: Report = lambda *_: None) -> None:
         self.recipe, self.folder, self.report = recipe, folder, report
-        self.accelerator = Accelerator(mixed_precision="bf16" if recipe.precision == "bf16" and _has_bf16() else "no")
+        self.accelerator = Accelerator(mixed_precision="no")  # a recipe says so itself, and runs may differ
+        self._bf16 = recipe.precision == "bf16" and _has_bf16()
         with self.accelerator.main_process_first():  # which makes what the others then find
             self._claim()
             self.clip_data = Source(recipe.clip_data, recipe.seed, False, folder)
@@ -218,7 +219,7 @@ class Run:
         """The losses of a step, computed in the recipe's precision."""
         made = losses(*rest)
         while True:
-            with self.accelerator.autocast():
+            with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self._bf16):
                 loss = next(made, None)
             if loss is None:
                 return

@@ -208,12 +208,6 @@ def test_a_picture_that_cannot_be_written_is_named(
     assert f"-o {tmp_path / name}" in ran.err
 
 
-def test_without_a_bundle_the_mend_is_told(run: Callable[..., Ran]) -> None:
-    ran = run("classify", PHOTO, "--label", "cat")
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "--bundle" in ran.err
-
-
 @pytest.mark.parametrize(
     "prompt",
     [

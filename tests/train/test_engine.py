@@ -18,6 +18,7 @@ from samclip_edge.train.average import averaged
 from samclip_edge.train.engine import Run, rate_at
 from samclip_edge.train.measure import box_iou, top1
 from samclip_edge.train.recipe import Batch, Recipe, Stage, read_recipe
+from samclip_edge.train.teachers import Teachers
 from support import Ran
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -234,12 +235,19 @@ def test_the_average_of_the_weights_is_what_it_says(whole: Path) -> None:
             torch.testing.assert_close(got, 0.75 * ends[0][key] + 0.25 * ends[1][key])
 
 
-def test_the_forgetting_monitor_stops_a_stage(whole: Path) -> None:
+def test_the_forgetting_monitor_stops_a_stage(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlaps of 0.9 after the second step and of 0.7 after the fourth, where 0.8 is asked for."""
+    overlaps = iter([0.9, 0.7])
+    monkeypatch.setattr("samclip_edge.train.engine.overlap", lambda *_: next(overlaps))
     stages = list(Recipe.model_validate_json((whole / "recipe.json").read_text()).stages)
-    stages[JOINT] = stages[JOINT].model_copy(update={"forget": 1.0, "rate": 0.5, "slower": 1.0})
+    stages[JOINT] = stages[JOINT].model_copy(update={"forget": 0.8})
     run = variation(whole, "forgetful", {"stages": (*stages[:3], stages[JOINT])})
     run.train()
-    assert [e["step"] for e in lines(run.folder) if "rate" in e] == [1, 2]
+    assert [e["step"] for e in lines(run.folder) if "rate" in e] == [1, 2, 3, 4]
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("a teacher was asked although its answers are stored")
 
 
 def test_stored_teachers_give_the_losses_of_live_ones(
@@ -250,12 +258,13 @@ def test_stored_teachers_give_the_losses_of_live_ones(
     assert (ran.code, ran.json["skipped"]) == (0, [])
     live = [e for e in lines(whole) if e["stage"] > 2 and "rate" in e]
     again = variation(whole, "stored", {"stored": str(stored)}, stages=2)
-    again.teachers = lambda: None  # type: ignore[method-assign, assignment, return-value]
+    again.teachers = lambda: Teachers(refuse, refuse)  # type: ignore[method-assign, arg-type]
     again._forgets = lambda *_: False  # type: ignore[method-assign]
     again.train()
     ours = [e for e in lines(again.folder) if "rate" in e]
     assert len(ours) == len(live) == 13
     for a, b in zip(ours, live, strict=True):
+        assert a.pop("task") == b.pop("task")
         assert a == pytest.approx(b, rel=2e-3, abs=2e-5)
     with pytest.raises(InputError, match="other data"):
         variation(whole, "elsewhere", {"stored": str(stored), "seed": 5}).train()
