@@ -82,7 +82,7 @@ class Reinforcement:
             raise InputError(f"clip_data: images {samples[0].image} to {samples[-1].image} are all broken")
         nothing = np.zeros_like(next(iter(rows.values())))
         stacked = np.stack([rows.get(sample, nothing) for sample in samples])
-        return stacked.reshape(-1, source.variants, stacked.shape[-1]).astype(np.float16)
+        return stacked.reshape(-1, source.variants, stacked.shape[-1]).astype(np.float32)
 
     def _answers(self, teachers: Teachers, shape: Batch, masks: int, shard: int) -> dict[str, np.ndarray]:
         """The shard's logits and scores, by image and variant; none where a sample is broken."""

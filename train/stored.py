@@ -1,7 +1,7 @@
 """What the teachers said, stored once so that no later epoch runs them (dataset reinforcement, arXiv 2303.08983).
 
 A folder holds `stored.json`, which says for which data and teachers it was made, and shards of `PER_SHARD` images:
-`clip-SIZE-SHARD.npy`, features (n,V,E) in half precision of V variants of each image, mapped into memory; and
+`clip-SIZE-SHARD.npy`, features (n,V,E) of V variants of each image, mapped into memory; and
 `sam-SIZE-SHARD.npz`, for every image and variant the logits (2,M,4,S/4,S/4) in eighths as int8 and the scores (2,M,4).
 """
 
@@ -90,7 +90,7 @@ class Stored:
 
 
 @lru_cache(maxsize=1024)
-def _features(path: Path) -> npt.NDArray[np.float16]:
+def _features(path: Path) -> npt.NDArray[np.float32]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
