@@ -2,6 +2,7 @@
 # What `make demo` runs: the model that ships, from checkpoint to picture. Needs samclip-edge[export] on the path.
 set -eux
 photo=docs/shapes.jpg
+samclip-edge init --preset tiny -o demo/untrained.safetensors  # what training starts from
 samclip-edge export --model tiny --target onnx --precision fp32 -o demo/bundle
 samclip-edge verify demo/bundle
 samclip-edge classify $photo --label "a heart and a star" --label "a ring and a square" -o demo/names.png
