@@ -35,7 +35,7 @@ Labels = npt.NDArray[np.int64]  # (H,W), an index into NAMES, or len(NAMES) for 
 
 
 @dataclass
-class Settled:
+class Counts:
     """How many scenes each task is measured on."""
 
     one_thing: int = 500  # classification
@@ -214,11 +214,11 @@ def evaluate(
     model: SamClip,
     clip: SamClip | None = None,
     sam: SamClip | None = None,
-    counts: Settled | None = None,
+    counts: Counts | None = None,
     progress: Progress = silent,
 ) -> dict[str, dict[str, float]]:
     """Every task, for the merged model and, where they are given, for its teachers and for the two side by side."""
-    n = counts or Settled()
+    n = counts or Counts()
     if model.words.vocabulary is not None:
         raise InputError("eval: the bundle holds a vocabulary; export it with its text encoder to be measured")
     names: Callable[[SamClip], dict[str, float]] = lambda m: {  # noqa: E731

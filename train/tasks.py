@@ -145,9 +145,7 @@ def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
 
 
 def _true_mask_loss(low_res: Tensor, scores: Tensor, wanted: Tensor) -> Tensor:
-    wanted = (
-        F.avg_pool2d(wanted.float(), 2) > 0.5
-    ).float()  # at half the side of the image: a quarter of the time of all of it
+    wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # at half the side of the image
     masks = F.interpolate(low_res.float(), size=wanted.shape[-2:], mode="bilinear", align_corners=False)
     each = torch.stack([mask_loss(masks[:, k], wanted) for k in range(masks.shape[1])], dim=1)
     with torch.no_grad():

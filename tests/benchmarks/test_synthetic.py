@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from samclip_edge.benchmarks import synthetic
-from samclip_edge.benchmarks.synthetic import NAMES, Semantic, Settled
+from samclip_edge.benchmarks.synthetic import NAMES, Counts, Semantic
 from samclip_edge.train.scenes import render
 from support import Ran
 
 from samclip_edge.masks import Mask, encode_rle
 
-FEW = Settled(one_thing=6, captions=5, several=4, two_models=3)
+FEW = Counts(one_thing=6, captions=5, several=4, two_models=3)
 
 
 class Knowing:
@@ -105,7 +105,7 @@ def test_average_precision_by_hand() -> None:
 def test_the_command_measures_a_bundle_and_its_teachers(
     run: Callable[..., Ran], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthetic, "Settled", lambda: FEW)
+    monkeypatch.setattr(synthetic, "Counts", lambda: FEW)
     ran = run("eval", "synthetic", "--bundle", tiny_folder, "--clip", tiny_folder, "--sam", tiny_folder, "--json")
     assert ran.code == 0
     assert list(ran.json["scores"]) == ["merged", "CLIP teacher", "SAM teacher", "SAM + CLIP"]

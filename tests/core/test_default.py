@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from samclip_edge.benchmarks.synthetic import Settled, evaluate
+from samclip_edge.benchmarks.synthetic import Counts, evaluate
 from samclip_edge.train.scenes import Scene, render
 from support import Ran, iou
 
@@ -48,7 +48,7 @@ def test_its_weights_are_a_checkpoint_of_the_preset() -> None:
 
 def test_it_names_and_finds_what_it_was_never_shown() -> None:
     """Far from chance, which is 1 of 80 for names; `samclip-edge eval synthetic` tells how far."""
-    counts = Settled(one_thing=60, captions=40, several=20)
+    counts = Counts(one_thing=60, captions=40, several=20)
     found = evaluate(SamClip.load(data.TINY), counts=counts)["merged"]
     assert found["classification top-1"] > 0.9
     assert found["text-to-image recall@1"] > 0.4
