@@ -19,6 +19,15 @@ def feature_distillation(student: Tensor, teacher: Tensor) -> Tensor:
     return (1 - F.cosine_similarity(student, teacher, dim=-1)).mean()
 
 
+def patch_distillation(patches: Tensor, shares: Tensor, teacher: Tensor) -> Tensor:
+    """Eq. 1 for every patch of a region (R,): one minus its cosine to the teacher's feature of the region, meaned.
+
+    patches: (R,E,h,w), L2-normalised along E. shares: (R,h,w), how much a patch counts. teacher: (R,E), of any length.
+    """
+    cosines = torch.einsum("rehw,re->rhw", patches, F.normalize(teacher, dim=-1))
+    return 1 - (cosines * shares).sum(dim=(1, 2)) / shares.sum(dim=(1, 2))
+
+
 def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """Focal loss of each mask (B,): cross-entropy that dwells on the pixels still wrong (RetinaNet, Eq. 5).
 

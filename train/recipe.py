@@ -58,6 +58,7 @@ class Stage(Frozen):
 
     Below 1, `patches` has image features pooled over a share of the patches alone, drawn for each image between it and
     all of them. So each patch learns to say by itself what it is of, and not only together with its neighbours.
+    `regions` has patches learn that from regions of D_SAM's images, each shown to the CLIP teacher alone.
     """
 
     task: Task
@@ -71,6 +72,7 @@ class Stage(Frozen):
     clip: tuple[Batch, ...] = ()  # batches of D_CLIP; a step takes one of them, drawn by chance (variable resolution)
     sam: Batch | None = None  # the batch of D_SAM
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see below
+    regions: Annotated[float, Field(ge=0)] = 0.0  # the weight of the loss of `regions`; 0: no such loss
     masks: Count = 32  # of an image, at the most
     sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # the share of the rate at which backbone and SAM head learn in `joint`
@@ -82,6 +84,8 @@ class Stage(Frozen):
             raise ValueError(f"task {self.task} needs clip batches")
         if self.task in ("teach_sam", "joint") and self.sam is None:
             raise ValueError(f"task {self.task} needs a sam batch")
+        if self.regions and (self.sam is None or self.task.startswith("teach")):
+            raise ValueError("regions are for stages that distil, and need a sam batch")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of the two")
         if self.steps is not None and self.warmup >= self.steps:

@@ -12,8 +12,15 @@ from typing import Literal, NamedTuple
 
 import torch
 from samclip_edge.train.data import Images, Masks
-from samclip_edge.train.losses import contrastive, feature_distillation, mask_distillation, mask_loss
+from samclip_edge.train.losses import (
+    contrastive,
+    feature_distillation,
+    mask_distillation,
+    mask_loss,
+    patch_distillation,
+)
 from samclip_edge.train.recipe import Stage
+from samclip_edge.train.regions import regions
 from samclip_edge.train.stored import eighths, from_eighths
 from samclip_edge.train.teachers import ClipTeacher, Teachers
 from torch import Tensor, distributed, nn
@@ -71,6 +78,9 @@ def losses(
         if stage.task == "joint":
             assert sam is not None
             yield Loss("sam", stage.sam_weight, sam_loss(model, teachers.sam, sam), "sam")
+        if stage.regions:
+            assert sam is not None
+            yield Loss("regions", stage.regions, region_loss(model, teachers.clip, sam), "sam")
 
 
 def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
@@ -158,6 +168,14 @@ def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images, share: fl
     """Eq. 1. The teacher sees the same crop at its own size, or was asked before."""
     wanted = teacher(batch.pixels) if batch.features is None else batch.features
     return feature_distillation(image_features(model, batch, share).float(), wanted.float())
+
+
+def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tensor:
+    """Eq. 1 for the patches of every region of D_SAM's images (see `regions`), added up, for each mask of the batch."""
+    features = model.clip_head(model.image_encoder.tokens(batch.pixels))[1].float()
+    found = regions(batch, features.shape[-1], teacher.size)
+    wanted = teacher(found.pictures).float()
+    return patch_distillation(features[found.owner], found.patches, wanted).sum() / len(batch.owner)
 
 
 def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:

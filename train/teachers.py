@@ -22,6 +22,8 @@ from samclip_edge.spec import PRESETS
 class ClipTeacher(Protocol):
     """Images to features: whatever the teacher's own size and normalisation are."""
 
+    size: int  # pixels on a side of what the teacher looks at
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """pixels: (B,3,S,S) RGB, 0..255, any S. Returns (B,E)."""
         ...
