@@ -37,7 +37,8 @@ stages:
   - {task: teach_sam, steps: 3, rate: 1.0e-3, sam: {size: 128, images: 2}, masks: 2}
   - {task: probe, steps: 3, rate: 1.0e-3, clip: [{size: 128, images: 4}]}
   - {task: distill, steps: 2, rate: 1.0e-3, clip: [{size: 128, images: 4}]}
-  - {task: joint, steps: 5, rate: 1.0e-3, clip: [{size: 128, images: 4}], sam: {size: 128, images: 4}, masks: 2}
+  - {task: joint, steps: 5, rate: 1.0e-3, clip: [{size: 128, images: 4}], sam: {size: 128, images: 4}, masks: 2,
+     regions: 1}
   - {task: adapt, steps: 3, rate: 1.0e-3, clip: [{size: 128, images: 4}, {size: 256, images: 2}]}
 """
 JOINT = 4
@@ -132,7 +133,7 @@ def test_metrics_hold_every_step_and_both_losses(whole: Path) -> None:
     entries = lines(whole)
     steps = [e for e in entries if e["stage"] == JOINT + 1 and "rate" in e]
     assert [e["step"] for e in steps] == [1, 2, 3, 4, 5]
-    assert all({"clip", "sam"} <= e.keys() for e in steps)
+    assert all({"clip", "sam", "regions"} <= e.keys() for e in steps)
     watched = [e["overlap with the SAM teacher"] for e in entries if "overlap with the SAM teacher" in e]
     assert len(watched) == 2
     assert all(0 <= each <= 1 for each in watched)
