@@ -10,53 +10,12 @@ import copy
 from collections.abc import Callable
 
 import torch
+from samclip_edge.export.attention import fix_blocks
 from torch import Tensor, nn
 
 from samclip_edge.contract import GraphName
-from samclip_edge.model.image_encoder import Attention, Block, ImageEncoder
+from samclip_edge.model.image_encoder import ImageEncoder
 from samclip_edge.model.merged import MergedModel
-
-
-class FixedAttention(Attention):
-    """`Attention` for one map size, its relative-position tables gathered beforehand."""
-
-    rows: Tensor
-    columns: Tensor
-
-    @classmethod
-    def of(cls, attention: Attention, side: int) -> FixedAttention:
-        """A copy that shares the weights of `attention`, for maps of side x side."""
-        fixed = cls.__new__(cls)
-        nn.Module.__init__(fixed)
-        fixed.heads, fixed.scale = attention.heads, attention.scale
-        fixed.qkv, fixed.proj = attention.qkv, attention.proj
-        rows, columns = attention.positions(side, side)
-        fixed.register_buffer("rows", rows.detach().contiguous())
-        fixed.register_buffer("columns", columns.detach().contiguous())
-        return fixed
-
-    def positions(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """The gathered tables."""
-        return self.rows, self.columns
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-        """The same in plain products and a softmax, which every engine knows."""
-        scores = (q * self.scale) @ k.transpose(-2, -1)
-        height, width = by_row.shape[1:3]
-        scores = scores.reshape(-1, height, width, height, width) + by_row[..., None] + by_column[..., None, :]
-        return scores.reshape(-1, height * width, height * width).softmax(dim=-1) @ v
-
-
-def fix_blocks(blocks: nn.ModuleList, side: int) -> nn.ModuleList:
-    """Transformer layers for maps of side x side, sharing the weights of `blocks`."""
-    fixed = nn.ModuleList()
-    for block in blocks:
-        assert isinstance(block, Block)
-        shallow = copy.copy(block)
-        shallow._modules = dict(block._modules)
-        shallow.attn = FixedAttention.of(block.attn, block.window or side)
-        fixed.append(shallow)
-    return fixed
 
 
 class ImageEncoderGraph(nn.Module):

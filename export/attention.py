@@ -1,0 +1,87 @@
+"""Attention for an engine with little memory: the numbers of `model.image_encoder`, in an order that keeps less alive.
+
+The scores of a global layer are the largest thing in the whole encoder (heads x 4096 x 4096 at 1024 pixels), so queries
+are taken in blocks of rows, each done before the next. And a window's padding is zeros, whose query, key and value are
+the bias alone, so padding comes after the product with the weights, and is gone before the next one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.model.image_encoder import Attention, Block
+
+BLOCK = 4 << 20  # scores alive at once, at the most; 16 MB of them
+
+
+class FixedAttention(nn.Module):
+    """`Attention` for one map size, its relative-position tables gathered beforehand."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, attention: Attention, side: int) -> None:
+        """Share the weights of `attention`, for maps of side x side."""
+        super().__init__()
+        self.heads, self.scale, self.side = attention.heads, attention.scale, side
+        self.qkv, self.proj = attention.qkv, attention.proj
+        rows, columns = attention.positions(side, side)
+        self.register_buffer("rows", rows.detach().transpose(-2, -1).contiguous())
+        self.register_buffer("columns", columns.detach().transpose(-2, -1).contiguous())
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Queries, keys and values (B,H,W,3D) of maps to what each token takes from its own map (B,H,W,D)."""
+        batch, side, heads = qkv.shape[0], self.side, self.heads
+        q, k, v = qkv.reshape(batch, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
+        q = q.reshape(batch * heads, side, side, -1)
+        by_row = q @ self.rows  # (B * heads, H, W, H): the query's row against the key's
+        by_column = (q.transpose(1, 2) @ self.columns).transpose(1, 2)  # (B * heads, H, W, W)
+        q, k = q * self.scale, k.transpose(-2, -1)
+        step = max(1, BLOCK // (batch * heads * side**3)) if batch == 1 else side
+        parts = []
+        for first in range(0, side, step):
+            block = slice(first, min(first + step, side))
+            scores = q[:, block].flatten(1, 2) @ k
+            scores = scores.reshape(batch * heads, -1, side, side, side)
+            scores = scores + by_row[:, block, :, :, None] + by_column[:, block, :, None, :]
+            parts.append(scores.reshape(batch * heads, -1, side * side).softmax(dim=-1) @ v)
+        x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return x.reshape(batch, heads, side * side, -1).transpose(1, 2).reshape(batch, side, side, -1)
+
+    def forward(self, x: Tensor, window: int) -> Tensor:
+        """(1,H,W,D) to the same shape; `window` 0 attends to the whole map."""
+        if not window:
+            out: Tensor = self.proj(self.attend(self.qkv(x)))
+            return out
+        _, height, width, dim = x.shape
+        down, right = -height % window, -width % window
+        rows, columns = (height + down) // window, (width + right) // window
+        qkv = F.pad(x @ self.qkv.weight.T, (0, 0, 0, right, 0, down))
+        qkv = qkv.reshape(rows, window, columns, window, 3 * dim).transpose(1, 2)
+        x = self.attend(qkv.reshape(-1, window, window, 3 * dim) + self.qkv.bias)
+        x = x.reshape(rows, columns, window, window, dim).transpose(1, 2)
+        out = self.proj(x.reshape(1, rows * window, columns * window, dim)[:, :height, :width])
+        return out
+
+
+class FixedBlock(nn.Module):
+    """`Block` for one map size."""
+
+    def __init__(self, block: Block, side: int) -> None:
+        """Share the weights of `block`, for maps of side x side."""
+        super().__init__()
+        self.norm1, self.norm2, self.mlp, self.window = block.norm1, block.norm2, block.mlp, block.window
+        self.attn = FixedAttention(block.attn, block.window or side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1,H,W,D) to the same shape."""
+        x = x + self.attn(self.norm1(x), self.window)
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+def fix_blocks(blocks: nn.ModuleList, side: int) -> nn.ModuleList:
+    """Transformer layers for maps of side x side, sharing the weights of `blocks`."""
+    return nn.ModuleList(FixedBlock(block, side) for block in blocks)  # type: ignore[arg-type]
