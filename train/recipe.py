@@ -144,6 +144,8 @@ class Recipe(Frozen):
             for teach, given in (("teach_clip", self.clip_teacher), ("teach_sam", self.sam_teacher)):
                 if given is None and teach not in tasks:
                     raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
+        if self.stored and any(stage.regions for stage in self.stages):
+            raise ValueError("stored teachers know nothing of regions; leave out stored, or regions")
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self

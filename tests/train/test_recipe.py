@@ -50,6 +50,19 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("clip_data: {scenes: {first: 100, count: 50}}", "clip_data: {files: [x]}", 1, "teach_clip needs captions"),
         ("sam: {size: 128", "sam: {size: 64", 1, "size 64 is not one of tiny's"),
         ("    sam: {size: 128, images: 4}\n", "", 10, "stages.1: task teach_sam needs a sam batch"),
+        (
+            "    sam: {size: 128, images: 4}\n",
+            "    sam: {size: 128, images: 4}\n    regions: 1\n",
+            10,
+            "stages that distil",
+        ),
+        (
+            "    sam: {size: 128, images: 4}\n",
+            "    sam: {size: 128, images: 4}\n  - {task: probe, steps: 5, rate: 1.0e-3, regions: 1,"
+            " clip: [{size: 128, images: 4}], sam: {size: 128, images: 4}}\nstored: x\n",
+            1,
+            "leave out stored, or regions",
+        ),
         ("steps: 10\n    rate: 1.0e-3\n    sam", "rate: 1.0e-3\n    sam", 10, "stages.1: give steps or epochs"),
         ("  - task: teach_sam", "  - task: adapt\n    clip: [{size: 128, images: 4}]", 1, "need a teach_sam stage"),
         ("held_out: {scenes: {first: 0, count: 10}}\n", "", 1, "held_out: Field required"),
@@ -93,13 +106,11 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
 def test_where_a_stage_starts() -> None:
     recipe = read_recipe("tiny")
     tasks = [stage.task for stage in recipe.stages]
-    for index, task in enumerate(tasks):
-        before = recipe.before(index, task)
-        wanted = {"joint": "probe", "distill": "probe", "adapt": "joint"}.get(task, task)
-        if before is not None:
-            assert tasks[before] == wanted
-        else:
-            assert task not in ("joint", "distill", "adapt")
+    assert tasks == [
+        "teach_clip", "teach_clip", "teach_sam", "teach_sam", "probe", "distill", "joint", "joint", "adapt"
+    ]  # fmt: skip
+    before = [recipe.before(index, task) for index, task in enumerate(tasks)]
+    assert before == [None, 0, None, 2, None, 4, 4, 6, 7]
 
 
 def test_the_command_names_a_bad_recipe(run: Callable[..., Ran], tmp_path: Path) -> None:
