@@ -1,8 +1,9 @@
-"""Attention for an engine with little memory: the numbers of `model.image_encoder`, in an order that keeps less alive.
+"""Attention for an engine with little memory: the numbers of `model.image_encoder`, in an order that lets less live.
 
 The scores of a global layer are the largest thing in the whole encoder (heads x 4096 x 4096 at 1024 pixels), so queries
-are taken in blocks of rows, each done before the next. And a window's padding is zeros, whose query, key and value are
-the bias alone, so padding comes after the product with the weights, and is gone before the next one.
+are taken in blocks of rows, of which an engine may still hold several at once, as it orders them. And a window's
+padding is zeros, whose query, key and value are the bias alone, so padding comes after the product with the weights,
+and is gone before the next one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from samclip_edge.model.image_encoder import Attention, Block
 
-BLOCK = 4 << 20  # scores alive at once, at the most; 16 MB of them
+BLOCK = 4 << 20  # scores of a block of queries, 16 MB, or of one row where that is more; chosen, not yet measured
 
 
 class FixedAttention(nn.Module):

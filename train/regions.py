@@ -59,11 +59,10 @@ def _cut_out(batch: Masks, side: int) -> Tensor:
     mean = torch.tensor(PIXEL_MEAN, device=batch.pixels.device).view(1, 3, 1, 1)
     places = (torch.arange(size, device=batch.pixels.device) + 0.5) / size * 2 - 1  # as grid_sample counts
 
-    def span(along: Tensor) -> tuple[Tensor, Tensor]:
-        seen = along.float()  # (M,S), whether a mask has a pixel in the column or row
+    def span(along: Tensor) -> tuple[Tensor, Tensor]:  # (M,S), whether a mask has a pixel in the column or row
         first = torch.where(along, places, 2.0).min(dim=1).values
         last = torch.where(along, places, -2.0).max(dim=1).values
-        return (first + last) / 2, (last - first + 2 / size) * (seen.sum(dim=1) > 0)
+        return (first + last) / 2, last - first + 2 / size
 
     (x, width), (y, height) = span(batch.masks.any(dim=1)), span(batch.masks.any(dim=2))
     scale = MARGIN * torch.maximum(width, height) / 2

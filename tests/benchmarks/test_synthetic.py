@@ -16,7 +16,7 @@ from support import Ran
 
 from samclip_edge.masks import Mask, encode_rle
 
-FEW = Counts(one_thing=6, captions=5, several=4, two_models=3)
+FEW = Counts(one_thing=6, captions=5, several=4)
 
 
 class Knowing:
@@ -71,6 +71,18 @@ class Knowing:
 
     def find(self, names: Sequence[str], refine: bool) -> list[Mask]:
         return self._masks()
+
+
+def test_a_mask_alone_lies_in_the_middle_of_the_mean_colour() -> None:
+    """By hand: a box of 8 x 4 pixels in a square of 12, one corner of it not of the mask."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    bits = np.zeros((20, 30), bool)
+    bits[5:9, 10:18] = True
+    bits[5, 10] = False
+    wanted = np.full((12, 12, 3), (124, 116, 104), np.uint8)
+    wanted[4:8, 2:10] = image[5:9, 10:18]
+    wanted[4, 2] = (124, 116, 104)
+    np.testing.assert_array_equal(synthetic._alone(image, Mask(encode_rle(bits), 0.9)), wanted)
 
 
 def test_what_knows_everything_scores_one_and_half_masks_score_half() -> None:
