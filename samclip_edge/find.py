@@ -1,7 +1,7 @@
 """Text to masks with both heads (Sec. 4.4, Appendix C): the CLIP head says roughly where, the SAM head says exactly.
 
 Each name's probability over the patch map becomes a mask prompt and one to three points for the prompt encoder; the
-mask decoder refines; where masks of several names meet, the highest logit wins.
+mask decoder refines; each mask is named anew, by all of its patches; where masks meet, the highest logit wins.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.errors import InputError
+from samclip_edge.everything import pool
 from samclip_edge.image import Frame
 from samclip_edge.masks import Mask, encode_rle
 from samclip_edge.progress import Progress
@@ -49,22 +50,23 @@ def find(
         raise InputError(f"threshold {threshold:g}: give a share of the highest probability, 0 to 1")
     others = [name for name in background if name not in names]
     features = np.moveaxis(scene.patch_features, 0, -1)
-    maps = np.moveaxis(scene.probabilities(features, [*names, *others], progress), -1, 0)
+    known = [*names, *others]
+    maps = np.moveaxis(scene.probabilities(features, known, progress), -1, 0)
     rows, columns = scene.frame.cells(maps.shape[-1])
     winner = maps[:, :rows, :columns].argmax(axis=0)
     winners = np.unique(winner).tolist()
     present = [k for k in winners if k < len(names)]
     if refine:
         samples = {k: _sample(np.where(winner == k, maps[k, :rows, :columns], 0), points, threshold) for k in present}
-        low_res = _refined(scene, {k: (maps[k], samples[k]) for k in present})
+        low_res = _renamed(scene, _refined(scene, {k: (maps[k], samples[k]) for k in present}), known)
     else:
         low_res = {k: _enlarge(scene.frame, np.log(maps[k] + 1e-9)) for k in winners}
     owner = _strongest(scene.frame, low_res, floor=0.0 if refine else -np.inf)
 
     masks = []
-    for k in present:
+    for k in sorted(low_res):
         bits = owner == k
-        if bits.any():
+        if k < len(names) and bits.any():
             cover = scene.frame.coverage(bits, maps.shape[-1])
             masks.append(Mask(encode_rle(bits), float((maps[k] * cover).sum() / cover.sum()), low_res[k], names[k]))
     return sorted(masks, key=lambda mask: -mask.score)
@@ -102,6 +104,21 @@ def _refined(scene: Scene, asked: dict[int, tuple[Floats, list[tuple[int, int]]]
         )
         low_res |= dict(zip(group, scene.decode(prompts)[0][:, 0].copy(), strict=True))
     return low_res
+
+
+def _renamed(scene: Scene, low_res: dict[int, Floats], known: Sequence[str]) -> dict[int, Floats]:
+    """The masks by the names that all their patches have together; those of one name become one.
+
+    The background's are kept: a thing that was taken for something else is not to be given to a weaker mask beneath.
+    """
+    renamed: dict[int, Floats] = {}
+    for logits in low_res.values():
+        bits = scene.frame.to_photo(logits) > 0
+        if bits.any():
+            cover = scene.frame.coverage(bits, scene.patch_features.shape[-1])
+            k = int(scene.probabilities(pool(scene.patch_features, cover), known).argmax())
+            renamed[k] = np.maximum(renamed[k], logits) if k in renamed else logits
+    return renamed
 
 
 def _enlarge(frame: Frame, patch_map: Floats) -> Floats:
