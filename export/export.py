@@ -12,7 +12,8 @@ import onnx
 import torch
 from samclip_edge.export.graphs import graph_module
 from samclip_edge.export.onnx import Place, WeightFile, halve, places, trace
-from samclip_edge.export.parity import Case, cases, measure, text_cases
+from samclip_edge.export.parity import Case, Pixels, cases, measure, photo_cases, text_cases
+from samclip_edge.export.quantize import Int8
 from samclip_edge.runtimes.onnxruntime import open_session
 
 import samclip_edge
@@ -20,6 +21,7 @@ from samclip_edge import data
 from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Text, describe, new_bundle
 from samclip_edge.contract import SIZED, GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
+from samclip_edge.image import read_photo
 from samclip_edge.model.checkpoint import load, save
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
@@ -36,13 +38,15 @@ def export_onnx(
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
     precision: Precision = "fp32",
+    photos: Sequence[Pixels] | None = None,
 ) -> Bundle:
     """Write an ONNX bundle and return it, opened.
 
     sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
     encoder. precision: fp16 stores the weights in half, most of them in a checkpoint that the graphs read, and computes
-    in float32. Raises InputError for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a graph
-    in ONNX Runtime is further from torch than `verify.passes` allows.
+    in float32; int8 multiplies in int8 what loses little by it. photos: (H,W,3) RGB, on which that is measured; those
+    that ship with the package where None. Raises InputError for a bad checkpoint, size or folder, and ParityError,
+    leaving no bundle, when a graph in ONNX Runtime is further from torch than `verify.passes` allows.
     """
     model, origin = load(checkpoint)
     chosen = tuple(sorted(set(sizes or model.spec.sizes)))
@@ -52,7 +56,8 @@ def export_onnx(
             raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose of these")
     with new_bundle(folder) as partial:
         text = _write_text(model, partial, vocabulary, progress)
-        writer = _GraphWriter(model, partial, precision)
+        int8 = _int8(model, chosen[0], photos, progress) if precision == "int8" else None
+        writer = _GraphWriter(model, partial, precision, int8)
         if precision == "fp16":
             writer.share(save(model, partial / CHECKPOINT, origin, half=True))
         steps: list[int | None] = [*chosen, *([None] if text.tokenizer else [])]
@@ -78,13 +83,21 @@ def export_onnx(
     return Bundle.open(folder)
 
 
+def _int8(model: MergedModel, size: int, photos: Sequence[Pixels] | None, progress: Progress) -> Int8:
+    """What puts graphs into int8, measured on photos at a size, and on sentences."""
+    seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
+    seen["text_encoder"] = text_cases(model, read_templates(data.TEMPLATES))[1:]
+    return Int8(model, {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}, progress)
+
+
 class _GraphWriter:
     """Writes graphs into a folder, one weight file for all sizes of a graph."""
 
-    def __init__(self, model: MergedModel, folder: Path, precision: Precision) -> None:
+    def __init__(self, model: MergedModel, folder: Path, precision: Precision, int8: Int8 | None) -> None:
         self._model = model
         self._folder = folder
         self._precision = precision
+        self._int8 = int8
         self._checkpoint: Path | None = None
         self._places: dict[bytes, Place] = {}
         self._weights: dict[GraphName, WeightFile] = {}
@@ -102,6 +115,7 @@ class _GraphWriter:
         proto = trace(graph_module(model, name, size), sides, probe(model.spec, name, size))
         if self._precision == "fp16":
             halve(proto, self._places)
+        in_float = self._int8.apply(name, proto) if self._int8 else ()
         weights.take(proto)
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
         onnx.save_model(proto, path)
@@ -121,6 +135,7 @@ class _GraphWriter:
                 signature=sides,
                 parity=parity,
                 reference={output: reference_of(values) for output, values in asked[0][1].items()},
+                in_float=in_float,
             )
         )
 

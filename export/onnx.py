@@ -22,7 +22,7 @@ from torch import nn
 
 from samclip_edge.contract import Arrays, Signature
 
-OPSET = 18
+OPSET = 20
 _SMALL = 1024  # bytes; a smaller tensor stays in the graph, where shape inference can see it
 _PAGE, _LINE = 4096, 64  # alignment of big and of lesser tensors: a page can be memory-mapped
 

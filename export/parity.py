@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from samclip_edge.export.graphs import answer
 from samclip_edge.runtimes.base import Session
@@ -19,6 +20,7 @@ from samclip_edge.text import Tokenizer
 from samclip_edge.verify import compare
 
 PHOTOS = 2  # of those that ship with the package; the first is square, the second is not
+Pixels = npt.NDArray[np.uint8]  # (H,W,3) RGB
 Case = tuple[Arrays, Arrays]  # inputs of a graph, and torch's outputs
 
 
@@ -31,15 +33,18 @@ def ask(model: MergedModel, name: GraphName, size: int | None, inputs: Arrays) -
 
 
 def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
-    """Cases for the graphs of one size: the probe first, then each photo with a click, a box and a mask to refine.
+    """Cases for the graphs of one size: the probe first, then two photos."""
+    seen = photo_cases(model, size, [read_photo(path) for path in data.photos()[:PHOTOS]])
+    return {name: [ask(model, name, size, probe(model.spec, name, size)), *seen[name]] for name in SIZED}
+
+
+def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict[GraphName, list[Case]]:
+    """Cases for the graphs of one size: each photo with a click, a box and a mask to refine.
 
     Every graph is asked what torch's own graph before it gave, so that a fault shows where it is.
     """
-    found: dict[GraphName, list[Case]] = {}
-    for name in SIZED:
-        found[name] = [ask(model, name, size, probe(model.spec, name, size))]
-    for path in data.photos()[:PHOTOS]:
-        pixels = read_photo(path)
+    found: dict[GraphName, list[Case]] = {name: [] for name in SIZED}
+    for pixels in photos:
         frame = Frame.of(pixels, size)
         encoded = ask(model, "image_encoder", size, {"image": frame.square(pixels)})
         head = ask(model, "clip_head", size, {"tokens": encoded[1]["tokens"]})

@@ -23,7 +23,7 @@ from samclip_edge.spec import Frozen, ModelSpec
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 def _inside(path: str) -> str:
@@ -64,6 +64,7 @@ class Graph(Frozen):
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
+    in_float: tuple[str, ...] = ()  # of int8: the layers that were left in float, because they lose too much
 
 
 class Text(Frozen):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from samclip_edge.cli.common import Json, bar, emit, table
+from samclip_edge.cli.common import Json, bar, emit, note, table
 
 if TYPE_CHECKING:
     from samclip_edge.bundle import Bundle
+    from samclip_edge.export.parity import Pixels
 
 
 def run(
@@ -19,15 +20,22 @@ def run(
         str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
     ] = "tiny",
     target: Annotated[str, typer.Option(help="The engine to export for: onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="The precision of the weights: fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="The precision of the weights: fp32, fp16 or int8.")] = "fp32",
     size: Annotated[list[int] | None, typer.Option(metavar="S", help="An input size; may be repeated.")] = None,
     vocabulary: Annotated[
         Path | None,
         typer.Option(metavar="NAMES.txt", help="One name a line: ship their features in place of the text encoder."),
     ] = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option("--photo", metavar="FILE", help="What int8 is measured on; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Export a checkpoint to a bundle of graphs and measure each against torch on real photos."""
+    """Export a checkpoint to a bundle of graphs and measure each against torch on real photos.
+
+    int8 leaves in float what alone would lose much, and prints what each graph in int8 costs on `eval synthetic`.
+    """
     from typing import cast, get_args
 
     from samclip_edge import data
@@ -39,12 +47,40 @@ def run(
         raise InputError(f"--target {target}: this version exports onnx only")
     precisions = get_args(Precision)
     if precision not in precisions:
-        raise InputError(f"--precision {precision}: this version exports {' and '.join(precisions)}")
+        raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)}")
+    if photos and precision != "int8":
+        raise InputError(f"--photo {photos[0]}: only --precision int8 is measured on photos; leave it out")
     names = None if vocabulary is None else _read_names(vocabulary)
-    bundle = export_onnx(
-        data.CHECKPOINTS.get(model, Path(model)), output, size, names, bar(), cast("Precision", precision)
-    )
-    emit(_document(bundle), json, lambda: _show(bundle))
+    checkpoint = data.CHECKPOINTS.get(model, Path(model))
+    measured = _photos(photos) if precision == "int8" else None
+    bundle = export_onnx(checkpoint, output, size, names, bar(), cast("Precision", precision), measured)
+    cost = _cost(checkpoint, bundle) if precision == "int8" else {}
+    emit(_document(bundle) | ({"cost": cost} if cost else {}), json, lambda: _show(bundle, cost))
+
+
+def _photos(paths: list[Path] | None) -> list[Pixels]:
+    from samclip_edge.benchmarks.precision import rendered
+    from samclip_edge.image import read_photo
+
+    return [read_photo(path) for path in paths] if paths else rendered()
+
+
+def _cost(checkpoint: Path, bundle: Bundle) -> dict[str, dict[str, float]]:
+    """What int8 costs on `eval synthetic`; nothing, with a note, where that would mean nothing."""
+    import tempfile
+
+    from samclip_edge.benchmarks.precision import COUNTS, costs
+    from samclip_edge.export.export import export_onnx
+    from samclip_edge.pipeline import SamClip
+
+    manifest = bundle.manifest
+    if not manifest.trained or manifest.text.tokenizer is None:
+        why = "its weights are untrained" if not manifest.trained else "it holds a vocabulary"
+        note(f"note: what int8 costs on `eval synthetic` was not measured: {why}")
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        whole = export_onnx(checkpoint, Path(folder) / "float", manifest.sizes, None, bar())
+        return costs(SamClip(whole), SamClip(bundle), COUNTS, bar())
 
 
 def _read_names(path: Path) -> list[str]:
@@ -66,7 +102,7 @@ def _document(bundle: Bundle) -> dict[str, object]:
     return {"bundle": str(bundle.folder), "bytes": sum(f.bytes for f in bundle.files()), "graphs": graphs}
 
 
-def _show(bundle: Bundle) -> None:
+def _show(bundle: Bundle, cost: dict[str, dict[str, float]]) -> None:
     rows = [
         (graph.name, str(graph.size or ""), output, f"{parity.error:.1e}", f"{parity.cosine:.7f}")
         for graph in bundle.manifest.graphs
@@ -74,4 +110,13 @@ def _show(bundle: Bundle) -> None:
     ]
     title = "Parity with torch on the probe and on real photos (error: max abs difference over torch's deviation)"
     table(("graph", "size", "output", "error", "cosine"), rows, title)
+    left = sum(
+        len(graph.in_float) for graph in bundle.manifest.graphs if graph.size in (None, bundle.manifest.sizes[0])
+    )
+    if bundle.manifest.precision == "int8":
+        print(f"{left} layers were left in float, because each alone moves an output by over 1 % (manifest: in_float)")
+    if cost:
+        measures = next(iter(cost.values()))
+        title = "What int8 costs on `eval synthetic`, one graph at a time (fewer scenes than `eval` itself takes)"
+        table(("measure", *cost), [(m, *(f"{scores[m]:.3f}" for scores in cost.values())) for m in measures], title)
     print(f"{bundle.folder}: {sum(file.bytes for file in bundle.files()) / 1e6:.1f} MB")

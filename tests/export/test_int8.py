@@ -1,0 +1,145 @@
+"""int8: the arithmetic by hand, layers that hurt, a bundle held against torch, and what it costs on the task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from samclip_edge.benchmarks import precision
+from samclip_edge.benchmarks.synthetic import Counts
+from samclip_edge.export.export import export_onnx
+from samclip_edge.export.onnx import trace
+from samclip_edge.export.quantize import HURTS, by_column, layer_names, layers, quantize, sensitivity
+from support import Ran
+from torch import nn
+
+from samclip_edge import data
+from samclip_edge.bundle import Bundle, Parity
+from samclip_edge.contract import Signature, Tensor
+from samclip_edge.verify import passes, verify
+
+SIDES = Signature(inputs=(Tensor(name="x", shape=(5, 8)),), outputs=(Tensor(name="y", shape=(5, 6)),))
+
+
+class Two(nn.Module):
+    """Two layers, of which the second is given numbers of very different size."""
+
+    def __init__(self, spike: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Linear(8, 16, bias=False), nn.Linear(16, 6, bias=False)
+        with torch.no_grad():
+            self.first.weight[0] *= spike
+            self.second.weight[:, 0] /= spike
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.second(self.first(x[None]))
+        return out[0]
+
+
+def traced(module: nn.Module) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    inputs = {"x": np.random.RandomState(1).standard_normal((5, 8)).astype(np.float32)}
+    return trace(module.eval(), SIDES, inputs), inputs
+
+
+def run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def test_a_weight_by_column_by_hand() -> None:
+    weight = np.array([[1.0, 0.0, -254.0], [-0.5, 0.0, 2.0]], np.float32)
+    values, scale = by_column(weight)
+    np.testing.assert_allclose(scale, [1 / 127, 1, 2], rtol=1e-6)
+    assert values.dtype == np.int8
+    assert values.tolist() == [[127, 0, -127], [-64, 0, 1]]  # -63.5 rounds to even
+
+
+def test_an_integer_product_by_hand() -> None:
+    """The standard's DynamicQuantizeLinear (uint8 over a range that holds 0), then a product of integers."""
+    module = Two(1)
+    model, inputs = traced(module)
+    quantize(model, layer_names(module), kept=["first"])
+    x = module.first(torch.from_numpy(inputs["x"])).detach().numpy()
+    low, high = min(x.min(), 0), max(x.max(), 0)
+    scale = np.float32(high - low) / 255
+    zero = np.clip(np.round(-low / scale), 0, 255)
+    rounded = np.clip(np.round(x / scale) + zero, 0, 255) - zero
+    values, columns = by_column(module.second.weight.detach().numpy().T)
+    wanted = rounded @ values.astype(np.float64) * (scale * columns)
+    assert [node.op_type for node in model.graph.node].count("MatMulInteger") == 1
+    np.testing.assert_allclose(run(model, inputs), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_layer_that_hurts_is_found() -> None:
+    calm, wild = Two(1), Two(300)
+    for module, hurt in ((calm, []), (wild, ["second"])):
+        model, inputs = traced(module)
+        before = model.SerializeToString()
+        names = layer_names(module)
+        assert list(layers(model, names)) == ["first", "second"]
+        costs = sensitivity(model, names, [inputs])
+        assert [name for name, cost in costs.items() if cost > 3 * HURTS] == hurt
+        assert model.SerializeToString() == before, "measuring changes nothing"
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_checkpoint: Path) -> Bundle:
+    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("int8"), precision="int8")
+
+
+def test_a_bundle_is_smaller_near_and_verified(int8: Bundle, tiny_folder: Path) -> None:
+    whole = Bundle.open(tiny_folder)
+    assert int8.manifest.precision == "int8"
+    rounded = 0
+    for graph in int8.manifest.graphs:
+        assert all(parity.cosine > 0.99 for parity in graph.parity.values()), graph.name
+        proto = onnx.load(int8.folder / graph.files[0].path, load_external_data=False)
+        products = sum(node.op_type == "MatMulInteger" for node in proto.graph.node)
+        assert (products > 0) == (graph.name != "prompt_encoder"), graph.name
+        if graph.size in (None, 128):
+            rounded += sum(np.prod(each.dims) for each in proto.graph.initializer if each.data_type == 3)
+        (twin,) = {g.in_float for g in int8.manifest.graphs if g.name == graph.name}
+        assert twin == graph.in_float, "one choice for every size"
+    saved = sum(f.bytes for f in whole.files()) - sum(f.bytes for f in int8.files())
+    assert saved == pytest.approx(3 * rounded, rel=0.1), "a weight in int8 takes a byte, not four"
+    assert all(row.ok for row in verify(int8))
+
+
+def test_verify_asks_int8_to_be_as_near_as_at_export() -> None:
+    then = Parity(error=0.1, cosine=0.99)
+    assert passes(Parity(error=9, cosine=0.981), "int8", then)
+    assert not passes(Parity(error=0, cosine=0.97), "int8", then)
+    assert passes(Parity(error=0, cosine=0.9995), "int8", Parity(error=0, cosine=1.0))
+    assert not passes(Parity(error=0, cosine=0.0), "int8")
+
+
+def test_it_costs_at_most_a_point(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trained default model, by the command, on few scenes; one scene named otherwise is allowed."""
+    monkeypatch.setattr(precision, "COUNTS", Counts(one_thing=40, captions=30, several=6))
+    ran = run("export", "--precision", "int8", "-o", tmp_path / "bundle", "--json")
+    assert ran.code == 0, ran.err
+    cost = ran.json["cost"]
+    assert list(cost) == ["float", "image_encoder", "clip_head", "mask_decoder", "text_encoder", "all in int8"]
+    for name, score in cost["all in int8"].items():
+        scenes = {"classification top-1": 40, "text-to-image recall@1": 30}.get(name)
+        assert score >= cost["float"][name] - (0.01 if scenes is None else 1.5 / scenes), name
+    assert json.loads((tmp_path / "bundle" / "manifest.json").read_text())["precision"] == "int8"
+
+
+def test_what_cannot_be_measured_is_said(run: Callable[..., Ran], tiny_checkpoint: Path, tmp_path: Path) -> None:
+    photo = data.photos()[0]
+    given = ("export", "--model", tiny_checkpoint, "-o", tmp_path / "bundle", "--size", 128)
+    ran = run(*given, "--precision", "int8", "--photo", photo)
+    assert ran.code == 0
+    assert "weights are untrained" in ran.err
+    assert "left in float" in ran.out
+    ran = run(*given, "--photo", photo)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert f"--photo {photo}" in ran.err
