@@ -12,14 +12,14 @@ import onnx
 import torch
 from samclip_edge.export.graphs import graph_module
 from samclip_edge.export.onnx import Place, WeightFile, halve, places, trace
-from samclip_edge.export.parity import Case, Pixels, cases, measure, photo_cases, text_cases
+from samclip_edge.export.parity import Case, Pixels, cases, clip_cases, measure, photo_cases, text_cases
 from samclip_edge.export.quantize import Int8
 from samclip_edge.runtimes.onnxruntime import open_session
 
 import samclip_edge
 from samclip_edge import data
 from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Text, describe, new_bundle
-from samclip_edge.contract import SIZED, GraphName, probe, signature
+from samclip_edge.contract import GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
 from samclip_edge.image import read_photo
 from samclip_edge.model.checkpoint import load, save
@@ -60,15 +60,21 @@ def export_onnx(
         writer = _GraphWriter(model, partial, precision, int8)
         if precision == "fp16":
             writer.share(save(model, partial / CHECKPOINT, origin, half=True))
-        steps: list[int | None] = [*chosen, *([None] if text.tokenizer else [])]
-        for size in progress(steps, "exporting"):
-            if size is None:
-                writer.write("text_encoder", None, text_cases(model, read_templates(data.TEMPLATES)))
-            else:
-                asked = cases(model, size)
-                for name in SIZED:
-                    writer.write(name, size, asked[name])
+        steps: list[int | GraphName] = [*chosen]
+        if model.spec.clip_vision:
+            steps.append("clip_image_encoder")
+        if text.tokenizer:
+            steps.append("text_encoder")
+        for step in progress(steps, "exporting"):
+            if step == "text_encoder":
+                writer.write(step, None, text_cases(model, read_templates(data.TEMPLATES)))
+            elif step == "clip_image_encoder":
+                writer.write(step, None, clip_cases(model))
+            elif isinstance(step, int):
+                for name, asked in cases(model, step).items():
+                    writer.write(name, step, asked)
         manifest = Manifest(
+            kind=model.spec.kind,
             target="onnx",
             precision=precision,
             spec=model.spec,
@@ -87,6 +93,8 @@ def _int8(model: MergedModel, size: int, photos: Sequence[Pixels] | None, progre
     """What puts graphs into int8, measured on photos at a size, and on sentences."""
     seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
     seen["text_encoder"] = text_cases(model, read_templates(data.TEMPLATES))[1:]
+    if model.spec.clip_vision:
+        seen["clip_image_encoder"] = clip_cases(model, photos)[1:]
     return Int8(model, {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}, progress)
 
 

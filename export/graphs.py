@@ -36,6 +36,14 @@ class ImageEncoderGraph(nn.Module):
         return out
 
 
+class SamEncoderGraph(ImageEncoderGraph):
+    """`image` to `embedding`, where no CLIP head reads the tokens."""
+
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
+        """See `contract.signature`."""
+        return super().forward(image)[1]
+
+
 class ClipHeadGraph(nn.Module):
     """`tokens` to `image_features` and `patch_features`."""
 
@@ -74,12 +82,14 @@ def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Mo
     module: nn.Module
     if name == "text_encoder":
         module = model.text_encoder
+    elif name == "clip_image_encoder":
+        module = model.visual
     elif name == "prompt_encoder":
         module = model.prompt_encoder
     else:
         assert size is not None
         sized: dict[GraphName, Callable[[MergedModel, int], nn.Module]] = {
-            "image_encoder": ImageEncoderGraph,
+            "image_encoder": SamEncoderGraph if model.spec.clip_vision else ImageEncoderGraph,
             "clip_head": ClipHeadGraph,
             "mask_decoder": MaskDecoderGraph,
         }
@@ -90,12 +100,12 @@ def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Mo
 @torch.inference_mode()
 def answer(model: MergedModel, name: GraphName, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
     """What the model itself, not the module made for tracing, answers to a graph's inputs."""
-    parts: dict[GraphName, Callable[..., Tensor | tuple[Tensor, ...]]] = {
-        "image_encoder": model.image_encoder,
-        "clip_head": model.clip_head,
-        "prompt_encoder": model.prompt_encoder,
-        "mask_decoder": model.decode_masks,
-        "text_encoder": model.text_encoder,
-    }
-    out = parts[name](*inputs.values())
-    return out if isinstance(out, tuple) else (out,)
+    values = inputs.values()
+    if name == "mask_decoder":
+        out = model.decode_masks(*values)
+    elif name == "clip_image_encoder":
+        out = model.visual(*values)
+    else:
+        out = getattr(model, name)(*values)
+    outputs: tuple[Tensor, ...] = out if isinstance(out, tuple) else (out,)
+    return outputs[1:] if name == "image_encoder" and model.spec.clip_vision else outputs

@@ -12,8 +12,8 @@ from samclip_edge.runtimes.base import Session
 
 from samclip_edge import data
 from samclip_edge.bundle import Parity
-from samclip_edge.contract import SIZED, Arrays, GraphName, probe, signature
-from samclip_edge.image import Frame, read_photo
+from samclip_edge.contract import Arrays, GraphName, probe, signature, sized
+from samclip_edge.image import Frame, clip_square, read_photo
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.prompts import prepare
 from samclip_edge.text import Tokenizer
@@ -35,7 +35,7 @@ def ask(model: MergedModel, name: GraphName, size: int | None, inputs: Arrays) -
 def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
     """Cases for the graphs of one size: the probe first, then two photos."""
     seen = photo_cases(model, size, [read_photo(path) for path in data.photos()[:PHOTOS]])
-    return {name: [ask(model, name, size, probe(model.spec, name, size)), *seen[name]] for name in SIZED}
+    return {name: [ask(model, name, size, probe(model.spec, name, size)), *asked] for name, asked in seen.items()}
 
 
 def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict[GraphName, list[Case]]:
@@ -43,19 +43,29 @@ def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict
 
     Every graph is asked what torch's own graph before it gave, so that a fault shows where it is.
     """
-    found: dict[GraphName, list[Case]] = {name: [] for name in SIZED}
+    found: dict[GraphName, list[Case]] = {name: [] for name in sized(model.spec)}
     for pixels in photos:
         frame = Frame.of(pixels, size)
         encoded = ask(model, "image_encoder", size, {"image": frame.square(pixels)})
-        head = ask(model, "clip_head", size, {"tokens": encoded[1]["tokens"]})
         found["image_encoder"].append(encoded)
-        found["clip_head"].append(head)
+        if "clip_head" in found:
+            found["clip_head"].append(ask(model, "clip_head", size, {"tokens": encoded[1]["tokens"]}))
         for inputs in _prompts(frame):
             prompted = ask(model, "prompt_encoder", size, inputs)
             decoded = ask(model, "mask_decoder", size, {"embedding": encoded[1]["embedding"], **prompted[1]})
             found["prompt_encoder"].append(prompted)
             found["mask_decoder"].append(decoded)
     return found
+
+
+def clip_cases(model: MergedModel, photos: Sequence[Pixels] | None = None) -> list[Case]:
+    """Cases for the image tower of a CLIP of its own: the probe, and the photos, each by itself."""
+    vision = model.spec.clip_vision
+    assert vision is not None
+    seen = photos or [read_photo(path) for path in data.photos()[:PHOTOS]]
+    inputs = [{"image": clip_square(pixels, vision.size)[None]} for pixels in seen]
+    inputs.insert(0, probe(model.spec, "clip_image_encoder", None))
+    return [ask(model, "clip_image_encoder", None, each) for each in inputs]
 
 
 def _prompts(frame: Frame) -> Iterator[Arrays]:

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from samclip_edge.contract import SIZED, GraphName, Signature, signature
+from samclip_edge.contract import GraphName, Signature, signature, sized
 from samclip_edge.errors import ChecksumError, InputError, one_line
 from samclip_edge.spec import Frozen, ModelSpec
 
@@ -87,7 +87,7 @@ class Manifest(Frozen):
     """`manifest.json`."""
 
     format: Literal[1] = FORMAT
-    kind: Literal["merged"] = "merged"
+    kind: Literal["merged", "sam+clip"] = "merged"
     target: Literal["onnx"]
     precision: Precision
     spec: ModelSpec
@@ -100,9 +100,13 @@ class Manifest(Frozen):
 
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
-        want: set[tuple[str, int | None]] = {(name, size) for name in SIZED for size in self.sizes}
+        want: set[tuple[str, int | None]] = {(name, size) for name in sized(self.spec) for size in self.sizes}
         if self.text.tokenizer is not None:
             want.add(("text_encoder", None))
+        if self.kind != self.spec.kind:
+            raise ValueError(f"kind {self.kind} holds a spec of kind {self.spec.kind}")
+        if self.kind == "sam+clip":
+            want.add(("clip_image_encoder", None))
         have = [(graph.name, graph.size) for graph in self.graphs]
         if sorted(have, key=str) != sorted(want, key=str):
             raise ValueError(f"the graphs {have} are not one each of {sorted(want, key=str)}")

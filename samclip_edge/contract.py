@@ -1,4 +1,4 @@
-"""The five graphs: names, inputs, outputs, shapes. Exporters write to it, runtimes and `verify` hold bundles to it."""
+"""The graphs: names, inputs, outputs, shapes. Exporters write to it, runtimes and `verify` hold bundles to it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from samclip_edge.spec import CHANNELS, MASK_STRIDE, Frozen, ModelSpec
 
-GraphName = Literal["image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "text_encoder"]
-SIZED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
+GraphName = Literal[
+    "image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "text_encoder", "clip_image_encoder"
+]
+SIZED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")  # of a merged model
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -32,12 +34,26 @@ class Signature(Frozen):
     outputs: tuple[Tensor, ...]
 
 
+def sized(spec: ModelSpec) -> tuple[GraphName, ...]:
+    """The graphs that a model has at each of its input sizes."""
+    return tuple(name for name in SIZED if name != "clip_head" or not spec.clip_vision)
+
+
 def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Signature:
-    """The signature of graph `name` at input size `size` (None for `text_encoder`, which has no size).
+    """The signature of graph `name` at input size `size` (None for `text_encoder` and `clip_image_encoder`).
 
     `image` is RGB, 0..255; `points` are x, y in model pixels; `labels` are -1 none, 0 background, 1 foreground,
     2 and 3 the corners of a box; masks are logits, of which 0 is the single-mask token and 1 to 3 the ambiguous three.
+    A model of two side by side has no `clip_head`: its `image_encoder` gives the embedding alone, and a
+    `clip_image_encoder` sees photos, or what is cut out of them, at CLIP's own size.
     """
+    if name == "clip_image_encoder":
+        assert spec.clip_vision is not None
+        side = spec.clip_vision.size
+        return Signature(
+            inputs=(Tensor(name="image", shape=("B", 3, side, side)),),
+            outputs=(Tensor(name="image_features", shape=("B", spec.features)),),
+        )
     if name == "text_encoder":
         return Signature(
             inputs=(Tensor(name="tokens", dtype="int32", shape=("B", spec.text.context)),),
@@ -51,7 +67,7 @@ def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Sign
     sparse = Tensor(name="sparse", shape=("B", "N", CHANNELS))
     dense = Tensor(name="dense", shape=("B", CHANNELS, grid, grid))
     return {
-        "image_encoder": Signature(inputs=(image,), outputs=(tokens, embedding)),
+        "image_encoder": Signature(inputs=(image,), outputs=(embedding,) if spec.clip_vision else (tokens, embedding)),
         "clip_head": Signature(
             inputs=(tokens,),
             outputs=(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from samclip_edge.errors import InputError
 from samclip_edge.masks import Mask, encode_rle, mask_box, stability, suppress
@@ -67,18 +66,10 @@ def everything(scene: Scene, settings: Settings, progress: Progress) -> list[Mas
 
 
 def name(scene: Scene, masks: Sequence[Mask], names: Sequence[str], progress: Progress) -> list[Mask]:
-    """Name each mask by the patch features under it, from the same single look at the photo."""
-    features = scene.patch_features
+    """Name each mask by what is under it."""
     named = []
     for mask in masks:
-        pooled = pool(features, scene.frame.coverage(mask.bits, features.shape[-1]))
-        scores = scene.probabilities(pooled, names, progress)
+        scores = scene.probabilities(scene.features_under(mask.bits), names, progress)
         best = int(scores.argmax())
         named.append(replace(mask, label=names[best], confidence=float(scores[best])))
     return named
-
-
-def pool(features: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The mean of patch features (E,h',w') under weights (h',w'), L2-normalised (E,)."""
-    total = np.tensordot(features, weights, axes=2)
-    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)

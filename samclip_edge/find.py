@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.errors import InputError
-from samclip_edge.everything import pool
 from samclip_edge.image import Frame
 from samclip_edge.masks import Mask, encode_rle
 from samclip_edge.progress import Progress
@@ -115,8 +114,7 @@ def _renamed(scene: Scene, low_res: dict[int, Floats], known: Sequence[str]) -> 
     for logits in low_res.values():
         bits = scene.frame.to_photo(logits) > 0
         if bits.any():
-            cover = scene.frame.coverage(bits, scene.patch_features.shape[-1])
-            k = int(scene.probabilities(pool(scene.patch_features, cover), known).argmax())
+            k = int(scene.probabilities(scene.features_under(bits), known).argmax())
             renamed[k] = np.maximum(renamed[k], logits) if k in renamed else logits
     return renamed
 

@@ -71,6 +71,10 @@ class SamClip:
             raise InputError(f"--size {size}: the bundle holds {', '.join(map(str, self.sizes))}; choose one of them")
         pixels = read_photo(photo, max_pixels)
         frame = Frame.of(pixels, size)
+        if self.bundle.manifest.kind == "sam+clip":
+            from samclip_edge.side_by_side import TwoModelScene
+
+            return TwoModelScene(self, pixels, frame)
         return Scene(self, pixels, frame, self.graphs.run("image_encoder", size, image=frame.square(pixels)))
 
     def rank(self, photos: Sequence[Photo | Scene], text: str, size: int | None = None) -> list[tuple[int, float]]:
@@ -105,6 +109,11 @@ class Scene:
             return self._features
 
     @property
+    def embedding(self) -> Floats:
+        """SAM's embedding of the photo (1,256,h,w)."""
+        return np.asarray(self._encoded["embedding"])
+
+    @property
     def image_features(self) -> Floats:
         """The photo in CLIP's space (E,), L2-normalised."""
         return np.asarray(self._clip_head()["image_features"][0], np.float32)
@@ -113,6 +122,10 @@ class Scene:
     def patch_features(self) -> Floats:
         """Each patch in CLIP's space (E,h',w') over the model's square, L2-normalised along E."""
         return np.asarray(self._clip_head()["patch_features"][0], np.float32)
+
+    def features_under(self, mask: npt.NDArray[np.bool_]) -> Floats:
+        """What is under a mask (H,W) in CLIP's space (E,): the mean of the patch features there, L2-normalised."""
+        return pool(self.patch_features, self.frame.coverage(mask, self.patch_features.shape[-1]))
 
     def classify(self, labels: Sequence[str], progress: Progress = silent) -> list[Guess]:
         """Name the photo: the labels with their probabilities, best first (CLIP, Sec. 3.1).
@@ -202,7 +215,7 @@ class Scene:
                 mask=prompts.mask[part],
                 has_mask=prompts.has_mask,
             )
-            out = run("mask_decoder", size, embedding=self._encoded["embedding"], **encoded)
+            out = run("mask_decoder", size, embedding=self.embedding, **encoded)
             masks.append(out["masks"])
             scores.append(out["scores"])
         return np.concatenate(masks).astype(np.float32), np.concatenate(scores).astype(np.float32)
@@ -210,3 +223,9 @@ class Scene:
     def mask(self, low_res: Floats, score: float, label: str | None = None) -> Mask:
         """Low-res logits (S/4,S/4) as a mask over the photo."""
         return Mask(encode_rle(self.frame.to_photo(low_res) > 0), score, low_res.copy(), label)
+
+
+def pool(features: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The mean of patch features (E,h',w') under weights (h',w'), L2-normalised (E,)."""
+    total = np.tensordot(features, weights, axes=2)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)

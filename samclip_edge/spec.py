@@ -11,7 +11,10 @@ CHANNELS = 256  # of SAM's embedding and prompts
 MASK_STRIDE = 4  # model pixels along the side of a low-res mask pixel
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # RGB, SAM's `Sam.pixel_mean`; also the padding colour
 PIXEL_STD = (58.395, 57.12, 57.375)
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # RGB, 0..255: open_clip's OPENAI_DATASET_MEAN
+CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
 
+Activation = Literal["gelu", "quick_gelu"]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -58,6 +61,16 @@ class ClipHeadSpec(Frozen):
     max_grid: Count = 32  # above this many tokens a side, tokens are averaged 2x2 first (Sec. 4.4)
 
 
+class ClipVisionSpec(Frozen):
+    """The image tower of a CLIP of its own, where nothing is merged: a ViT that sees photos at one size."""
+
+    width: Count
+    depth: Count
+    heads: Count
+    patch: Count = 16  # pixels along the side of its tokens
+    size: Count = 224
+
+
 class TextSpec(Frozen):
     """The text tower of OpenCLIP."""
 
@@ -66,16 +79,20 @@ class TextSpec(Frozen):
     heads: Count
     vocab: Annotated[int, Field(ge=514, le=49408)] = 49408  # of CLIP's byte pairs; fewer keep the commonest
     context: Count = 77
-    activation: Literal["gelu", "quick_gelu"] = "gelu"
+    activation: Activation = "gelu"  # of both towers of CLIP
 
 
 class ModelSpec(Frozen):
-    """A merged model: one encoder, two heads, and the towers that prompt them."""
+    """A merged model: one encoder, two heads, and the towers that prompt them.
+
+    With `clip_vision` nothing is merged: SAM, and a CLIP with an image tower of its own in place of the CLIP head.
+    """
 
     name: str
     encoder: EncoderSpec
     decoder: DecoderSpec = DecoderSpec()
     clip_head: ClipHeadSpec = ClipHeadSpec()
+    clip_vision: ClipVisionSpec | None = None
     text: TextSpec
     features: Count  # E, the width of the text-image embedding
     sizes: tuple[int, ...]  # S, sides of the square inputs it is meant for
@@ -89,6 +106,11 @@ class ModelSpec(Frozen):
         if not sizes or list(sizes) != sorted(set(sizes)):
             raise ValueError(f"sizes {sizes} are not a rising list")
         return sizes
+
+    @property
+    def kind(self) -> Literal["merged", "sam+clip"]:
+        """What a bundle of it is: the merged model, or two models side by side."""
+        return "sam+clip" if self.clip_vision else "merged"
 
     def grid(self, size: int) -> int:
         """Tokens along a side at input size `size` (h = w = S / 16)."""
@@ -107,6 +129,15 @@ PRESETS = {
         text=TextSpec(width=768, depth=12, heads=12),
         features=768,
         sizes=(224, 336, 448, 1024),
+    ),
+    # What the merged model is held against: SAM ViT-B and OpenCLIP's ViT-B-16.
+    "sam+clip": ModelSpec(
+        name="sam+clip",
+        encoder=EncoderSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
+        clip_vision=ClipVisionSpec(width=768, depth=12, heads=12),
+        text=TextSpec(width=512, depth=12, heads=8),
+        features=512,
+        sizes=(1024,),
     ),
     "tiny": ModelSpec(
         name="tiny",

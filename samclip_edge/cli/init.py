@@ -12,7 +12,7 @@ from samclip_edge.cli.common import Json, emit, note
 
 def run(
     output: Annotated[Path, typer.Option("-o", metavar="FILE.safetensors", help="The checkpoint to write.")],
-    preset: Annotated[str, typer.Option(help="The model to build: vit_b or tiny.")] = "vit_b",
+    preset: Annotated[str, typer.Option(help="The model to build: vit_b, tiny, or sam+clip, side by side.")] = "vit_b",
     sam: Annotated[Path | None, typer.Option(metavar="FILE", help="SAM's weights (sam_vit_b_01ec64.pth).")] = None,
     clip: Annotated[
         str | None,

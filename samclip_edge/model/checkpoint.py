@@ -85,16 +85,22 @@ def load_sam(model: MergedModel, state: State, source: str) -> None:
     load_exactly(parts, state, source)
 
 
-def load_clip_text(model: MergedModel, state: State, source: str) -> None:
-    """Load the text tower from a whole OpenCLIP state dict; its image tower (`visual.*`) is the teacher's, not ours."""
+def load_clip(model: MergedModel, state: State, source: str) -> None:
+    """Load the text tower from a whole OpenCLIP state dict, and its image tower (`visual.*`) where the model has one.
+
+    A merged model has none: the image tower is its teacher.
+    """
     text = {name: tensor for name, tensor in state.items() if not name.startswith("visual.") and name != "attn_mask"}
     load_exactly(model.text_encoder, text, source)
+    if model.spec.clip_vision:
+        visual = {name.removeprefix("visual."): each for name, each in state.items() if name.startswith("visual.")}
+        load_exactly(model.visual, visual, source)
 
 
 def build(
     spec: ModelSpec, seed: int = 0, sam: Path | None = None, clip: tuple[State, str] | None = None
 ) -> MergedModel:
-    """The untrained merged model: random, then SAM's and CLIP's weights where given, then the CLIP head's start.
+    """The untrained model: random, then SAM's and CLIP's weights where given, then the CLIP head's start.
 
     sam: a SAM checkpoint. clip: an OpenCLIP state dict and its source. Raises InputError on keys that do not fit.
     """
@@ -103,8 +109,9 @@ def build(
     if sam is not None:
         load_sam(model, read_state(sam), str(sam))
     if clip is not None:
-        load_clip_text(model, *clip)
-    start_clip_head(model)
+        load_clip(model, *clip)
+    if not spec.clip_vision:
+        start_clip_head(model)
     return model.eval()
 
 

@@ -1,4 +1,7 @@
-"""The merged model: one image encoder, SAM's prompt encoder and mask decoder, the CLIP head, CLIP's text tower."""
+"""The merged model: one image encoder, SAM's prompt encoder and mask decoder, the CLIP head, CLIP's text tower.
+
+Or, where the spec says so, SAM and CLIP side by side: `visual`, an image tower of CLIP's own, in place of the head.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samclip_edge.model.clip_head import ClipHead
+from samclip_edge.model.clip_vision import ClipVision
 from samclip_edge.model.image_encoder import ImageEncoder
 from samclip_edge.model.mask_decoder import MaskDecoder
 from samclip_edge.model.prompt_encoder import PromptEncoder
@@ -16,11 +20,17 @@ from samclip_edge.spec import ModelSpec
 class MergedModel(nn.Module):
     """SAM-CLIP (Fig. 2). Its parts carry the names of SAM's, so SAM's own state dict fits key for key."""
 
+    clip_head: ClipHead
+    visual: ClipVision
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.image_encoder = ImageEncoder(spec.encoder)
-        self.clip_head = ClipHead(spec)
+        if spec.clip_vision:
+            self.visual = ClipVision(spec)
+        else:
+            self.clip_head = ClipHead(spec)
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder(spec.decoder)
         self.text_encoder = TextEncoder(spec)
@@ -54,6 +64,8 @@ def random_init(model: MergedModel, seed: int) -> None:
             tensor.normal_(generator=generator)
         elif name.endswith(("bias", "running_mean")):
             tensor.zero_()
+        elif name.endswith("class_embedding"):
+            tensor.normal_(std=0.02, generator=generator)
         elif tensor.ndim == 1:
             tensor.fill_(1.0)
         elif name in embeddings or name.endswith(_TABLES):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_edge.spec import ModelSpec, TextSpec
+from samclip_edge.spec import Activation, ModelSpec
 
 
 class QuickGELU(nn.Module):
@@ -20,11 +20,11 @@ class QuickGELU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with the parameter names of `nn.MultiheadAttention`."""
+    """Self-attention with the parameter names of `nn.MultiheadAttention`; causal where a context is given."""
 
     causal: Tensor
 
-    def __init__(self, width: int, heads: int, context: int) -> None:
+    def __init__(self, width: int, heads: int, context: int | None) -> None:
         super().__init__()
         self.heads = heads
         self.scale = (width // heads) ** -0.5
@@ -32,15 +32,19 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
         # Not -inf, which fp16 and some engines turn into NaN; exp(-1e4) is 0 in every precision.
-        self.register_buffer("causal", torch.full((context, context), -1e4).triu(1), persistent=False)
+        if context:
+            self.register_buffer("causal", torch.full((context, context), -1e4).triu(1), persistent=False)
+        self.context = context
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,T,D) to the same shape; a token attends to itself and to those before it."""
+        """(B,T,D) to the same shape; where causal, a token attends to itself and to those before it."""
         batch, length, width = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        causal = self.causal[:length, :length]
-        weights = ((q * self.scale) @ k.transpose(-2, -1) + causal).softmax(dim=-1)
+        scores = (q * self.scale) @ k.transpose(-2, -1)
+        if self.context:
+            scores = scores + self.causal[:length, :length]
+        weights = scores.softmax(dim=-1)
         out: Tensor = self.out_proj((weights @ v).transpose(1, 2).reshape(batch, length, width))
         return out
 
@@ -48,16 +52,16 @@ class Attention(nn.Module):
 class ResidualAttentionBlock(nn.Module):
     """A pre-norm transformer layer."""
 
-    def __init__(self, spec: TextSpec) -> None:
+    def __init__(self, width: int, heads: int, context: int | None, activation: Activation) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(spec.width)
-        self.attn = Attention(spec.width, spec.heads, spec.context)
-        self.ln_2 = nn.LayerNorm(spec.width)
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads, context)
+        self.ln_2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             OrderedDict(
-                c_fc=nn.Linear(spec.width, 4 * spec.width),
-                gelu=QuickGELU() if spec.activation == "quick_gelu" else nn.GELU(),
-                c_proj=nn.Linear(4 * spec.width, spec.width),
+                c_fc=nn.Linear(width, 4 * width),
+                gelu=QuickGELU() if activation == "quick_gelu" else nn.GELU(),
+                c_proj=nn.Linear(4 * width, width),
             )
         )
 
@@ -68,11 +72,12 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The layers of the tower."""
+    """The layers of a tower, whose tokens attend to those before them where a context is given, else to all."""
 
-    def __init__(self, spec: TextSpec) -> None:
+    def __init__(self, width: int, depth: int, heads: int, context: int | None, activation: Activation) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(ResidualAttentionBlock(spec) for _ in range(spec.depth))
+        layers = (ResidualAttentionBlock(width, heads, context, activation) for _ in range(depth))
+        self.resblocks = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,T,D) to the same shape."""
@@ -90,7 +95,7 @@ class TextEncoder(nn.Module):
         self.end_of_text = text.vocab - 1
         self.token_embedding = nn.Embedding(text.vocab, text.width)
         self.positional_embedding = nn.Parameter(torch.zeros(text.context, text.width))
-        self.transformer = Transformer(text)
+        self.transformer = Transformer(text.width, text.depth, text.heads, text.context, text.activation)
         self.ln_final = nn.LayerNorm(text.width)
         self.text_projection = nn.Parameter(torch.zeros(text.width, spec.features))
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())

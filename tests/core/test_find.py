@@ -10,9 +10,9 @@ import pytest
 
 from samclip_edge import SamClip, data
 from samclip_edge.errors import InputError
-from samclip_edge.everything import Settings, pool
+from samclip_edge.everything import Settings
 from samclip_edge.find import _sample
-from samclip_edge.pipeline import Scene
+from samclip_edge.pipeline import Scene, pool
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 

@@ -1,0 +1,135 @@
+"""SAM and CLIP side by side behind the same pipeline: CLIP's tower and its view of a photo are open_clip's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from samclip_edge.export.export import export_onnx
+from support import TOLERANCE, off, spread
+
+from samclip_edge import SamClip, data
+from samclip_edge.bundle import Bundle
+from samclip_edge.errors import InputError
+from samclip_edge.everything import Settings
+from samclip_edge.image import clip_square
+from samclip_edge.model import checkpoint
+from samclip_edge.spec import PRESETS, ClipVisionSpec
+from samclip_edge.verify import verify
+
+SIDE = 64  # what the small CLIP here sees
+PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
+
+
+@pytest.fixture(scope="module")
+def clip() -> open_clip.CLIP:
+    """A small CLIP of open_clip, whose text tower has the sizes of `tiny`."""
+    vision = {"image_size": SIDE, "layers": 2, "width": 64, "head_width": 16, "patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 2562, "width": 128, "heads": 4, "layers": 3}
+    model = open_clip.CLIP(embed_dim=128, vision_cfg=vision, text_cfg=text).eval()
+    spread(model, seed=8)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of `tiny`'s SAM and that CLIP."""
+    where = tmp_path_factory.mktemp("two")
+    vision = ClipVisionSpec(width=64, depth=2, heads=4, patch=16, size=SIDE)
+    model = checkpoint.build(PRESETS["tiny"].model_copy(update={"name": "two", "clip_vision": vision}))
+    spread(model, seed=9)
+    checkpoint.load_clip(model, clip.state_dict(), "open_clip")
+    path = checkpoint.save(model, where / "two.safetensors", checkpoint.Origin(note="spread at random"))
+    return export_onnx(path, where / "bundle", [128]).folder
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> SamClip:
+    return SamClip.load(folder)
+
+
+def theirs(clip: open_clip.CLIP, pixels: np.ndarray) -> torch.Tensor:
+    """open_clip's image feature of a photo."""
+    prepare = open_clip.image_transform(SIDE, is_train=False)
+    with torch.no_grad():
+        return clip.encode_image(prepare(Image.fromarray(pixels))[None], normalize=True)[0]
+
+
+@pytest.mark.parametrize("shape", ["landscape", "portrait", "tiny"])
+def test_a_photo_is_prepared_as_open_clip_prepares_it(photos: dict[str, np.ndarray], shape: str) -> None:
+    prepare = open_clip.image_transform(224, is_train=False, mean=(0, 0, 0), std=(1, 1, 1))
+    wanted = prepare(Image.fromarray(photos[shape])).numpy() * 255
+    np.testing.assert_allclose(clip_square(photos[shape], 224), wanted, atol=1e-3)
+
+
+def test_names_are_those_of_open_clip(two: SamClip, clip: open_clip.CLIP, photos: dict[str, np.ndarray]) -> None:
+    pixels = photos["landscape"]
+    assert off(theirs(clip, pixels), two.look(pixels).image_features) < TOLERANCE
+    guesses = two.look(pixels).classify(["cat", "cup"])
+    words = two.words.features(["cat", "cup"])
+    cosines = words @ theirs(clip, pixels).numpy()
+    assert (guesses[0].label == "cat") == (cosines[0] > cosines[1])
+
+
+def test_each_model_runs_once_and_only_when_it_is_asked(two: SamClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    run = two.graphs.run
+    monkeypatch.setattr(two.graphs, "run", lambda name, *rest, **given: ran.append(name) or run(name, *rest, **given))
+    scene = two.look(PHOTO)
+    assert ran == []
+    scene.classify(["cat"])
+    scene.classify(["cup"])
+    assert (ran.count("clip_image_encoder"), ran.count("image_encoder")) == (1, 0)
+    scene.segment(points=[[300, 200]])
+    scene.segment(points=[[100, 200]])
+    assert (ran.count("clip_image_encoder"), ran.count("image_encoder")) == (1, 1)
+
+
+def test_a_mask_is_named_by_the_square_around_its_box(two: SamClip, clip: open_clip.CLIP) -> None:
+    scene = two.look(PHOTO)
+    mask = np.zeros((400, 600), bool)
+    mask[100:140, 500:590] = True  # box 500..590, 100..140: a square of 90, 25 pixels more above and below
+    assert off(theirs(clip, scene.pixels[75:165, 500:590]), scene.features_under(mask)) < TOLERANCE
+    mask[:] = False
+    mask[0:10, 500:600] = True  # in the corner the square is moved into the photo
+    assert off(theirs(clip, scene.pixels[:100, 500:600]), scene.features_under(mask)) < TOLERANCE
+
+
+def test_words_are_found_among_all_masks(two: SamClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = two.look(PHOTO)
+    every = scene.everything(["cat", "cup", "background"], Settings(4, score=-99, stability=0.0, overlap=1.0))
+    big = sorted(every, key=lambda mask: -mask.area)
+    monkeypatch.setattr("samclip_edge.everything.everything", lambda *_: every)
+    found = {mask.label: mask for mask in scene.find(["cat", "cup"])}
+    owner = np.full((400, 600), "", object)
+    for mask in big:
+        owner[mask.bits] = mask.label
+    assert {name for name in ("cat", "cup") if (owner == name).any()} == set(found)
+    for name, mask in found.items():
+        assert np.array_equal(mask.bits, owner == name)
+    with pytest.raises(InputError, match="map of patches"):
+        scene.find(["cat"], refine=False)
+
+
+def test_the_bundle_says_what_it_is_and_verifies(folder: Path) -> None:
+    manifest = Bundle.open(folder).manifest
+    assert manifest.kind == "sam+clip"
+    names = {"image_encoder", "prompt_encoder", "mask_decoder", "clip_image_encoder", "text_encoder"}
+    assert {graph.name for graph in manifest.graphs} == names
+    assert all(row.ok for row in verify(Bundle.open(folder)))
+
+
+def test_the_preset_is_of_sam_vit_b_and_openclip_vit_b_16() -> None:
+    """Key for key and shape for shape."""
+    spec, config = PRESETS["sam+clip"], open_clip.get_model_config("ViT-B-16")
+    with torch.device("meta"):
+        ours = checkpoint.MergedModel(spec)
+        clip = open_clip.CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
+    wanted = {name: tensor.shape for name, tensor in clip.state_dict().items() if name != "attn_mask"}
+    visual = {f"visual.{name}": tensor.shape for name, tensor in ours.visual.state_dict().items()}
+    assert visual | {name: tensor.shape for name, tensor in ours.text_encoder.state_dict().items()} == wanted
+    assert (spec.encoder, spec.decoder) == (PRESETS["vit_b"].encoder, PRESETS["vit_b"].decoder)
