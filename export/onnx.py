@@ -34,7 +34,7 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
         {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
         for tensor in signature.inputs
     )
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             module,
             tuple(torch.from_numpy(inputs[tensor.name]) for tensor in signature.inputs),
@@ -51,7 +51,7 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the tracer's notes on its own deprecations from the user."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -73,17 +73,19 @@ class TwoModelScene(Scene):
         threshold: float = 0.5,
         background: Sequence[str] = BACKGROUND,
         progress: Progress = silent,
+        settings: everything.Settings | None = None,
     ) -> list[Mask]:
         """Where the named things are: every mask of the photo, named, those of one name as one; none overlapping.
 
-        A mask that is likelier to be of `background` is left out. `points` and `threshold` are the merged model's.
+        A mask that is likelier to be of `background` is left out. `points` and `threshold` are the merged model's;
+        `settings` say which masks there are.
         Raises InputError where `refine` is not asked for: there is no map to answer with.
         """
         if not refine:
             raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
         names = check_labels(labels, "--text")
         known = [*names, *(name for name in background if name not in names)]
-        masks = everything.everything(self, everything.Settings(), progress)
+        masks = everything.everything(self, settings or everything.Settings(), progress)
         named = everything.name(self, masks, known, progress)
         owner = np.full(self.pixels.shape[:2], -1)
         scores: dict[int, float] = {}

@@ -20,12 +20,15 @@ ROOMS = {  # folder: (third-party packages, rooms) that it may import
     ),
     "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
     "runtimes": (CORE | {"onnxruntime"}, {"core", "runtimes"}),
-    "export": (CORE | {"torch", "onnx", "open_clip"}, {"core", "model", "runtimes", "export"}),
+    "export": (CORE | {"torch", "onnx", "onnxruntime", "open_clip"}, {"core", "model", "runtimes", "export"}),
     "train": (
         CORE | {"torch", "accelerate", "yaml", "matplotlib", "open_clip", "segment_anything"},
         {"core", "model", "train"},
     ),
-    "benchmarks": (CORE | {"pycocotools"}, {"core", "train", "benchmarks"}),
+    "benchmarks": (
+        CORE | {"matplotlib", "onnx", "onnxruntime", "pycocotools", "segment_anything", "torch"},
+        {"core", "model", "runtimes", "export", "train", "benchmarks"},
+    ),
 }
 FILES = [(folder, path) for folder in ROOMS for path in sorted((ROOT / folder).glob("*.py"))]
 

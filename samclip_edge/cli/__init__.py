@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from samclip_edge import __version__
-from samclip_edge.cli import classify, doctor, eval, export, info, init, segment, train, verify
+from samclip_edge.cli import bench, classify, doctor, eval, export, info, init, segment, train, verify
 
 app = typer.Typer(
     name="samclip-edge",
@@ -18,13 +18,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for verb in (init, export, classify, segment, info, verify, eval, doctor):
+for verb in (init, export, classify, segment, info, verify, eval, bench, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(train.app, name="train")
 
 _EXTRAS = {  # what each brings, of which a verb may find one missing
-    "bench": ("pycocotools",),
-    "train": ("accelerate", "matplotlib", "open_clip", "tensorboard", "torchvision", "yaml"),
+    "bench": ("matplotlib",),
+    "train": ("accelerate", "open_clip", "tensorboard", "torchvision", "yaml"),
 }
 
 

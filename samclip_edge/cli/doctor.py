@@ -12,9 +12,9 @@ from samclip_edge.cli.common import Json, emit, table
 
 _NEEDS = {
     "run": ("numpy", "opencv-python-headless", "onnxruntime", "tokenizers", "pydantic"),
-    "export": ("torch", "onnx", "onnxscript", "safetensors"),
+    "export": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors"),
     "train": ("torch", "accelerate", "pyyaml", "tensorboard", "matplotlib", "open_clip_torch"),
-    "bench": ("pycocotools",),
+    "bench": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors", "matplotlib"),
 }
 
 

@@ -1,0 +1,58 @@
+"""The systems that `bench` compares, exported into a folder where they are not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from samclip_edge.benchmarks.scenarios import WORDS
+from samclip_edge.export.export import export_onnx
+from samclip_edge.export.onnx import quiet
+
+from samclip_edge.bundle import MANIFEST, Precision
+from samclip_edge.model import checkpoint
+from samclip_edge.model.merged import MergedModel, random_init
+from samclip_edge.progress import Progress, silent
+from samclip_edge.spec import PRESETS
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
+def random_bundle(
+    preset: str,
+    folder: Path,
+    precision: Precision = "fp32",
+    sizes: Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """A bundle of random weights with a vocabulary of `WORDS`; neither time nor memory depends on the weights.
+
+    Of its CLIP head no two layers are alike, as in a trained one. A bundle that is there is kept.
+    """
+    if not (folder / MANIFEST).is_file():
+        model = MergedModel(PRESETS[preset])
+        random_init(model, seed=0)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        path = folder.with_name(f"{preset}.safetensors")
+        checkpoint.save(model, path, checkpoint.Origin(note="random, to be measured"))
+        export_onnx(path, folder, sizes, WORDS, progress, precision)
+        path.unlink()
+    return folder
+
+
+def naive_encoder(path: Path) -> Path | None:
+    """SAM ViT-B's encoder, exported by `torch.onnx.export` and nothing else; None without segment_anything."""
+    try:
+        from segment_anything import sam_model_registry
+    except ImportError:
+        return None
+    if not path.is_file():
+        partial = path.parent.with_name(f".{path.parent.name}.partial")
+        partial.mkdir(parents=True, exist_ok=True)
+        encoder = sam_model_registry["vit_b"]().image_encoder.eval()
+        image = torch.zeros(1, 3, encoder.img_size, encoder.img_size)
+        with torch.inference_mode(), quiet():
+            torch.onnx.export(encoder, (image,), partial / path.name, verbose=False)
+        partial.rename(path.parent)
+    return path

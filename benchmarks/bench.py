@@ -1,0 +1,162 @@
+"""What a merged model saves: systems measured in turn, each in a fresh process, and what comes of it as ratios."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from samclip_edge.benchmarks.baselines import PRECISIONS, naive_encoder, random_bundle
+from samclip_edge.benchmarks.costs import Cost, costs, download_size
+from samclip_edge.benchmarks.scenarios import SCENARIOS
+
+from samclip_edge.bundle import Bundle
+from samclip_edge.errors import InputError
+from samclip_edge.progress import Progress, silent
+
+ROUNDS, RUNS = 3, 3  # processes of each system, and runs in each: fewer where one takes long
+MERGED, BOTH, NAIVE = "merged", "SAM + CLIP", "naive export"
+
+
+class Measured(NamedTuple):
+    """One system in one scenario: a number a process, but `seconds`, which are all runs of all processes."""
+
+    seconds: list[float]
+    load: list[float]
+    peak: list[int]  # bytes, of the whole process
+    above: list[int]  # bytes, above the bare engine
+    stages: dict[str, float]  # median seconds of each graph in a run
+
+    @property
+    def latency(self) -> float:
+        """Median seconds of a run."""
+        return statistics.median(self.seconds)
+
+    @property
+    def memory(self) -> float:
+        """Median bytes of a process at its peak."""
+        return statistics.median(self.peak)
+
+
+class Result(NamedTuple):
+    """Everything that `bench` found."""
+
+    machine: dict[str, Any]
+    sizes: dict[str, tuple[int, int]]  # of a system, bytes on disk and deflated
+    scenarios: dict[str, dict[str, Measured]]  # by scenario, by system
+    encoder: dict[str, Measured]  # SAM's encoder alone, by system and precision
+    growth: dict[str, dict[str, Measured]]  # with S, prompts, words: of the merged model
+    costs: list[Cost]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain lists and dictionaries."""
+        fields = self._asdict()
+        fields["scenarios"] = {
+            scenario: {system: each._asdict() for system, each in found.items()}
+            for scenario, found in self.scenarios.items()
+        }
+        fields["encoder"] = {system: each._asdict() for system, each in self.encoder.items()}
+        fields["growth"] = {
+            what: {asked: each._asdict() for asked, each in found.items()} for what, found in self.growth.items()
+        }
+        return fields | {"costs": [cost._asdict() for cost in self.costs]}
+
+
+def in_turn(systems: dict[str, Path], scenario: str, threads: int) -> dict[str, Measured]:
+    """Measure systems A B A B, each time in a fresh process."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in systems}
+    for _ in range(ROUNDS):
+        for name, path in systems.items():
+            found[name].append(_child(path, scenario, threads))
+    return {name: _together(parts) for name, parts in found.items()}
+
+
+def _child(path: Path, scenario: str, threads: int) -> dict[str, Any]:
+    asked = {"system": str(path.resolve()), "scenario": scenario, "threads": threads, "runs": RUNS}
+    command = [sys.executable, "-m", "samclip_edge.benchmarks.child", json.dumps(asked)]
+    ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or ["killed, perhaps for want of memory"])[-1]
+        raise InputError(f"{path}: {scenario!r} did not run to its end ({last})")
+    return json.loads(ran.stdout)
+
+
+def _together(parts: Sequence[dict[str, Any]]) -> Measured:
+    stages = [stage for part in parts for stage in part["stages"]]
+    return Measured(
+        seconds=[second for part in parts for second in part["seconds"]],
+        load=[part["load"] for part in parts],
+        peak=[part["peak"] for part in parts],
+        above=[part["above"] for part in parts],
+        stages={name: statistics.median(stage[name] for stage in stages) for name in (stages[0] if stages else ())},
+    )
+
+
+def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = silent) -> Result:
+    """Measure a merged bundle, `vit_b` of random weights where None, against SAM and CLIP side by side.
+
+    folder: where systems are exported to, and found again the next time.
+    """
+    merged = bundle or random_bundle("vit_b", folder / "vit_b", "fp32", (224, 1024), progress)
+    opened = Bundle.open(merged)
+    if opened.manifest.kind != "merged":
+        raise InputError(f"{merged}: is {opened.manifest.kind}; name a merged bundle, which that is measured against")
+    both = random_bundle("sam+clip", folder / "sam+clip", "fp32", None, progress)
+    systems = {MERGED: merged, BOTH: both}
+    least, most = opened.manifest.sizes[0], opened.manifest.sizes[-1]
+
+    encoders = {f"{MERGED} {opened.manifest.precision}": merged}
+    if bundle is None:
+        encoders |= {
+            f"{MERGED} {each}": random_bundle("vit_b", folder / f"vit_b_{each}", each, (224, 1024), progress)
+            for each in PRECISIONS[1:]
+        }
+    naive = naive_encoder(folder / "naive" / "encoder.onnx") if most == 1024 else None
+    if naive:
+        encoders = {NAIVE: naive, **encoders}
+    grow = {
+        "S": [f"encode {size}" for size in opened.manifest.sizes],
+        "prompts": [f"boxes {count}" for count in (1, 4, 16, 64)],
+        "words": [f"words {count}" for count in (1, 5, 20)],
+    }
+    growth: dict[str, dict[str, Measured]] = {what: {} for what in grow}
+    for what, asked in progress([(what, asked) for what, each in grow.items() for asked in each], "measuring growth"):
+        growth[what][asked] = in_turn({MERGED: merged}, asked, threads)[MERGED]
+    return Result(
+        machine=machine(threads) | {"sizes": [least, most], "model": opened.manifest.spec.name},
+        sizes={
+            name: (sum(file.bytes for file in Bundle.open(path).files()), download_size(Bundle.open(path)))
+            for name, path in {**encoders, **systems}.items()
+            if path.is_dir()
+        },
+        scenarios={each: in_turn(systems, each, threads) for each in progress(list(SCENARIOS), "measuring scenarios")},
+        encoder=in_turn(encoders, f"encode {most}", threads),
+        growth=growth,
+        costs=[*costs(opened), *(cost for cost in costs(Bundle.open(both)) if cost.graph == "clip_image_encoder")],
+    )
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What it was measured on."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    total = [int(line.split()[1]) / 1e6 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "memory_gb": round(total[0], 1) if total else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "onnxruntime": version("onnxruntime"),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []

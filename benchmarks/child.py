@@ -1,0 +1,130 @@
+"""One system, one scenario, in a process of its own: `python -m samclip_edge.benchmarks.child '{...}'` prints JSON.
+
+A process is fresh for each, because memory that was once taken is never given back to be measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from samclip_edge.benchmarks import scenarios
+
+from samclip_edge import data
+from samclip_edge.contract import Array, Arrays, GraphName
+from samclip_edge.graphs import Graphs
+from samclip_edge.image import read_photo
+from samclip_edge.pipeline import SamClip
+
+ENOUGH = 20.0  # seconds after which no run follows
+
+
+def peak() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # what `getrusage` says on Linux counts the parent's, from before this program was started
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+class Timed(Graphs):
+    """Adds up the seconds that each graph takes, and those that opening them takes."""
+
+    def __init__(self, model: SamClip, threads: int) -> None:
+        super().__init__(model.bundle, threads)
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.opening = 0.0
+
+    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+        """See `Graphs.run`."""
+        start = time.perf_counter()
+        session = self._session(name, size)
+        opened = time.perf_counter()
+        outputs = session.run(inputs)
+        self.opening += opened - start
+        self.seconds[name] += time.perf_counter() - opened
+        return outputs
+
+
+def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, Any]:
+    """Seconds to load, seconds of each run and of its graphs, and peak memory, of a bundle.
+
+    scenario: one of `SCENARIOS`, or `encode S`, `boxes N`, `words K`.
+    """
+    bare = peak()
+    start = time.perf_counter()
+    model = SamClip.load(folder, threads)
+    read = time.perf_counter() - start
+    model.graphs = model.words._graphs = timed = Timed(model, threads)
+    photo = read_photo(data.photos()[0])
+    words = model.words.vocabulary or scenarios.WORDS
+    known = [word for word in words if word != "background"][:20]
+    model.words.features(known)
+    run, warm = _scenario(scenario)
+    asked = scenarios.Asked(photo, known, scenarios.Settings())
+    warm(model, asked)  # opens the graphs
+    if run is scenarios.everything or (run is scenarios.words and model.bundle.manifest.kind == "sam+clip"):
+        asked = asked._replace(settings=scenarios.settings_for(model, photo))
+    seconds, stages = [], []
+    while len(seconds) < runs and sum(seconds) < ENOUGH:
+        timed.seconds.clear()
+        start = time.perf_counter()
+        run(model, asked)
+        seconds.append(time.perf_counter() - start)
+        stages.append(dict(timed.seconds))
+    return {"load": read + timed.opening, "seconds": seconds, "stages": stages, "peak": peak(), "above": peak() - bare}
+
+
+def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario]:
+    """What is run, and what warms it up, which opens every graph that it needs."""
+    what, _, number = named.rpartition(" ")
+    if what == "encode":
+        at = lambda model, asked: model.graphs.run(  # noqa: E731
+            "image_encoder", int(number), image=np.full((1, 3, int(number), int(number)), 128, np.float32)
+        )
+        return at, at
+    if what == "boxes":
+        boxes = [[10 + i, 10 + i, 200 + i, 200 + i] for i in range(int(number))]
+        run: scenarios.Scenario = lambda model, asked: model.look(asked.photo).segment(boxes=boxes)  # noqa: E731
+        return run, scenarios.click
+    if what == "words":
+        few = lambda model, asked: scenarios.words(model, asked._replace(words=asked.words[: int(number)]))  # noqa: E731
+        return few, few
+    run = scenarios.SCENARIOS[named]
+    light = run in (scenarios.words, scenarios.everything)
+    return run, scenarios.name_and_click if light else run
+
+
+def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:
+    """The same of a bare ONNX file with one input, opened as ONNX Runtime opens files when told nothing."""
+    bare = peak()
+    start = time.perf_counter()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    loaded, seconds = time.perf_counter() - start, []
+    (given,) = session.get_inputs()
+    inputs = {given.name: np.zeros(given.shape, np.float32)}
+    session.run(None, inputs)
+    while len(seconds) < runs and sum(seconds) < ENOUGH:
+        start = time.perf_counter()
+        session.run(None, inputs)
+        seconds.append(time.perf_counter() - start)
+    return {"load": loaded, "seconds": seconds, "stages": [{}] * len(seconds), "peak": peak(), "above": peak() - bare}
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    path = Path(asked["system"])
+    common = {"threads": asked["threads"], "runs": asked["runs"]}
+    found = measure_file(path, **common) if path.suffix == ".onnx" else measure(path, asked["scenario"], **common)
+    print(json.dumps(found))

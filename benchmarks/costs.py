@@ -1,0 +1,96 @@
+"""What the graphs of a bundle are made of: parameters, read off them, and multiply-adds, by the shapes of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from samclip_edge.bundle import Bundle, Graph
+
+_SIDES = {"B": 1, "N": 2}  # one prompt of a point and its padding, one text
+
+
+class Cost(NamedTuple):
+    """Of one graph at one size."""
+
+    graph: str
+    size: int | None
+    parameters: int
+    multiply_adds: int
+
+
+def costs(bundle: Bundle) -> list[Cost]:
+    """Every graph of a bundle, with one prompt of one point, and one text."""
+    found = []
+    for graph in bundle.manifest.graphs:
+        path = bundle.folder / graph.files[0].path
+        model = onnx.load(path, load_external_data=False)
+        # Numbers of a shape are int64; all other constants were learned, or made from what was.
+        weights = (each for each in model.graph.initializer if each.data_type != onnx.TensorProto.INT64)
+        parameters = sum(math.prod(each.dims) for each in weights)
+        found.append(Cost(graph.name, graph.size, parameters, multiply_adds(path, _zeros(graph))))
+    return found
+
+
+def _zeros(graph: Graph) -> dict[str, np.ndarray]:
+    return {
+        tensor.name: np.zeros([_SIDES.get(str(side), side) for side in tensor.shape], tensor.dtype)
+        for tensor in graph.signature.inputs
+    }
+
+
+def multiply_adds(path: Path, inputs: dict[str, np.ndarray]) -> int:
+    """Multiplications in the products and convolutions of a graph; all else is small beside them.
+
+    The shapes are those of a run, which ONNX Runtime's profile tells, because a graph that computes some of its own
+    does not.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_mem_reuse = options.enable_mem_pattern = False
+    options.add_session_config_entry("session.disable_prepacking", "1")  # of a packed weight no shape is told
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = f"{folder}/run"
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session.run(None, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    return sum(_products(event["args"]) for event in events if event["name"].endswith("_kernel_time"))
+
+
+def _products(node: dict[str, Any]) -> int:
+    """Multiplications of a node: what it puts out, times what goes into each."""
+    inputs, outputs = (
+        [next(iter(each.values())) for each in node[f"{side}_type_shape"]] for side in ("input", "output")
+    )
+    kind = node["op_name"]
+    if kind in ("MatMul", "MatMulInteger"):
+        return math.prod(outputs[0]) * inputs[0][-1]
+    if kind == "Gemm":  # whichever is turned over, inputs hold M K and K N numbers, and the output M N
+        return math.isqrt(math.prod(inputs[0]) * math.prod(inputs[1]) * math.prod(outputs[0]))
+    if kind == "Conv":
+        return math.prod(outputs[0]) * math.prod(inputs[1][1:])
+    if kind == "ConvTranspose":
+        return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+    return 0
+
+
+def download_size(bundle: Bundle) -> int:
+    """Bytes of the bundle's files, deflated."""
+    total = 0
+    for file in bundle.files():
+        deflate = zlib.compressobj(1)
+        with (bundle.folder / file.path).open("rb") as opened:
+            while block := opened.read(1 << 22):
+                total += len(deflate.compress(block))
+        total += len(deflate.flush())
+    return total

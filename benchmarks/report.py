@@ -1,0 +1,140 @@
+"""What `bench` found, for people: Markdown tables of ratios, and a picture of bars with their spread."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from samclip_edge.benchmarks.bench import BOTH, MERGED, NAIVE, Measured, Result
+
+
+def markdown(result: Result) -> str:
+    """The tables."""
+    on = result.machine
+    head = (
+        f"{on['model']} at {on['sizes'][0]} and {on['sizes'][1]}, {on['threads']} threads; {on['processor']}, "
+        f"{on['cores']} cores, {on['memory_gb']} GB, {on['system']}, ONNX Runtime {on['onnxruntime']}. Medians, and in "
+        "brackets the least and the most of all runs; peak memory is of the whole process."
+    )
+    return "\n\n".join(
+        [head, _scenarios(result), _encoder(result), _sizes(result), _stages(result), _costs(result), _growth(result)]
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def seconds(found: Measured) -> str:
+    """The median, and the spread."""
+    return f"{_short(found.latency)} ({_short(min(found.seconds))} to {_short(max(found.seconds))})"
+
+
+def _short(value: float) -> str:
+    return f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _mb(value: float) -> str:
+    return f"{value / 1e6:.0f} MB"
+
+
+def _scenarios(result: Result) -> str:
+    rows = []
+    for scenario, found in result.scenarios.items():
+        one, two = found[MERGED], found[BOTH]
+        time, memory = one.latency / two.latency, one.memory / two.memory
+        faster = " two models are faster" if time > 1 else ""
+        rows.append(
+            (
+                scenario,
+                seconds(one),
+                seconds(two),
+                f"{time:.2f}{faster}",
+                _mb(one.memory),
+                _mb(two.memory),
+                f"{memory:.2f}",
+            )
+        )
+    head = ("scenario", MERGED, BOTH, "ratio", f"peak, {MERGED}", f"peak, {BOTH}", "ratio")
+    return table(head, rows)
+
+
+def _encoder(result: Result) -> str:
+    least = result.encoder.get(NAIVE)
+    rows = []
+    for name, found in result.encoder.items():
+        ratios = (f"{found.latency / least.latency:.2f}", f"{found.memory / least.memory:.3f}") if least else ("", "")
+        above = _mb(statistics.median(found.above))
+        load = _short(statistics.median(found.load))
+        rows.append((name, load, seconds(found), ratios[0], _mb(found.memory), above, ratios[1]))
+    head = ("encoder alone", "load", "latency", "of naive", "peak", "above the bare engine", "peak, of naive")
+    return table(head, rows)
+
+
+def _sizes(result: Result) -> str:
+    two = result.sizes[BOTH]
+    rows = [
+        (name, _mb(disk), f"{disk / two[0]:.2f}", _mb(packed), f"{packed / two[1]:.2f}")
+        for name, (disk, packed) in result.sizes.items()
+    ]
+    return table(("weights", "on disk", f"of {BOTH}", "download", f"of {BOTH}"), rows)
+
+
+def _stages(result: Result) -> str:
+    names = list(dict.fromkeys(n for found in result.scenarios.values() for m in found.values() for n in m.stages))
+    rows = [
+        (f"{scenario}, {system}", *(_short(m.stages[n]) if n in m.stages else "" for n in names))
+        for scenario, found in result.scenarios.items()
+        for system, m in found.items()
+    ]
+    return table(("seconds of a run in", *names), rows)
+
+
+def _costs(result: Result) -> str:
+    rows = [
+        (
+            f"{cost.graph} {cost.size or ''}".strip(),
+            f"{cost.parameters / 1e6:.2f} M",
+            f"{cost.multiply_adds / 1e9:.2f} G",
+        )
+        for cost in result.costs
+    ]
+    return table(("graph", "parameters", "multiply-adds"), rows)
+
+
+def _growth(result: Result) -> str:
+    rows = [
+        (asked, seconds(found), _mb(found.memory)) for each in result.growth.values() for asked, found in each.items()
+    ]
+    return table((f"{MERGED}: how it grows", "latency", "peak"), rows)
+
+
+def picture(result: Result, path: Path) -> None:
+    """Latency beside peak memory, a pair of bars a scenario, from the least to the most as a line on each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = list(result.scenarios)
+    for shift, system, colour in ((-0.2, MERGED, "#2a7f9e"), (0.2, BOTH, "#d9822b")):
+        found = [result.scenarios[name][system] for name in names]
+        places = [index + shift for index in range(len(names))]
+        for axes, middles, all_values in (
+            (left, [each.latency for each in found], [each.seconds for each in found]),
+            (right, [each.memory / 1e6 for each in found], [[b / 1e6 for b in each.peak] for each in found]),
+        ):
+            spread = [
+                [middle - min(values) for middle, values in zip(middles, all_values, strict=True)],
+                [max(values) - middle for middle, values in zip(middles, all_values, strict=True)],
+            ]
+            axes.barh(places, middles, 0.38, xerr=spread, label=system, color=colour)
+    for axes, title in ((left, "seconds"), (right, "peak memory, MB")):
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel(title)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_xscale("log")
+    left.legend(frameon=False)
+    figure.savefig(path, dpi=120)

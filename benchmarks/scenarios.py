@@ -1,0 +1,114 @@
+"""What an app does, in the words of the pipeline, so that one model and two are asked the very same things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from samclip_edge.everything import Settings
+from samclip_edge.pipeline import SamClip, Scene
+from samclip_edge.prompts import prepare
+from samclip_edge.side_by_side import TwoModelScene
+
+# Twenty things that photos are of; a bundle with a vocabulary is asked for the names in it instead.
+WORDS = (
+    "person", "dog", "cat", "car", "bicycle", "tree", "grass", "sky", "building", "road", "table", "chair", "cup",
+    "bottle", "book", "phone", "shoe", "bag", "plate", "window",
+)  # fmt: skip
+MASKS = 100  # of a photo, where weights are random and the filters mean nothing: SA-1B's mean (SAM, Sec. 5)
+Pixels = npt.NDArray[np.uint8]
+
+
+class Asked(NamedTuple):
+    """What a scenario is given: the photo (H,W,3), the words, and which masks of the grid are kept."""
+
+    photo: Pixels
+    words: Sequence[str]
+    settings: Settings
+
+
+def name(model: SamClip, asked: Asked) -> None:
+    """What is on the photo, at the smallest size."""
+    model.look(asked.photo, model.sizes[0]).classify(asked.words)
+
+
+def click(model: SamClip, asked: Asked) -> None:
+    """One click, at the largest size."""
+    model.look(asked.photo).segment(points=_clicks(asked, 1)[0])
+
+
+def ten_clicks(model: SamClip, asked: Asked) -> None:
+    """Ten clicks on one photo, one after another."""
+    scene = model.look(asked.photo)
+    for each in _clicks(asked, 10):
+        scene.segment(points=each)
+
+
+def name_and_click(model: SamClip, asked: Asked) -> None:
+    """Both, from one look at the largest size."""
+    scene = model.look(asked.photo)
+    scene.classify(asked.words)
+    scene.segment(points=_clicks(asked, 1)[0])
+
+
+def words(model: SamClip, asked: Asked) -> None:
+    """Words to masks, every word being somewhere: one model asks its patches, two name every mask there is."""
+    scene = model.look(asked.photo)
+    if isinstance(scene, TwoModelScene):
+        scene.find(asked.words, settings=asked.settings)
+        return
+    scatter(scene, asked.words)
+    scene.find(asked.words)
+
+
+def everything(model: SamClip, asked: Asked) -> None:
+    """Every mask, named."""
+    model.look(asked.photo).everything(asked.words, asked.settings)
+
+
+def encode(model: SamClip, asked: Asked) -> None:
+    """SAM's encoder alone, at the largest size."""
+    _ = model.look(asked.photo).embedding
+
+
+Scenario = Callable[[SamClip, Asked], None]
+SCENARIOS: dict[str, Scenario] = {
+    "name a photo": name,
+    "one click": click,
+    "ten clicks": ten_clicks,
+    "name and click": name_and_click,
+    "words to masks": words,
+    "everything, named": everything,
+}
+
+
+def _clicks(asked: Asked, count: int) -> list[list[list[float]]]:
+    height, width, _ = asked.photo.shape
+    return [[[width * (i + 0.5) / count, height * 0.5]] for i in range(count)]
+
+
+def scatter(scene: Scene, names: Sequence[str]) -> None:
+    """Let the patches of a scene say every name somewhere, as random weights never would: the dearest case of `find`.
+
+    The CLIP head runs as always; its patch features are then replaced.
+    """
+    features = scene.model.words.features(names)
+    patches = scene.patch_features
+    which = np.arange(patches[0].size).reshape(patches.shape[1:]) * len(names) // patches[0].size
+    scene._features = {"image_features": scene.image_features[None], "patch_features": features.T[:, which][None]}
+
+
+def settings_for(model: SamClip, photo: Pixels) -> Settings:
+    """SAM's filters where weights are trained; else what keeps the `MASKS` masks of the highest score."""
+    if model.bundle.manifest.trained:
+        return Settings()
+    scene = model.look(photo)
+    middles = (np.arange(32) + 0.5) / 32
+    grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 1, 2)
+    grid = grid * (scene.frame.width, scene.frame.height)
+    parts = [scene.decode(prepare(scene.frame, points=grid[i : i + 64]))[1] for i in range(0, len(grid), 64)]
+    scores = np.sort(np.concatenate(parts)[:, 1:].ravel())
+    return Settings(score=float(scores[-MASKS - 1]), stability=0.0, overlap=1.0)
