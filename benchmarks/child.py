@@ -18,6 +18,7 @@ from samclip_edge.benchmarks import scenarios
 
 from samclip_edge import data
 from samclip_edge.contract import Array, Arrays, GraphName
+from samclip_edge.everything import Settings
 from samclip_edge.graphs import Graphs
 from samclip_edge.image import read_photo
 from samclip_edge.pipeline import SamClip
@@ -70,11 +71,12 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     known = [word for word in words if word != "background"][:20]
     model.words.features(known)
     run, warm = _scenario(scenario)
-    asked = scenarios.Asked(photo, known, scenarios.Settings())
+    asked = scenarios.Asked(photo, known, Settings())
     warm(model, asked)  # opens the graphs
     if run is scenarios.everything or (run is scenarios.words and model.bundle.manifest.kind == "sam+clip"):
         asked = asked._replace(settings=scenarios.settings_for(model, photo))
-    seconds, stages = [], []
+    seconds: list[float] = []
+    stages: list[dict[str, float]] = []
     while len(seconds) < runs and sum(seconds) < ENOUGH:
         timed.seconds.clear()
         start = time.perf_counter()
@@ -86,22 +88,24 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
 
 def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario]:
     """What is run, and what warms it up, which opens every graph that it needs."""
+    if named in scenarios.SCENARIOS:
+        run = scenarios.SCENARIOS[named]
+        dear = run in (scenarios.words, scenarios.everything)
+        return run, scenarios.name_and_click if dear else run
     what, _, number = named.rpartition(" ")
-    if what == "encode":
-        at = lambda model, asked: model.graphs.run(  # noqa: E731
-            "image_encoder", int(number), image=np.full((1, 3, int(number), int(number)), 128, np.float32)
-        )
-        return at, at
-    if what == "boxes":
-        boxes = [[10 + i, 10 + i, 200 + i, 200 + i] for i in range(int(number))]
-        run: scenarios.Scenario = lambda model, asked: model.look(asked.photo).segment(boxes=boxes)  # noqa: E731
-        return run, scenarios.click
-    if what == "words":
-        few = lambda model, asked: scenarios.words(model, asked._replace(words=asked.words[: int(number)]))  # noqa: E731
-        return few, few
-    run = scenarios.SCENARIOS[named]
-    light = run in (scenarios.words, scenarios.everything)
-    return run, scenarios.name_and_click if light else run
+    count = int(number)
+
+    def encode(model: SamClip, asked: scenarios.Asked) -> None:
+        model.graphs.run("image_encoder", count, image=np.full((1, 3, count, count), 128, np.float32))
+
+    def boxes(model: SamClip, asked: scenarios.Asked) -> None:
+        model.look(asked.photo).segment(boxes=[[10 + i, 10 + i, 200 + i, 200 + i] for i in range(count)])
+
+    def words(model: SamClip, asked: scenarios.Asked) -> None:
+        scenarios.words(model, asked._replace(words=asked.words[:count]))
+
+    run = {"encode": encode, "boxes": boxes, "words": words}[what]
+    return run, run
 
 
 def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:
@@ -111,7 +115,8 @@ def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    loaded, seconds = time.perf_counter() - start, []
+    loaded = time.perf_counter() - start
+    seconds: list[float] = []
     (given,) = session.get_inputs()
     inputs = {given.name: np.zeros(given.shape, np.float32)}
     session.run(None, inputs)

@@ -42,7 +42,7 @@ def costs(bundle: Bundle) -> list[Cost]:
 
 def _zeros(graph: Graph) -> dict[str, np.ndarray]:
     return {
-        tensor.name: np.zeros([_SIDES.get(str(side), side) for side in tensor.shape], tensor.dtype)
+        tensor.name: np.zeros([_SIDES[side] if isinstance(side, str) else side for side in tensor.shape], tensor.dtype)
         for tensor in graph.signature.inputs
     }
 

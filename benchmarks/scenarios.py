@@ -69,11 +69,6 @@ def everything(model: SamClip, asked: Asked) -> None:
     model.look(asked.photo).everything(asked.words, asked.settings)
 
 
-def encode(model: SamClip, asked: Asked) -> None:
-    """SAM's encoder alone, at the largest size."""
-    _ = model.look(asked.photo).embedding
-
-
 Scenario = Callable[[SamClip, Asked], None]
 SCENARIOS: dict[str, Scenario] = {
     "name a photo": name,
