@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from samclip_edge.export.export import export_onnx
-from support import TOLERANCE, off, spread
+from support import TOLERANCE, Ran, off, spread
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import Bundle
@@ -18,7 +20,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.everything import Settings
 from samclip_edge.image import clip_square
 from samclip_edge.model import checkpoint
-from samclip_edge.spec import PRESETS, ClipVisionSpec
+from samclip_edge.spec import PRESETS, ClipVisionSpec, ModelSpec
 from samclip_edge.verify import verify
 
 SIDE = 64  # what the small CLIP here sees
@@ -36,11 +38,17 @@ def clip() -> open_clip.CLIP:
 
 
 @pytest.fixture(scope="module")
-def folder(clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of `tiny`'s SAM and that CLIP."""
-    where = tmp_path_factory.mktemp("two")
+def spec() -> ModelSpec:
+    """`tiny`'s SAM beside that CLIP."""
     vision = ClipVisionSpec(width=64, depth=2, heads=4, patch=16, size=SIDE)
-    model = checkpoint.build(PRESETS["tiny"].model_copy(update={"name": "two", "clip_vision": vision}))
+    return PRESETS["tiny"].model_copy(update={"name": "sam+clip", "clip_vision": vision})
+
+
+@pytest.fixture(scope="module")
+def folder(spec: ModelSpec, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the two."""
+    where = tmp_path_factory.mktemp("two")
+    model = checkpoint.build(spec)
     spread(model, seed=9)
     checkpoint.load_clip(model, clip.state_dict(), "open_clip")
     path = checkpoint.save(model, where / "two.safetensors", checkpoint.Origin(note="spread at random"))
@@ -121,6 +129,24 @@ def test_the_bundle_says_what_it_is_and_verifies(folder: Path) -> None:
     names = {"image_encoder", "prompt_encoder", "mask_decoder", "clip_image_encoder", "text_encoder"}
     assert {graph.name for graph in manifest.graphs} == names
     assert all(row.ok for row in verify(Bundle.open(folder)))
+
+
+def test_init_puts_both_towers_of_clip_into_a_checkpoint(
+    run: Callable[..., Ran], spec: ModelSpec, clip: open_clip.CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "sam+clip", spec)
+    given, made = tmp_path / "clip.safetensors", tmp_path / "two.safetensors"
+    state = {name: tensor.contiguous() for name, tensor in clip.state_dict().items()}
+    save_file(state, given)
+    assert run("init", "--preset", "sam+clip", "--clip", given, "-o", made).code == 0
+    model, _ = checkpoint.load(made)
+    for name, tensor in model.visual.state_dict().items():
+        assert torch.equal(tensor, state[f"visual.{name}"])
+    del state["visual.proj"]
+    save_file(state, given)
+    ran = run("init", "--preset", "sam+clip", "--clip", given, "-o", tmp_path / "other.safetensors")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "1 missing: proj" in ran.err
 
 
 def test_the_preset_is_of_sam_vit_b_and_openclip_vit_b_16() -> None:
