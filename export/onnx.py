@@ -1,6 +1,6 @@
 """ONNX: traced by torch, stripped of what only the tracer needs, big weights moved to files that sizes share.
 
-Opset 18 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Input sides are static;
+Opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Input sides are static;
 the batch of prompts or texts (B) and the number of points (N) stay open.
 """
 
