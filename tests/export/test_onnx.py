@@ -27,8 +27,9 @@ from samclip_edge.verify import verify
 # TensorRT's ONNX parser (onnx-tensorrt, docs/operators.md).
 PORTABLE = {
     "Add", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "Cos", "CumSum", "Div", "Equal",
-    "Expand", "Gather", "Gelu", "Gemm", "Greater", "LayerNormalization", "Less", "MatMul", "Mul", "Pad", "Relu", "ReduceL2",
-    "ReduceMax", "Reshape", "Shape", "Sin", "Slice", "Softmax", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+    "Expand", "Gather", "Gelu", "Gemm", "Greater", "LayerNormalization", "Less", "MatMul", "Mul", "Pad", "Relu",
+    "ReduceL2", "ReduceMax", "Reshape", "Shape", "Sin", "Slice", "Softmax", "Squeeze", "Sub", "Transpose",
+    "Unsqueeze", "Where",
 }  # fmt: skip
 GRAPHS: list[tuple[GraphName, int | None]] = [(name, size) for name in SIZED for size in (128, 256)] + [
     ("text_encoder", None)
