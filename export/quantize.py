@@ -34,25 +34,25 @@ def layer_names(model: nn.Module) -> Names:
     return names
 
 
-def layers(model: onnx.ModelProto, names: Names) -> dict[str, onnx.NodeProto]:
-    """The products of a graph with one of the named weights, in order."""
+def layers(model: onnx.ModelProto, names: Names) -> dict[str, str]:
+    """The layer of each product with a named weight, by the node's name, in order. Equal weights are one layer."""
     weights = {each.name: each for each in model.graph.initializer if len(each.dims) == 2}
-    found: dict[str, onnx.NodeProto] = {}
+    found: dict[str, str] = {}
     for node in model.graph.node:
         weight = weights.get(node.input[1]) if node.op_type == "MatMul" else None
         name = None if weight is None else names.get(_digest(weight.raw_data))
         if name is not None:
-            found[name] = node
+            found[node.name] = name
     return found
 
 
 def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -> None:
     """Put a graph's layers into int8, in place, but for those named in `kept`."""
     graph = model.graph
-    chosen = {node.name: node for name, node in layers(model, names).items() if name not in kept}
+    chosen = {node for node, name in layers(model, names).items() if name not in kept}
     weights = {each.name: each for each in graph.initializer}
     nodes: list[onnx.NodeProto] = []
-    rounded: set[str] = set()  # activations, of which several layers may read one
+    rounded: set[str] = set()  # activations and weights, of which several products may read one
     for node in graph.node:
         if node.name not in chosen:
             nodes.append(node)
@@ -61,9 +61,11 @@ def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -
         if x not in rounded:
             rounded.add(x)
             nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [f"{x}_int8", f"{x}_scale", f"{x}_zero"]))
-        values, scale = by_column(numpy_helper.to_array(weights[w]))
-        graph.initializer.append(numpy_helper.from_array(values, f"{w}_int8"))
-        graph.initializer.append(numpy_helper.from_array(scale, f"{w}_scale"))
+        if w not in rounded:
+            rounded.add(w)
+            values, scale = by_column(numpy_helper.to_array(weights[w]))
+            graph.initializer.append(numpy_helper.from_array(values, f"{w}_int8"))
+            graph.initializer.append(numpy_helper.from_array(scale, f"{w}_scale"))
         nodes += [
             helper.make_node("MatMulInteger", [f"{x}_int8", f"{w}_int8", f"{x}_zero"], [f"{y}_int32"]),
             helper.make_node("Cast", [f"{y}_int32"], [f"{y}_float"], to=onnx.TensorProto.FLOAT),
@@ -90,7 +92,7 @@ def sensitivity(
 ) -> dict[str, float]:
     """What each layer of a graph alone costs in int8: the norm of the worst output's error over the output's norm."""
     wanted = _run(model, asked)
-    every = list(layers(model, names))
+    every = list(dict.fromkeys(layers(model, names).values()))
     costs = {}
     for name in progress(every, "measuring layers"):
         changed = onnx.ModelProto()

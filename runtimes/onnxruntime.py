@@ -18,7 +18,7 @@ class OrtSession:
         options.log_severity_level = 3  # errors only: they are raised as well
         options.intra_op_num_threads = threads or 0
         # ONNX Runtime hands a tensor's memory on to a later one of its size, and holds it from the first to the last of
-        # them: at 1024 pixels 1.4 GB, of which 0.2 are ever in use. Freed at once, its arena hands it to any size.
+        # them: at 1024 pixels many times what is ever in use at once. Freed at once, its arena hands it to any size.
         options.enable_mem_reuse = False
         options.enable_mem_pattern = False
         # Weights packed for the product are a second copy; unpacked they stay pages of the file.

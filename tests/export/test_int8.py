@@ -83,10 +83,25 @@ def test_the_layer_that_hurts_is_found() -> None:
         model, inputs = traced(module)
         before = model.SerializeToString()
         names = layer_names(module)
-        assert list(layers(model, names)) == ["first", "second"]
+        assert list(layers(model, names).values()) == ["first", "second"]
         costs = sensitivity(model, names, [inputs])
         assert [name for name, cost in costs.items() if cost > 3 * HURTS] == hurt
         assert model.SerializeToString() == before, "measuring changes nothing"
+
+
+def test_layers_of_equal_weights_are_all_rounded() -> None:
+    """As those of a CLIP head are before it is trained."""
+    module = nn.Sequential(*(nn.Linear(8, 8, bias=False) for _ in range(3)))
+    for each in module[1:]:
+        each.weight = nn.Parameter(module[0].weight.detach().clone())
+    x, y = Tensor(name="x", shape=(1, 5, 8)), Tensor(name="y", shape=(1, 5, 8))
+    inputs = {"x": np.random.RandomState(2).standard_normal((1, 5, 8)).astype(np.float32)}
+    model = trace(module.eval(), Signature(inputs=(x,), outputs=(y,)), inputs)
+    wanted = run(model, inputs)
+    quantize(model, layer_names(module))
+    kinds = [node.op_type for node in model.graph.node]
+    assert (kinds.count("MatMulInteger"), kinds.count("MatMul")) == (3, 0)
+    assert np.corrcoef(run(model, inputs).ravel(), wanted.ravel())[0, 1] > 0.999
 
 
 @pytest.fixture(scope="module")
