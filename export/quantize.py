@@ -69,8 +69,8 @@ def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -
         nodes += [
             helper.make_node("MatMulInteger", [f"{x}_int8", f"{w}_int8", f"{x}_zero"], [f"{y}_int32"]),
             helper.make_node("Cast", [f"{y}_int32"], [f"{y}_float"], to=onnx.TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{x}_scale", f"{w}_scale"], [f"{y}_scale"]),
-            helper.make_node("Mul", [f"{y}_float", f"{y}_scale"], [y]),
+            helper.make_node("Mul", [f"{x}_scale", f"{w}_scale"], [f"{y}_by"]),
+            helper.make_node("Mul", [f"{y}_float", f"{y}_by"], [y]),
         ]
     graph.ClearField("node")
     graph.node.extend(nodes)
