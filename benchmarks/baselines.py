@@ -35,9 +35,11 @@ def random_bundle(
         random_init(model, seed=0)
         folder.parent.mkdir(parents=True, exist_ok=True)
         path = folder.with_name(f"{preset}.safetensors")
-        checkpoint.save(model, path, checkpoint.Origin(note="random, to be measured"))
-        export_onnx(path, folder, sizes, WORDS, progress, precision)
-        path.unlink()
+        try:
+            checkpoint.save(model, path, checkpoint.Origin(note="random, to be measured"))
+            export_onnx(path, folder, sizes, WORDS, progress, precision)
+        finally:
+            path.unlink(missing_ok=True)
     return folder
 
 

@@ -30,6 +30,7 @@ class Measured(NamedTuple):
 
     seconds: list[float]
     load: list[float]
+    first: list[float]  # seconds of the run that warms up
     peak: list[int]  # bytes, of the whole process
     above: list[int]  # bytes, above the bare engine
     stages: dict[str, float]  # median seconds of each graph in a run
@@ -93,6 +94,7 @@ def _together(parts: Sequence[dict[str, Any]]) -> Measured:
     return Measured(
         seconds=[second for part in parts for second in part["seconds"]],
         load=[part["load"] for part in parts],
+        first=[part["first"] for part in parts],
         peak=[part["peak"] for part in parts],
         above=[part["above"] for part in parts],
         stages={name: statistics.median(stage[name] for stage in stages) for name in (stages[0] if stages else ())},

@@ -1,9 +1,9 @@
 """Attention for an engine with little memory: the numbers of `model.image_encoder`, in an order that lets less live.
 
-The scores of a global layer are the largest thing in the whole encoder (heads x 4096 x 4096 at 1024 pixels), so queries
-are taken in blocks of rows, of which an engine may still hold several at once, as it orders them. And a window's
-padding is zeros, whose query, key and value are the bias alone, so padding comes after the product with the weights,
-and is gone before the next one.
+The scores of a global layer are the largest thing in the whole encoder (heads x 4096 x 4096 at 1024 pixels), so they
+are made in blocks: one head at a time where the map is large, whose keys and values then stay in the cache, and of its
+queries some rows. And a window's padding is zeros, whose query, key and value are the bias alone, so padding comes
+after the product with the weights, and is gone before the next one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from samclip_edge.model.image_encoder import Attention, Block
 
-BLOCK = 4 << 20  # scores of a block of queries, 16 MB, or of one row where that is more; chosen, not yet measured
+BLOCK = 4 << 20  # scores in a block: 16 MB (docs/performance.md)
 
 
 class FixedAttention(nn.Module):
@@ -36,20 +36,27 @@ class FixedAttention(nn.Module):
         """Queries, keys and values (B,H,W,3D) of maps to what each token takes from its own map (B,H,W,D)."""
         batch, side, heads = qkv.shape[0], self.side, self.heads
         q, k, v = qkv.reshape(batch, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
-        q = q.reshape(batch * heads, side, side, -1)
-        by_row = q @ self.rows  # (B * heads, H, W, H): the query's row against the key's
-        by_column = (q.transpose(1, 2) @ self.columns).transpose(1, 2)  # (B * heads, H, W, W)
+        maps = max(1, BLOCK // side**4)  # each with one head
+        groups = [slice(first, first + maps) for first in range(0, batch * heads, maps)]
+        x = torch.cat([self._attend(q[group], k[group], v[group]) for group in groups])
+        return x.reshape(batch, heads, side * side, -1).transpose(1, 2).reshape(batch, side, side, -1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The same of M maps with one head each, queries, keys and values apart (M,H*W,C): (M,H*W,C)."""
+        side = self.side
+        q = q.reshape(-1, side, side, q.shape[-1])
+        by_row = q @ self.rows  # (M,H,W,H): the query's row against the key's
+        by_column = (q.transpose(1, 2) @ self.columns).transpose(1, 2)  # (M,H,W,W)
         q, k = q * self.scale, k.transpose(-2, -1)
-        step = max(1, BLOCK // (batch * heads * side**3)) if batch == 1 else side
+        step = max(1, BLOCK // (len(q) * side**3))
         parts = []
         for first in range(0, side, step):
             block = slice(first, min(first + step, side))
             scores = q[:, block].flatten(1, 2) @ k
-            scores = scores.reshape(batch * heads, -1, side, side, side)
+            scores = scores.reshape(len(q), -1, side, side, side)
             scores = scores + by_row[:, block, :, :, None] + by_column[:, block, :, None, :]
-            parts.append(scores.reshape(batch * heads, -1, side * side).softmax(dim=-1) @ v)
-        x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
-        return x.reshape(batch, heads, side * side, -1).transpose(1, 2).reshape(batch, side, side, -1)
+            parts.append(scores.reshape(len(q), -1, side * side).softmax(dim=-1) @ v)
+        return torch.cat(parts, dim=1)
 
     def forward(self, x: Tensor, window: int) -> Tensor:
         """(1,H,W,D) to the same shape; `window` 0 attends to the whole map."""

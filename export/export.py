@@ -128,7 +128,7 @@ class _GraphWriter:
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
         onnx.save_model(proto, path)
         onnx.checker.check_model(path)
-        parity = measure(open_session(path, sides, None), asked)
+        parity = measure(open_session(path, sides, self._precision, None), asked)
         for output, found in parity.items():
             if not passes(found, self._precision):
                 raise ParityError(

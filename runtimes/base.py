@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from samclip_edge.bundle import Precision
 from samclip_edge.contract import Arrays, Signature
 
 
@@ -23,10 +24,10 @@ class Session(Protocol):
 class OpenSession(Protocol):
     """Load a graph whose bytes were already held against the manifest.
 
-    threads: how many CPU threads one run may use; None leaves it to the engine. Raises InputError in one line when the
-    engine is not installed, cannot run here, or refuses the graph.
+    precision: the bundle's. threads: how many CPU threads one run may use; None leaves it to the engine. Raises
+    InputError in one line when the engine is not installed, cannot run here, or refuses the graph.
     """
 
-    def __call__(self, path: Path, signature: Signature, threads: int | None) -> Session:
+    def __call__(self, path: Path, signature: Signature, precision: Precision, threads: int | None) -> Session:
         """Open the graph at `path`."""
         ...

@@ -40,5 +40,6 @@ class Graphs:
                         self._checked.add(file)
                 open_session: OpenSession = import_module(_RUNTIMES[self.bundle.manifest.target]).open_session
                 path = self.bundle.folder / graph.files[0].path
-                self._sessions[name, size] = open_session(path, graph.signature, self._threads)
+                precision = self.bundle.manifest.precision
+                self._sessions[name, size] = open_session(path, graph.signature, precision, self._threads)
             return self._sessions[name, size]

@@ -135,7 +135,7 @@ def test_the_naive_export_is_what_torch_makes(tmp_path: Path, monkeypatch: pytes
 
 
 def measured(seconds: float, peak: int) -> Measured:
-    return Measured([seconds, seconds * 1.1, seconds * 0.9], [0.5], [peak], [peak - 50], {})
+    return Measured([seconds, seconds * 1.1, seconds * 0.9], [0.5], [seconds * 2], [peak], [peak - 50], {})
 
 
 def test_ratios_by_hand_and_where_two_models_win() -> None:
