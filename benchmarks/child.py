@@ -19,7 +19,7 @@ from samclip_edge.benchmarks import scenarios
 from samclip_edge import data
 from samclip_edge.contract import Array, Arrays, GraphName
 from samclip_edge.everything import Settings
-from samclip_edge.graphs import Graphs
+from samclip_edge.graphs import Engine, Graphs
 from samclip_edge.image import read_photo
 from samclip_edge.pipeline import SamClip
 
@@ -41,7 +41,7 @@ class Timed(Graphs):
     """Adds up the seconds that each graph takes, and those that opening them takes."""
 
     def __init__(self, model: SamClip, threads: int) -> None:
-        super().__init__(model.bundle, threads)
+        super().__init__(model.bundle, Engine(threads))
         self.seconds: dict[str, float] = defaultdict(float)
         self.opening = 0.0
 

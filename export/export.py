@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -14,15 +15,16 @@ from samclip_edge.export.graphs import graph_module
 from samclip_edge.export.onnx import Place, WeightFile, halve, places, trace
 from samclip_edge.export.parity import Case, Pixels, cases, clip_cases, measure, photo_cases, text_cases
 from samclip_edge.export.quantize import Int8
-from samclip_edge.runtimes.onnxruntime import open_session
+from samclip_edge.export.vectors import Vectors
+from samclip_edge.runtimes.onnxruntime import OrtSession
 
 import samclip_edge
 from samclip_edge import data
-from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Text, describe, new_bundle
+from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Target, Text, describe, new_bundle
 from samclip_edge.contract import GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
 from samclip_edge.image import read_photo
-from samclip_edge.model.checkpoint import load, save
+from samclip_edge.model.checkpoint import Origin, load, save
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
 from samclip_edge.text import BACKGROUND, Tokenizer, read_templates, tokenizer_json
@@ -39,15 +41,54 @@ def export_onnx(
     progress: Progress = silent,
     precision: Precision = "fp32",
     photos: Sequence[Pixels] | None = None,
+    vectors: bool = False,
 ) -> Bundle:
     """Write an ONNX bundle and return it, opened.
 
     sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
     encoder. precision: fp16 stores the weights in half, most of them in a checkpoint that the graphs read, and computes
     in float32; int8 multiplies in int8 what loses little by it. photos: (H,W,3) RGB, on which that is measured; those
-    that ship with the package where None. Raises InputError for a bad checkpoint, size or folder, and ParityError,
-    leaving no bundle, when a graph in ONNX Runtime is further from torch than `verify.passes` allows.
+    that ship with the package where None. vectors: with test vectors (`export.vectors`). Raises InputError for a bad
+    checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in ONNX Runtime is further from torch
+    than `verify.passes` allows.
     """
+
+    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> _GraphWriter:
+        made = _GraphWriter(
+            model, partial, precision, _int8(model, smallest, photos, progress) if precision == "int8" else None
+        )
+        if precision == "fp16":
+            made.share(save(model, partial / CHECKPOINT, origin, half=True))
+        return made
+
+    return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, vectors, progress)
+
+
+class Writer(Protocol):
+    """Writes the graphs of one target into a folder."""
+
+    def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
+        """Write a graph, to be held against `asked`, whose first case is the probe."""
+        ...
+
+    def finish(self) -> list[Graph]:
+        """The manifest's entries. Raises ParityError for a graph that is not the model's."""
+        ...
+
+
+def export_bundle(
+    checkpoint: Path,
+    folder: Path,
+    target: Target,
+    precision: Precision,
+    writer: Callable[[MergedModel, Origin, Path, int], Writer],
+    sizes: Sequence[int] | None,
+    vocabulary: Sequence[str] | None,
+    vectors: bool,
+    progress: Progress,
+) -> Bundle:
+    """What every target does: sizes, words, cases, manifest. writer: given the model, its origin, the folder to write
+    into and the smallest size."""
     model, origin = load(checkpoint)
     chosen = tuple(sorted(set(sizes or model.spec.sizes)))
     for each in chosen:
@@ -56,34 +97,40 @@ def export_onnx(
             raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose of these")
     with new_bundle(folder) as partial:
         text = _write_text(model, partial, vocabulary, progress)
-        int8 = _int8(model, chosen[0], photos, progress) if precision == "int8" else None
-        writer = _GraphWriter(model, partial, precision, int8)
-        if precision == "fp16":
-            writer.share(save(model, partial / CHECKPOINT, origin, half=True))
+        written = writer(model, origin, partial, chosen[0])
+        tested = Vectors(partial) if vectors else None
         steps: list[int | GraphName] = [*chosen]
         if model.spec.clip_vision:
             steps.append("clip_image_encoder")
         if text.tokenizer:
             steps.append("text_encoder")
         for step in progress(steps, "exporting"):
+            size = step if isinstance(step, int) else None
+            found: dict[GraphName, list[Case]]
             if step == "text_encoder":
-                writer.write(step, None, text_cases(model, read_templates(data.TEMPLATES)))
+                found = {step: text_cases(model, read_templates(data.TEMPLATES))}
             elif step == "clip_image_encoder":
-                writer.write(step, None, clip_cases(model))
+                found = {step: clip_cases(model)}
             elif isinstance(step, int):
-                for name, asked in cases(model, step).items():
-                    writer.write(name, step, asked)
+                found = cases(model, step)
+            for name, asked in found.items():
+                written.write(name, size, asked)
+                if tested:
+                    tested.graph(name, size, asked[0])
+            if tested and size:
+                tested.photo(size)
         manifest = Manifest(
             kind=model.spec.kind,
-            target="onnx",
+            target=target,
             precision=precision,
             spec=model.spec,
             sizes=chosen,
             trained=origin.trained,
             origin=origin.note,
             producer=f"samclip-edge {samclip_edge.__version__}",
-            graphs=tuple(writer.finish()),
+            graphs=tuple(written.finish()),
             text=text,
+            vectors=tested.finish() if tested else (),
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
     return Bundle.open(folder)
@@ -128,7 +175,7 @@ class _GraphWriter:
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
         onnx.save_model(proto, path)
         onnx.checker.check_model(path)
-        parity = measure(open_session(path, sides, self._precision, None), asked)
+        parity = measure(OrtSession(path, sides, self._precision, None), asked)
         for output, found in parity.items():
             if not passes(found, self._precision):
                 raise ParityError(

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from samclip_edge.bundle import Precision
-from samclip_edge.contract import Arrays, Signature
+from samclip_edge.bundle import Graph, Precision
+from samclip_edge.contract import Arrays
+from samclip_edge.graphs import Engine
 
 
 class Session(Protocol):
@@ -24,10 +25,10 @@ class Session(Protocol):
 class OpenSession(Protocol):
     """Load a graph whose bytes were already held against the manifest.
 
-    precision: the bundle's. threads: how many CPU threads one run may use; None leaves it to the engine. Raises
-    InputError in one line when the engine is not installed, cannot run here, or refuses the graph.
+    path: the first of the graph's files. precision: the bundle's. Raises InputError in one line when the engine is not
+    installed, cannot run here, or refuses the graph.
     """
 
-    def __call__(self, path: Path, signature: Signature, precision: Precision, threads: int | None) -> Session:
+    def __call__(self, path: Path, graph: Graph, precision: Precision, engine: Engine) -> Session:
         """Open the graph at `path`."""
         ...

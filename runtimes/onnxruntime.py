@@ -6,9 +6,10 @@ from pathlib import Path
 
 import onnxruntime
 
-from samclip_edge.bundle import Precision
+from samclip_edge.bundle import Graph, Precision
 from samclip_edge.contract import Arrays, Signature
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.graphs import Engine
 
 
 class OrtSession:
@@ -41,6 +42,6 @@ class OrtSession:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-def open_session(path: Path, signature: Signature, precision: Precision, threads: int | None) -> OrtSession:
+def open_session(path: Path, graph: Graph, precision: Precision, engine: Engine) -> OrtSession:
     """See `OpenSession`."""
-    return OrtSession(path, signature, precision, threads)
+    return OrtSession(path, graph.signature, precision, engine.threads)

@@ -23,7 +23,8 @@ from samclip_edge.spec import Frozen, ModelSpec
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
-Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["onnx", "coreml"]
+Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]  # palettes: of Core ML alone
 
 
 def _inside(path: str) -> str:
@@ -55,16 +56,29 @@ class Reference(Frozen):
     values: tuple[float, ...]  # `contract.sample` of the output
 
 
+class Step(Frozen):
+    """What torch, or where it has no such step the program at export, answered at one op to the probe inputs."""
+
+    op: str  # its type
+    std: float
+    values: tuple[float, ...]  # `contract.sample` of what the op gives
+    error: float  # how far the program was off them at export, over `std`
+
+
 class Graph(Frozen):
     """A graph of the bundle."""
 
     name: GraphName
     size: int | None = None  # S; None for the text encoder
-    files: tuple[File, ...] = Field(min_length=1)  # the graph itself, then the weights it shares with other sizes
+    # The graph itself, then the weights it shares with other sizes; of a Core ML package its Manifest.json comes first.
+    files: tuple[File, ...] = Field(min_length=1)
+    function: str = "main"  # of a Core ML package
+    points: int | None = None  # of Core ML, where fixed: one prompt in a call, of so many points
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
     in_float: tuple[str, ...] = ()  # of int8: the layers that were left in float, because they lose too much
+    steps: File | None = None  # of Core ML: what each op answered to the probe (`Step`)
 
 
 class Text(Frozen):
@@ -88,7 +102,7 @@ class Manifest(Frozen):
 
     format: Literal[1] = FORMAT
     kind: Literal["merged", "sam+clip"] = "merged"
-    target: Literal["onnx"]
+    target: Target
     precision: Precision
     spec: ModelSpec
     sizes: tuple[int, ...] = Field(min_length=1)
@@ -97,6 +111,7 @@ class Manifest(Frozen):
     producer: str  # the version that exported the bundle
     graphs: tuple[Graph, ...]
     text: Text
+    vectors: tuple[File, ...] = ()  # test vectors, `vectors/index.json` first, where they were asked for
 
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
@@ -158,6 +173,7 @@ class Bundle:
         """Every file of the bundle once, the shared weights too."""
         text = self.manifest.text
         extra = [text.templates, text.tokenizer, text.names, text.features]
+        extra += [*self.manifest.vectors, *(graph.steps for graph in self.manifest.graphs)]
         every = [file for graph in self.manifest.graphs for file in graph.files] + [f for f in extra if f is not None]
         return list({file.path: file for file in every}.values())
 
@@ -179,6 +195,17 @@ class Bundle:
         if sha256(path) != file.sha256:
             raise ChecksumError(f"{path}: its sha256 is not the manifest's; copy or export the bundle again")
         return path
+
+
+def read_steps(bundle: Bundle, graph: Graph) -> dict[str, Step]:
+    """What each op of a Core ML program answered to the probe, by the name of what it gives, in order."""
+    if graph.steps is None:
+        raise InputError(f"{bundle.folder}: says nothing of the ops of {graph.name}; export the bundle again")
+    path = bundle.checked(graph.steps)
+    try:
+        return {name: Step.model_validate(step) for name, step in json.loads(path.read_text("utf-8")).items()}
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path}: no list of ops ({one_line(error)}); export the bundle again") from None
 
 
 def sha256(path: Path) -> str:

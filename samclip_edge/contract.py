@@ -34,6 +34,25 @@ class Signature(Frozen):
     outputs: tuple[Tensor, ...]
 
 
+# What an input or output is, in a line that engines which keep descriptions show to those who use a graph.
+MEANINGS = {
+    "image": "RGB, 0..255: the photo with its longest side resized to S, top left; the rest (123.675, 116.28, 103.53)",
+    "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: 77 token ids, 0 after the end of text",
+    "embedding": "SAM's embedding of the photo, which masks are decoded from",
+    "image_features": "the photo in CLIP's space, of length 1: its dot product with a text's feature is their cosine",
+    "patch_features": "each patch in CLIP's space, of length 1 along the channels",
+    "points": "x, y in pixels of the model's square: clicks, then two corners of a box or else one point 0, 0",
+    "labels": "of each point: 1 on the thing, 0 off it, 2 and 3 top left and bottom right of a box, -1 nothing",
+    "mask": "low-res logits of the step before, S/4 a side; zeros where there are none",
+    "has_mask": "1 where mask counts, else 0",
+    "sparse": "a prompt's points as the mask decoder takes them",
+    "dense": "a prompt's mask as the mask decoder takes it",
+    "masks": "logits, S/4 a side, above 0 inside: 0 for a prompt that is not ambiguous, 1 to 3 for a single click",
+    "scores": "predicted IoU of each of the four masks",
+    "text_features": "a text in CLIP's space, of length 1",
+}
+
+
 def sized(spec: ModelSpec) -> tuple[GraphName, ...]:
     """The graphs that a model has at each of its input sizes."""
     return tuple(name for name in SIZED if name != "clip_head" or not spec.clip_vision)
@@ -91,13 +110,13 @@ def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Sign
     }[name]
 
 
-def probe(spec: ModelSpec, name: GraphName, size: int | None) -> Arrays:
+def probe(spec: ModelSpec, name: GraphName, size: int | None, prompts: tuple[int, int] = (2, 3)) -> Arrays:
     """Inputs that every machine makes alike, to ask a graph the same question wherever it runs.
 
-    Drawn from numpy's frozen `RandomState`, whose stream is promised never to change. B is 2 and N is 3.
+    Drawn from numpy's frozen `RandomState`, whose stream is promised never to change. prompts: B and N.
     """
     random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
-    sides = {"B": 2, "N": 3}
+    sides = dict(zip("BN", prompts, strict=True))
     inputs: Arrays = {}
     for tensor in signature(spec, name, size).inputs:
         shape = [sides[side] if isinstance(side, str) else side for side in tensor.shape]

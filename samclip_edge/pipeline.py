@@ -19,7 +19,7 @@ from samclip_edge import everything, find
 from samclip_edge.bundle import Bundle
 from samclip_edge.contract import Arrays
 from samclip_edge.errors import InputError
-from samclip_edge.graphs import Graphs
+from samclip_edge.graphs import Engine, Graphs, Units
 from samclip_edge.image import MAX_PIXELS, Frame, Photo, read_photo
 from samclip_edge.masks import Mask, encode_rle
 from samclip_edge.progress import Progress, silent
@@ -41,19 +41,19 @@ class Guess(NamedTuple):
 class SamClip:
     """A loaded bundle. One may serve many threads."""
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, engine: Engine | None = None) -> None:
         self.bundle = bundle
-        self.graphs = Graphs(bundle, threads)
+        self.graphs = Graphs(bundle, engine)
         self.words = Words(self.graphs)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], threads: int | None = None) -> SamClip:
+    def load(cls, folder: str | os.PathLike[str], threads: int | None = None, units: Units = "all") -> SamClip:
         """Open a bundle folder; its graphs are checked and opened when first needed.
 
-        threads: CPU threads for one run of a graph; None leaves it to the engine.
+        threads: CPU threads for one run of a graph; None leaves it to the engine. units: what Core ML may use.
         Raises InputError when the folder is no bundle, is damaged, or is of a newer format.
         """
-        return cls(Bundle.open(folder), threads)
+        return cls(Bundle.open(folder), Engine(threads, units))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -204,9 +204,16 @@ class Scene:
     def decode(self, prompts: Prompts) -> tuple[Floats, Floats]:
         """Prompts to low-res masks (B,4,S/4,S/4) as logits and scores (B,4): the single-mask token, then the three."""
         size, run = self.frame.size, self.model.graphs.run
+        fixed = self.model.bundle.graph("prompt_encoder", size).points
+        if fixed not in (None, prompts.points.shape[1]):
+            given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
+            raise InputError(
+                f"prompt: the bundle takes prompts of {fixed} points, not of {given}; export without --points"
+            )
         masks, scores = [], []
-        for start in range(0, len(prompts.points), _BATCH):
-            part = slice(start, start + _BATCH)
+        step = 1 if fixed else _BATCH
+        for start in range(0, len(prompts.points), step):
+            part = slice(start, start + step)
             encoded = run(
                 "prompt_encoder",
                 size,

@@ -6,15 +6,17 @@ Needs no torch: the manifest holds torch's answers to inputs that every machine 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
-from samclip_edge.bundle import Bundle, File, Parity, Precision, Reference
-from samclip_edge.contract import Array, GraphName, probe, sample
+from samclip_edge.bundle import Bundle, File, Graph, Parity, Precision, Reference, read_steps
+from samclip_edge.contract import Array, Arrays, GraphName, probe, sample
 from samclip_edge.errors import ChecksumError
-from samclip_edge.graphs import Graphs
+from samclip_edge.graphs import INTERPRETER, Engine, Graphs, on_a_mac
 from samclip_edge.progress import Progress, silent
+from samclip_edge.spec import ModelSpec
 
 # Where an output stops being the model's (DESIGN.md, Truth).
 MAX_ERROR = 1e-4  # of fp32: max abs difference over the reference's standard deviation
@@ -51,7 +53,7 @@ def passes(parity: Parity, precision: Precision, exported: Parity | None = None)
     if precision == "fp32":
         return parity.error <= MAX_ERROR
     least = MIN_COSINE
-    if precision == "int8":
+    if precision != "fp16":
         least = _INT8_WORST if exported is None else min(MIN_COSINE, 1 - _INT8_SLACK * (1 - exported.cosine))
     return parity.cosine >= least
 
@@ -61,14 +63,25 @@ def reference_of(output: Array) -> Reference:
     return Reference(std=float(output.std()), values=tuple(sample(output).tolist()))
 
 
-def verify(bundle: Bundle, threads: int | None = None, progress: Progress = silent) -> list[Row]:
-    """Hold every file against its checksum and every graph against torch's answers; one row each."""
+def verify(bundle: Bundle, engine: Engine | None = None, progress: Progress = silent) -> list[Row]:
+    """Hold every file against its checksum and every graph against torch's answers; one row each.
+
+    The programs of a Core ML bundle are run op by op on any machine, each op held against torch's, and by Core ML
+    itself where there is one.
+    """
     rows = [row for file in progress(bundle.files(), "checking files") for row in _file_row(bundle, file)]
     if not all(row.ok for row in rows):
         return rows  # a graph from other bytes is not worth running
-    graphs = Graphs(bundle, threads)
-    for graph in progress(bundle.manifest.graphs, "checking graphs"):
-        rows.extend(_graph_rows(graphs, graph.name, graph.size))
+    engine = engine or Engine()
+    engines = [engine]
+    if bundle.manifest.target == "coreml":
+        engines = [engine._replace(interpreted=True), *([engine] if on_a_mac() else [])]
+    for each in engines:
+        graphs = Graphs(bundle, each)
+        for graph in progress(bundle.manifest.graphs, "checking graphs"):
+            rows.extend(_graph_rows(graphs, graph.name, graph.size))
+            if each.interpreted:
+                rows.append(_steps_row(bundle, graph))
     return rows
 
 
@@ -82,13 +95,28 @@ def _file_row(bundle: Bundle, file: File) -> Iterator[Row]:
 
 def _graph_rows(graphs: Graphs, name: GraphName, size: int | None) -> Iterator[Row]:
     manifest = graphs.bundle.manifest
-    outputs = graphs.run(name, size, **probe(manifest.spec, name, size))
     graph = graphs.bundle.graph(name, size)
+    outputs = graphs.run(name, size, **question(manifest.spec, graph))
+    how = " (op by op)" if graphs.interpreted else ""
     for output, reference in graph.reference.items():
         parity = compare_to(reference.std, np.array(reference.values), sample(outputs[output]))
         where = f"{name} {size}" if size else name
         yield Row(
-            f"{where}: {output}",
+            f"{where}: {output}{how}",
             passes(parity, manifest.precision, graph.parity[output]),
             f"error {parity.error:.1e}, cosine {parity.cosine:.7f}",
         )
+
+
+def question(spec: ModelSpec, graph: Graph) -> Arrays:
+    """The probe inputs of a graph."""
+    return probe(spec, graph.name, graph.size, (1, graph.points) if graph.points else (2, 3))
+
+
+def _steps_row(bundle: Bundle, graph: Graph) -> Row:
+    """Every op of a Core ML program against what torch, or the program at export, answered there."""
+    where = f"{graph.name} {graph.size}" if graph.size else graph.name
+    steps = read_steps(bundle, graph)
+    inputs = question(bundle.manifest.spec, graph)
+    worst = import_module(INTERPRETER).first_off(bundle.folder / graph.files[0].path, graph, inputs, steps)
+    return Row(f"{where}: {len(steps)} ops", worst is None, worst or "each as at export")

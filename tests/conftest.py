@@ -22,6 +22,7 @@ from segment_anything.modeling import Sam
 from support import Ran, cli, spread
 
 from samclip_edge import SamClip
+from samclip_edge.graphs import Engine
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS
 
@@ -123,5 +124,5 @@ def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFacto
     spread(model.clip_head, seed=7)
     checkpoint.save(model, merged, origin)
     bundle = export_onnx(merged, folder / "bundle")
-    yield SimpleNamespace(checkpoint=merged, torch=model, bundle=bundle, model=SamClip(bundle, threads=2))
+    yield SimpleNamespace(checkpoint=merged, torch=model, bundle=bundle, model=SamClip(bundle, Engine(2)))
     shutil.rmtree(folder)

@@ -19,8 +19,11 @@ ROOMS = {  # folder: (third-party packages, rooms) that it may import
         {"core", "model", "export", "runtimes", "train", "benchmarks"},
     ),
     "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
-    "runtimes": (CORE | {"onnxruntime"}, {"core", "runtimes"}),
-    "export": (CORE | {"torch", "onnx", "onnxruntime", "open_clip"}, {"core", "model", "runtimes", "export"}),
+    "runtimes": (CORE | {"onnxruntime", "coremltools", "torch", "PIL"}, {"core", "runtimes"}),
+    "export": (
+        CORE | {"torch", "onnx", "onnxruntime", "open_clip", "coremltools"},
+        {"core", "model", "runtimes", "export"},
+    ),
     "train": (
         CORE | {"torch", "accelerate", "yaml", "matplotlib", "open_clip", "segment_anything"},
         {"core", "model", "train"},

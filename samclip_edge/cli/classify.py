@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, bar, emit, load, table
+from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, Units, bar, emit, load, table
 
 _SHOWN = 5  # names a photo, for people; JSON has them all
 
@@ -18,6 +18,7 @@ def run(
     size: Size = None,
     picture: Picture = None,
     threads: Threads = None,
+    units: Units = "all",
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
@@ -35,7 +36,7 @@ def run(
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     for image in images:  # all of them before the first is worked on, so that a bad one costs nothing
         check_photo_file(image, limit)
-    model = load(bundle, threads)
+    model = load(bundle, threads, units)
     size = model.sizes[0] if size is None else size
     progress = bar()
     model.words.features(labels, progress)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from samclip_edge import graphs
     from samclip_edge.pipeline import SamClip
     from samclip_edge.progress import Progress
 
@@ -26,6 +27,22 @@ MaxPixels = Annotated[
     int | None, typer.Option("--max-pixels", metavar="N", help="Refuse photos of more pixels; 178956970 when left out.")
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="CPU threads of the engine.")]
+Units = Annotated[
+    str, typer.Option("--units", metavar="UNITS", help="What Core ML may use: all, cpu, cpu+gpu or cpu+ne.")
+]
+
+
+def check_units(units: str) -> graphs.Units:
+    """Compute units as given, or InputError."""
+    from typing import cast, get_args
+
+    from samclip_edge import graphs
+    from samclip_edge.errors import InputError
+
+    known = get_args(graphs.Units)
+    if units not in known:
+        raise InputError(f"--units {units}: give {', '.join(known[:-1])} or {known[-1]}")
+    return cast("graphs.Units", units)
 
 
 def note(text: str) -> None:
@@ -68,12 +85,21 @@ def bar() -> Progress:
     return shown
 
 
-def load(bundle: Path | None, threads: int | None) -> SamClip:
-    """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little."""
+def load(bundle: Path | None, threads: int | None, units: str = "all", interpreted: bool = False) -> SamClip:
+    """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little.
+
+    interpreted: run what is for Core ML op by op where there is none.
+    """
     from samclip_edge import data
+    from samclip_edge.bundle import Bundle
+    from samclip_edge.graphs import Engine, on_a_mac
     from samclip_edge.pipeline import SamClip
 
-    model = SamClip.load(data.TINY if bundle is None else bundle, threads)
+    opened = Bundle.open(data.TINY if bundle is None else bundle)
+    interpreted = interpreted and not on_a_mac() and opened.manifest.target == "coreml"
+    if interpreted:
+        note("note: there is no Core ML here; its programs are run op by op, slowly")
+    model = SamClip(opened, Engine(threads, check_units(units), interpreted))
     if not model.bundle.manifest.trained:
         note(f"note: untrained weights ({model.bundle.manifest.origin}); names and masks mean nothing yet")
     elif bundle is None:

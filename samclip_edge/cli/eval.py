@@ -27,7 +27,7 @@ def run(
 
     if task != "synthetic":
         raise InputError(f"{task}: no such task; give synthetic")
-    model = load(bundle, threads)
+    model = load(bundle, threads, interpreted=True)
     clip_model, sam_model = (None if folder is None else SamClip.load(folder, threads) for folder in (clip, sam))
     found = evaluate(model, clip_model, sam_model, progress=bar())
     document = {"task": task, "bundle": str(model.bundle.folder), "scores": found}

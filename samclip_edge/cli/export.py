@@ -19,8 +19,10 @@ def run(
     model: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
     ] = "tiny",
-    target: Annotated[str, typer.Option(help="The engine to export for: onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="The precision of the weights: fp32, fp16 or int8.")] = "fp32",
+    target: Annotated[str, typer.Option(help="The engine to export for: onnx or coreml.")] = "onnx",
+    precision: Annotated[
+        str, typer.Option(help="The precision of the weights: fp32, fp16 or int8; of coreml also palette8 or palette6.")
+    ] = "fp32",
     size: Annotated[list[int] | None, typer.Option(metavar="S", help="An input size; may be repeated.")] = None,
     vocabulary: Annotated[
         Path | None,
@@ -30,31 +32,58 @@ def run(
         list[Path] | None,
         typer.Option("--photo", metavar="FILE", help="What int8 is measured on; may be repeated."),
     ] = None,
+    minimum: Annotated[
+        str, typer.Option("--minimum-target", help="Of coreml: the least system, iOS16, iOS17 or iOS18.")
+    ] = "iOS18",
+    image_input: Annotated[
+        bool, typer.Option("--image-input", help="Of coreml: the encoder takes an image (a CVPixelBuffer).")
+    ] = False,
+    points: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Of coreml: one prompt of N points in a call (2: a click or a box); else ranges."
+        ),
+    ] = None,
+    vectors: Annotated[
+        bool, typer.Option("--test-vectors", help="Add inputs and right answers as files, for an app's own tests.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos.
 
-    int8 leaves in float what alone would lose much, and prints what each graph in int8 costs on `eval synthetic`.
+    int8 for onnx leaves in float what alone would lose much, and prints what it costs on `eval synthetic`.
     """
     from typing import cast, get_args
 
     from samclip_edge import data
-    from samclip_edge.bundle import Precision
+    from samclip_edge.bundle import Precision, Target
     from samclip_edge.errors import InputError
     from samclip_edge.export.export import export_onnx
 
-    if target != "onnx":
-        raise InputError(f"--target {target}: this version exports onnx only")
-    precisions = get_args(Precision)
+    if target not in get_args(Target):
+        raise InputError(f"--target {target}: this version exports {' and '.join(get_args(Target))}")
+    precisions = [each for each in get_args(Precision) if target == "coreml" or not each.startswith("palette")]
     if precision not in precisions:
-        raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)}")
-    if photos and precision != "int8":
-        raise InputError(f"--photo {photos[0]}: only --precision int8 is measured on photos; leave it out")
+        raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
+    if photos and (precision != "int8" or target != "onnx"):
+        raise InputError(f"--photo {photos[0]}: only --precision int8 for onnx is measured on photos; leave it out")
+    if target == "onnx" and (image_input or points or minimum != "iOS18"):
+        named = "--image-input" if image_input else "--points" if points else "--minimum-target"
+        raise InputError(f"{named}: is of --target coreml only; leave it out")
     names = None if vocabulary is None else _read_names(vocabulary)
     checkpoint = data.CHECKPOINTS.get(model, Path(model))
-    measured = _photos(photos) if precision == "int8" else None
-    bundle = export_onnx(checkpoint, output, size, names, bar(), cast("Precision", precision), measured)
-    cost = _cost(checkpoint, bundle) if precision == "int8" else {}
+    chosen = cast("Precision", precision)
+    if target == "coreml":
+        try:
+            from samclip_edge.export.coreml import Options, check_minimum, export_coreml
+        except ImportError:
+            raise InputError("--target coreml: install samclip-edge[coreml]") from None
+        options = Options(check_minimum(minimum), image_input, points)
+        bundle, cost = export_coreml(checkpoint, output, size, names, bar(), chosen, options, vectors), {}
+    else:
+        measured = _photos(photos) if precision == "int8" else None
+        bundle = export_onnx(checkpoint, output, size, names, bar(), chosen, measured, vectors)
+        cost = _cost(checkpoint, bundle) if precision == "int8" else {}
     emit(_document(bundle) | ({"cost": cost} if cost else {}), json, lambda: _show(bundle, cost))
 
 
@@ -113,7 +142,7 @@ def _show(bundle: Bundle, cost: dict[str, dict[str, float]]) -> None:
     left = sum(
         len(graph.in_float) for graph in bundle.manifest.graphs if graph.size in (None, bundle.manifest.sizes[0])
     )
-    if bundle.manifest.precision == "int8":
+    if bundle.manifest.precision == "int8" and bundle.manifest.target == "onnx":
         print(f"{left} layers were left in float, because each alone moves an output by over 1 % (manifest: in_float)")
     if cost:
         measures = next(iter(cost.values()))

@@ -15,7 +15,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Show what a bundle holds: model, sizes, graphs with their inputs and outputs, files, and measured parity."""
-    from samclip_edge.bundle import Bundle
+    from collections import Counter
+
+    from samclip_edge.bundle import Bundle, read_steps
     from samclip_edge.contract import Tensor
     from samclip_edge.words import vocabulary_names
 
@@ -23,6 +25,14 @@ def run(
     manifest = opened.manifest
     names = vocabulary_names(opened)
     total = sum(file.bytes for file in opened.files())
+
+    ops = {
+        f"{graph.name} {graph.size or ''}".strip(): dict(
+            Counter(step.op for step in read_steps(opened, graph).values()).most_common()
+        )
+        for graph in manifest.graphs
+        if graph.steps
+    }
 
     def sides(tensors: tuple[Tensor, ...]) -> str:
         return "\n".join(f"{t.name} ({','.join(map(str, t.shape))}) {t.dtype}" for t in tensors)
@@ -44,7 +54,16 @@ def run(
             for graph in manifest.graphs
         ]
         table(("graph", "inputs", "outputs", "parity"), rows)
+        if ops:
+            listed = ((name, ", ".join(f"{op} {count}" for op, count in each.items())) for name, each in ops.items())
+            table(("graph", "its ops, and how many of each"), listed)
         table(("file", "bytes", "sha256"), [(f.path, str(f.bytes), f.sha256[:16]) for f in opened.files()])
 
-    document = {"bundle": str(bundle), "bytes": total, "vocabulary": names, "manifest": manifest.model_dump()}
+    document = {
+        "bundle": str(bundle),
+        "bytes": total,
+        "vocabulary": names,
+        "ops": ops,
+        "manifest": manifest.model_dump(),
+    }
     emit(document, json, show)

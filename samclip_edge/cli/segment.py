@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, bar, emit, load, table
+from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, Units, bar, emit, load, table
 
 if TYPE_CHECKING:
     from samclip_edge.masks import Mask
@@ -37,6 +37,7 @@ def run(
     size: Size = None,
     picture: Picture = None,
     threads: Threads = None,
+    units: Units = "all",
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
@@ -61,7 +62,7 @@ def run(
     settings = Settings(grid, min_score, min_stability)
     if picture is not None:
         check_output(picture)
-    model = load(bundle, threads)
+    model = load(bundle, threads, units)
     scene = model.look(image, size, MAX_PIXELS if max_pixels is None else max_pixels)
     masks: list[Mask]
     if text is not None:

@@ -7,19 +7,21 @@ from typing import Annotated
 
 import typer
 
-from samclip_edge.cli.common import Json, Threads, bar, emit, table
+from samclip_edge.cli.common import Json, Threads, Units, bar, check_units, emit, table
 
 
 def run(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.")],
     threads: Threads = None,
+    units: Units = "all",
     json: Json = False,
 ) -> None:
     """Check every file of a bundle and run every graph against torch's stored answers. Exit 1 when one differs."""
     from samclip_edge.bundle import Bundle
+    from samclip_edge.graphs import Engine
     from samclip_edge.verify import verify
 
-    rows = verify(Bundle.open(bundle), threads, bar())
+    rows = verify(Bundle.open(bundle), Engine(threads, check_units(units)), bar())
     ok = all(row.ok for row in rows)
     document = {"bundle": str(bundle), "ok": ok, "checks": [row._asdict() for row in rows]}
     shown = [(row.what, "ok" if row.ok else "FAILED", row.found) for row in rows]

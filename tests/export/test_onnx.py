@@ -18,7 +18,7 @@ from samclip_edge import SamClip, data
 from samclip_edge.bundle import Bundle
 from samclip_edge.contract import SIZED, GraphName, probe, signature
 from samclip_edge.errors import ParityError
-from samclip_edge.graphs import Graphs
+from samclip_edge.graphs import Engine, Graphs
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS
 from samclip_edge.verify import verify
@@ -92,7 +92,7 @@ def test_vit_b_answers_as_torch_at_every_size(vit_b: SimpleNamespace, size: int)
 
 
 def test_vit_b_bundle_verifies(vit_b: SimpleNamespace) -> None:
-    rows = verify(vit_b.bundle, threads=2)
+    rows = verify(vit_b.bundle, Engine(2))
     assert all(row.ok for row in rows)
     assert len(rows) > 30
 

@@ -1,0 +1,179 @@
+"""Transformer layers in the layout of Apple's Neural Engine, sharing the weights of the model and giving its answers.
+
+Everything is a map of channels (B,C,H,W), a product with a weight matrix is a convolution of 1 x 1, and no tensor has
+more than four sides ("Deploying Transformers on the Apple Neural Engine", machinelearning.apple.com, 2022, principles
+1 to 3). Where squares are summed they are scaled first, so that half precision holds them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.model import mask_decoder
+from samclip_edge.model.image_encoder import Attention, Block
+from samclip_edge.model.layers import LayerNorm2d
+
+BLOCK = 32 << 20  # scores of a block of queries: 64 MB in half precision, in few enough ops to compile
+
+
+def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """A product with a weight (O,I) as a convolution over (B,I,H,W)."""
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None, device="meta")
+    conv.weight = nn.Parameter(weight.detach()[:, :, None, None], requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return conv
+
+
+def linear(layer: nn.Module) -> nn.Conv2d:
+    """An `nn.Linear` as a convolution."""
+    assert isinstance(layer, nn.Linear)
+    return pointwise(layer.weight, layer.bias)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Channels L2-normalised, as `F.normalize` does; in half precision no square overflows."""
+    x = x / x.abs().amax(dim=1, keepdim=True).clamp(min=1e-4)
+    return x * x.square().sum(dim=1, keepdim=True).clamp(min=1e-6).rsqrt()
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of (B,C,H,W): divided by the largest before it is squared, and `eps` with it."""
+
+    root: Tensor
+
+    def __init__(self, norm: nn.Module) -> None:
+        """Share the weights of `norm`."""
+        super().__init__()
+        assert isinstance(norm, nn.LayerNorm | LayerNorm2d)
+        self.weight = nn.Parameter(norm.weight.detach()[:, None, None], requires_grad=False)
+        self.bias = nn.Parameter(norm.bias.detach()[:, None, None], requires_grad=False)
+        self.root_eps = norm.eps**0.5
+        # A tensor, because coremltools turns a number over x into `inverse`, which adds 1e-4 to x.
+        self.register_buffer("root", torch.full((1, 1, 1, 1), self.root_eps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) to the same shape."""
+        x = x - x.mean(dim=1, keepdim=True)
+        largest = x.abs().amax(dim=1, keepdim=True).clamp(min=self.root_eps)
+        x = x / largest
+        scale = (x.square().mean(dim=1, keepdim=True) + (self.root / largest).square()).rsqrt()
+        # In this order, because coremltools makes (x * weight) + bias a batch_norm, whose epsilon of 1e-5 scales it.
+        return x * (scale * self.weight) + self.bias
+
+
+def with_channel_norms(layers: nn.Module) -> nn.Sequential:
+    """A sequence over maps, its norms being ours."""
+    assert isinstance(layers, nn.Sequential)
+    return nn.Sequential(*(ChannelNorm(each) if isinstance(each, LayerNorm2d) else each for each in layers))
+
+
+class MapAttention(nn.Module):
+    """`image_encoder.Attention` for one map size, queries in blocks of rows as in `export.attention`."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, attention: Attention, grid: int, window: int) -> None:
+        """Share the weights of `attention`, for maps of grid x grid; `window` 0 attends to the whole map."""
+        super().__init__()
+        self.grid, self.window, self.side = grid, window, window or grid
+        self.count = -(-grid // self.side)  # windows in a row of them, and rows
+        self.heads, self.width = attention.heads, attention.qkv.in_features
+        self.qkv = pointwise(attention.qkv.weight, None)
+        self.qkv_bias = nn.Parameter(attention.qkv.bias.detach()[:, None, None], requires_grad=False)
+        self.proj = linear(attention.proj)
+        rows, columns = attention.positions(self.side, self.side)
+        self.register_buffer("rows", rows.detach().transpose(-2, -1)[None].contiguous())
+        self.register_buffer("columns", columns.detach().transpose(-2, -1)[None].contiguous())
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Queries, keys and values (B,3D,H,W) to what each pixel takes from its own map (B,D,H,W)."""
+        batch, side, heads, width = self.count**2, self.side, self.heads, self.width
+        q, k, v = qkv.chunk(3, dim=1)
+        maps = q.reshape(batch * heads, width // heads, side, side)
+        by_row = maps.permute(0, 2, 3, 1) @ self.rows  # (B * heads, H, W, H): the query's row against the key's
+        by_column = (maps.permute(0, 3, 2, 1) @ self.columns).permute(0, 2, 1, 3)  # (B * heads, H, W, W)
+        q, k, v = (x.reshape(batch, heads, width // heads, side * side).transpose(2, 3) for x in (q, k, v))
+        step = max(1, BLOCK // (batch * heads * side**3))
+        parts = []
+        for first in range(0, side, step):
+            last = min(first + step, side)
+            count = (last - first) * side
+            y = by_row[:, first:last].reshape(batch * heads, count, side, 1)
+            x = by_column[:, first:last].reshape(batch * heads, count, 1, side)
+            bias = (y + x).reshape(batch, heads, count, side * side)
+            # The scale is 1 / sqrt(C), the default: where one is given, coremltools leaves the fused op out.
+            parts.append(F.scaled_dot_product_attention(q[:, :, first * side : last * side], k, v, attn_mask=bias))
+        out = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+        return out.transpose(2, 3).reshape(batch, width, side, side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1,D,H,W) to the same shape."""
+        qkv = self.qkv(x)
+        if self.window:
+            padding = self.count * self.window - self.grid
+            qkv = windows(F.pad(qkv, (0, padding, 0, padding)), self.window, self.count)
+        x = self.attend(qkv + self.qkv_bias)  # the padding's query, key and value are the bias alone
+        if self.window:
+            x = whole(x, self.window, self.count)[:, :, : self.grid, : self.grid]
+        out: Tensor = self.proj(x)
+        return out
+
+
+def windows(x: Tensor, side: int, count: int) -> Tensor:
+    """A map (1,C,H,W) to its count x count windows (count * count, C, side, side), by tensors of four sides."""
+    channels = int(x.shape[1])
+    x = x.reshape(channels, count, side, count * side).permute(1, 0, 2, 3)
+    x = x.reshape(count * channels, side, count, side).permute(0, 2, 1, 3)
+    x = x.reshape(count, channels, count, side * side).permute(0, 2, 1, 3)
+    return x.reshape(count * count, channels, side, side)
+
+
+def whole(x: Tensor, side: int, count: int) -> Tensor:
+    """The inverse of `windows`."""
+    channels = int(x.shape[1])
+    x = x.reshape(count, count, channels, side * side).permute(0, 2, 1, 3)
+    x = x.reshape(count * channels, count, side, side).permute(0, 2, 1, 3)
+    x = x.reshape(count, channels, side, count * side).permute(1, 0, 2, 3)
+    return x.reshape(1, channels, count * side, count * side)
+
+
+class MapBlock(nn.Module):
+    """`image_encoder.Block` for one map size."""
+
+    def __init__(self, block: Block, grid: int) -> None:
+        """Share the weights of `block`, for maps of grid x grid."""
+        super().__init__()
+        self.norm1, self.norm2 = ChannelNorm(block.norm1), ChannelNorm(block.norm2)
+        self.attn = MapAttention(block.attn, grid, block.window)
+        self.mlp = nn.Sequential(linear(block.mlp.lin1), block.mlp.act, linear(block.mlp.lin2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1,D,H,W) to the same shape."""
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class TokenAttention(nn.Module):
+    """`mask_decoder.Attention` over rows of tokens (B,256,1,T), head by head: how many there are stays open."""
+
+    def __init__(self, attention: mask_decoder.Attention) -> None:
+        """Share the weights of `attention`."""
+        super().__init__()
+        self.heads, self.scale = attention.heads, attention.scale
+        self.q, self.k, self.v = linear(attention.q_proj), linear(attention.k_proj), linear(attention.v_proj)
+        self.out = linear(attention.out_proj)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q: (B,256,1,Nq), k and v: (B,256,1,Nk). Returns (B,256,1,Nq)."""
+        parts = []
+        split = (x.squeeze(2).chunk(self.heads, dim=1) for x in (self.q(q) * self.scale, self.k(k), self.v(v)))
+        for query, key, value in zip(*split, strict=True):  # each (B,C,N)
+            weights = (query.transpose(1, 2) @ key).softmax(dim=-1)
+            parts.append(value @ weights.transpose(1, 2))
+        out: Tensor = self.out(torch.cat(parts, dim=1)[:, :, None])
+        return out

@@ -1,0 +1,63 @@
+"""Test vectors: inputs and right answers as files, for the tests of an app in any language.
+
+Every file holds one array, little-endian, row by row; `vectors/index.json` says of each its file, type and shape. The
+answers are torch's, and those of the photo are this package's own pre- and post-processing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from samclip_edge.export.parity import Case
+
+from samclip_edge import data
+from samclip_edge.bundle import File, describe
+from samclip_edge.contract import Arrays, GraphName
+from samclip_edge.image import Frame, read_photo
+
+FOLDER = "vectors"
+
+
+class Vectors:
+    """Writes test vectors into a bundle's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: list[Path] = []
+        self._index: dict[str, Any] = {}
+        (folder / FOLDER).mkdir()
+
+    def graph(self, name: GraphName, size: int | None, case: Case) -> None:
+        """What goes into a graph and what torch says comes out."""
+        self._write(f"{name}_{size}" if size else name, *case)
+
+    def photo(self, size: int) -> None:
+        """A photo (H,W,3) uint8 RGB and the `image` that it becomes; low-res logits, and the mask (H,W) 0 or 1."""
+        pixels = read_photo(data.photos()[1])  # wider than high
+        frame = Frame.of(pixels, size)
+        self._write(f"preprocess_{size}", {"photo": pixels}, {"image": frame.square(pixels)})
+        y, x = np.mgrid[: frame.low_res, : frame.low_res] / frame.low_res
+        logits = (8 - 80 * ((x - 0.4) ** 2 + (y - 0.3) ** 2)).astype(np.float32)
+        mask = (frame.to_photo(logits) > 0).astype(np.uint8)
+        self._write(f"postprocess_{size}", {"logits": logits}, {"mask": mask})
+
+    def _write(self, what: str, inputs: Arrays, outputs: Arrays) -> None:
+        def write(side: str, arrays: Arrays) -> dict[str, Any]:
+            entries = {}
+            for name, values in arrays.items():
+                path = self._folder / FOLDER / f"{what}.{side}.{name}.bin"
+                path.write_bytes(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes())
+                self._made.append(path)
+                entries[name] = {"file": path.name, "dtype": values.dtype.name, "shape": list(values.shape)}
+            return entries
+
+        self._index[what] = {"inputs": write("in", inputs), "outputs": write("out", outputs)}
+
+    def finish(self) -> tuple[File, ...]:
+        """The manifest's entries, the index first."""
+        index = self._folder / FOLDER / "index.json"
+        index.write_text(json.dumps(self._index, indent=1), "utf-8")
+        return tuple(describe(self._folder, path) for path in (index, *self._made))

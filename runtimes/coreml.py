@@ -1,0 +1,59 @@
+"""Core ML, on a Mac. On other machines `runtimes.mil` checks what would run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samclip_edge.bundle import Graph, Precision
+from samclip_edge.contract import Arrays
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.graphs import Engine, on_a_mac
+
+_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu+gpu": "CPU_AND_GPU", "cpu+ne": "CPU_AND_NE"}
+
+
+class CoreMLSession:
+    """One function of a package, compiled by the system when it is loaded."""
+
+    def __init__(self, path: Path, graph: Graph, engine: Engine) -> None:
+        """path: the package's Manifest.json."""
+        package = path.parent
+        if not on_a_mac():
+            raise InputError(
+                f"{package}: Core ML runs on a Mac, an iPhone or an iPad only; `samclip-edge verify` checks the bundle "
+                "here, and one of --target onnx runs here"
+            )
+        try:
+            import coremltools
+        except ImportError:
+            raise InputError(f"{package}: to run it, install samclip-edge[coreml]") from None
+        try:
+            self._model = coremltools.models.MLModel(
+                str(package),
+                compute_units=coremltools.ComputeUnit[_UNITS[engine.units]],
+                function_name=None if graph.function == "main" else graph.function,
+            )
+        except Exception as error:  # coremltools passes on what the framework says
+            raise InputError(f"{package}: Core ML refuses it ({one_line(error)}); export it again") from None
+        self._image = self._model.get_spec().description.input[0].type.WhichOneof("Type") == "imageType"
+        self._graph = graph
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """See `Session.run`. Raises InputError for a prompt of no points: Core ML has no empty arrays."""
+        given: dict[str, Any] = dict(inputs)
+        if any(0 in values.shape for values in inputs.values()):
+            raise InputError("prompt: a mask alone is no prompt for Core ML, which takes no empty arrays; add a point")
+        if self._image:
+            from PIL import Image
+
+            given["image"] = Image.fromarray(inputs["image"][0].transpose(1, 2, 0).round().astype(np.uint8))
+        outputs = self._model.predict(given)
+        return {each.name: np.asarray(outputs[each.name], np.float32) for each in self._graph.signature.outputs}
+
+
+def open_session(path: Path, graph: Graph, precision: Precision, engine: Engine) -> CoreMLSession:
+    """See `OpenSession`."""
+    return CoreMLSession(path, graph, engine)

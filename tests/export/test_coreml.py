@@ -1,0 +1,261 @@
+"""Packages as they were saved: what they answer, what is written in them, and faults planted in them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from samclip_edge.export import coreml_graphs
+from samclip_edge.export.coreml import Options, export_coreml
+from samclip_edge.export.export import export_onnx
+from samclip_edge.export.graphs import answer
+from samclip_edge.runtimes.mil import coremltools as ct
+from support import TOLERANCE, Ran, iou
+
+from samclip_edge import SamClip, data
+from samclip_edge.bundle import MANIFEST, Bundle, describe
+from samclip_edge.contract import GraphName, probe, signature
+from samclip_edge.errors import InputError
+from samclip_edge.graphs import Engine
+from samclip_edge.image import Frame, read_photo
+from samclip_edge.masks import Mask
+from samclip_edge.model.checkpoint import load
+from samclip_edge.verify import verify
+
+SIZE = 128
+GRAPHS: list[tuple[GraphName, int | None]] = [
+    *((name, SIZE) for name in ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")),
+    ("text_encoder", None),
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The shipped model in float32, one size, with test vectors."""
+    folder = tmp_path_factory.mktemp("coreml") / "bundle"
+    return export_coreml(data.CHECKPOINTS["tiny"], folder, [SIZE], precision="fp32", vectors=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same for iOS 16 in int8, with an image for its input and one prompt of two points."""
+    folder = tmp_path_factory.mktemp("coreml") / "small"
+    options = Options("iOS16", image_input=True, points=2)
+    return export_coreml(data.CHECKPOINTS["tiny"], folder, [SIZE], ["cat"], precision="int8", options=options)
+
+
+@pytest.mark.parametrize(("name", "size"), [*GRAPHS[:4], ("image_encoder", 256), ("mask_decoder", 256), GRAPHS[4]])
+def test_modules_in_the_engines_layout_are_the_model(tiny_checkpoint: Path, name: GraphName, size: int | None) -> None:
+    model, _ = load(tiny_checkpoint)
+    for prompts in ((2, 3), (1, 2), (3, 1)):
+        inputs = {key: torch.from_numpy(value) for key, value in probe(model.spec, name, size, prompts).items()}
+        with torch.inference_mode():
+            got = coreml_graphs.graph_module(model, name, size)(*inputs.values())
+        for ours, wanted in zip(got if isinstance(got, tuple) else (got,), answer(model, name, inputs), strict=True):
+            assert ours.shape == wanted.shape
+            assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
+
+
+def test_saved_packages_answer_as_torch_does(bundle: Bundle) -> None:
+    for graph in bundle.manifest.graphs:
+        for parity in graph.parity.values():
+            assert parity.error < TOLERANCE
+    assert all(row.ok for row in verify(bundle))
+
+
+def test_prompts_and_texts_are_open_within_their_ranges(bundle: Bundle) -> None:
+    model, _ = load(data.CHECKPOINTS["tiny"])
+    graphs = SamClip(bundle, Engine(interpreted=True)).graphs
+    for name in ("prompt_encoder", "mask_decoder", "text_encoder"):
+        size = None if name == "text_encoder" else SIZE
+        inputs = probe(model.spec, name, size, (5, 4))
+        wanted = answer(model, name, {key: torch.from_numpy(value) for key, value in inputs.items()})
+        for ours, theirs in zip(graphs.run(name, size, **inputs).values(), wanted, strict=True):
+            assert np.abs(ours - theirs.numpy()).max() < TOLERANCE * float(theirs.std())
+    spec = ct.utils.load_spec(str(bundle.folder / "prompt_encoder.mlpackage"))
+    points = spec.description.functions[0].input[0].type.multiArrayType.shapeRange.sizeRanges
+    assert [(side.lowerBound, side.upperBound) for side in points] == [(1, 64), (1, 32), (2, 2)]
+
+
+def same(ours: list[Mask], theirs: list[Mask]) -> None:
+    assert len(ours) == len(theirs) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.label == b.label
+        assert a.score == pytest.approx(b.score, abs=1e-3)
+        assert iou(a.bits, b.bits) > 0.999
+
+
+def test_the_pipeline_gives_the_names_and_masks_of_onnx(bundle: Bundle, tmp_path: Path) -> None:
+    onnx = SamClip(export_onnx(data.CHECKPOINTS["tiny"], tmp_path / "onnx", [SIZE]))
+    interpreted = SamClip(bundle, Engine(interpreted=True))
+    pixels = read_photo(data.photos()[0])
+    ours, theirs = interpreted.look(pixels), onnx.look(pixels)
+    words = ["red circle", "blue square", "green triangle"]
+    for a, b in zip(ours.classify(words), theirs.classify(words), strict=True):
+        assert a.label == b.label
+        assert a.score == pytest.approx(b.score, abs=1e-4)
+    same(ours.segment(points=[[60, 80]]), theirs.segment(points=[[60, 80]]))
+    same(ours.segment(boxes=[[10, 10, 200, 150]]), theirs.segment(boxes=[[10, 10, 200, 150]]))
+    same(ours.find(words), theirs.find(words))
+
+
+def test_no_tensor_has_more_than_four_sides_and_no_shape_is_computed(bundle: Bundle) -> None:
+    for path in bundle.folder.glob("*.mlpackage"):
+        for function in ct.utils.load_spec(str(path)).mlProgram.functions.values():
+            (block,) = function.block_specializations.values()
+            for op in block.operations:
+                assert op.type != "shape"
+                for out in op.outputs:
+                    assert out.type.tensorType.rank <= 4, (path.name, op.type, out.name)
+
+
+def test_a_target_with_fused_attention_uses_it_and_one_without_does_not(bundle: Bundle, small: Bundle) -> None:
+    for made, fused in ((bundle, True), (small, False)):
+        (path,) = made.folder.glob("image_encoder*.mlpackage")
+        (function,) = ct.utils.load_spec(str(path)).mlProgram.functions.values()
+        (block,) = function.block_specializations.values()
+        assert any(op.type == "scaled_dot_product_attention" for op in block.operations) == fused
+
+
+def test_xcode_shows_what_a_package_is(bundle: Bundle) -> None:
+    description = ct.utils.load_spec(str(bundle.folder / "mask_decoder.mlpackage")).description
+    assert "mask decoder" in description.metadata.shortDescription
+    assert description.metadata.author
+    assert "Apache-2.0" in description.metadata.license
+    assert description.metadata.versionString
+    (function,) = description.functions
+    assert function.name == f"size_{SIZE}"
+    for side in (*function.input, *function.output):
+        assert len(side.shortDescription) > 20
+
+
+def test_int8_stores_a_byte_a_weight_and_takes_an_image_and_one_prompt(small: Bundle) -> None:
+    assert {graph.function for graph in small.manifest.graphs} == {"main"}
+    encoder = small.folder / f"image_encoder_{SIZE}.mlpackage"
+    spec = ct.utils.load_spec(str(encoder))
+    image = spec.description.input[0].type.imageType
+    assert (image.width, image.height) == (SIZE, SIZE)
+    assert image.colorSpace == ct.proto.FeatureTypes_pb2.ImageFeatureType.RGB
+    model, _ = load(data.CHECKPOINTS["tiny"])
+    count = sum(parameter.numel() for parameter in model.image_encoder.parameters())
+    assert (encoder / "Data/com.apple.CoreML/weights/weight.bin").stat().st_size < 1.3 * count
+    assert all(row.ok for row in verify(small))
+    scene = SamClip(small, Engine(interpreted=True)).look(read_photo(data.photos()[0]))
+    assert len(scene.segment(boxes=[[10, 10, 200, 150], [50, 40, 90, 90]])) == 2
+    with pytest.raises(InputError, match="prompts of 2 points"):
+        scene.segment(points=[[60, 80], [70, 90]])
+
+
+def test_vectors_hold_the_contract(bundle: Bundle) -> None:
+    folder = bundle.folder / "vectors"
+    index = json.loads((folder / "index.json").read_text())
+
+    def read(entry: dict[str, Any]) -> np.ndarray:
+        return np.fromfile(folder / entry["file"], np.dtype(entry["dtype"])).reshape(entry["shape"])
+
+    model, _ = load(data.CHECKPOINTS["tiny"])
+    for name, size in GRAPHS:
+        case = index[f"{name}_{size}" if size else name]
+        sides = signature(model.spec, name, size)
+        assert list(case["inputs"]) == [tensor.name for tensor in sides.inputs]
+        inputs = {key: torch.from_numpy(read(entry)) for key, entry in case["inputs"].items()}
+        for entry, wanted in zip(case["outputs"].values(), answer(model, name, inputs), strict=True):
+            np.testing.assert_allclose(read(entry), wanted.numpy(), rtol=1e-4, atol=1e-4)
+    photo = read(index[f"preprocess_{SIZE}"]["inputs"]["photo"])
+    wanted = Frame.of(photo, SIZE).square(photo)
+    np.testing.assert_array_equal(read(index[f"preprocess_{SIZE}"]["outputs"]["image"]), wanted)
+    mask = read(index[f"postprocess_{SIZE}"]["outputs"]["mask"])
+    assert mask.shape == photo.shape[:2]
+    assert set(np.unique(mask)) == {0, 1}
+
+
+# Faults. Each changes a program as a faulty converter might have written it.
+
+
+def constant(block: Any, name: str) -> Any:
+    (found,) = (op for op in block.operations if op.type == "const" and op.outputs[0].name == name)
+    return found.attributes["val"].immediateValue.tensor
+
+
+def argument(block: Any, op: Any, side: str) -> Any:
+    return constant(block, op.inputs[side].arguments[0].name)
+
+
+def swapped_axis(block: Any) -> str:
+    op = [op for op in block.operations if op.type == "softmax"][5]
+    argument(block, op, "axis").ints.values[0] = -2
+    return op.outputs[0].name
+
+
+def wrong_epsilon(block: Any) -> str:
+    op = next(op for op in block.operations if op.type == "layer_norm")
+    argument(block, op, "epsilon").floats.values[0] = 1e-2
+    return op.outputs[0].name
+
+
+def dropped_bias(block: Any) -> str:
+    op = [op for op in block.operations if op.type == "conv" and "bias" in op.inputs][3]
+    del op.inputs["bias"]
+    return op.outputs[0].name
+
+
+@pytest.mark.parametrize(
+    ("graph", "fault"),
+    [("mask_decoder", swapped_axis), ("prompt_encoder", wrong_epsilon), ("clip_head", dropped_bias)],
+)
+def test_a_planted_fault_is_caught_and_named(
+    bundle: Bundle, tmp_path: Path, run: Callable[..., Ran], graph: str, fault: Callable[[Any], str]
+) -> None:
+    folder = Path(shutil.copytree(bundle.folder, tmp_path / "faulty"))
+    path = folder / f"{graph}.mlpackage" / "Data/com.apple.CoreML/model.mlmodel"
+    spec = ct.utils.load_spec(str(path.parents[2]))
+    (function,) = spec.mlProgram.functions.values()
+    (block,) = function.block_specializations.values()
+    op = fault(block)
+    path.write_bytes(spec.SerializeToString())
+    fields = json.loads((folder / MANIFEST).read_text())
+    for entry in fields["graphs"]:
+        entry["files"] = [describe(folder, folder / file["path"]).model_dump() for file in entry["files"]]
+    (folder / MANIFEST).write_text(json.dumps(fields))
+
+    ran = run("verify", folder, "--json")
+    assert ran.code == 1
+    failed = [check for check in json.loads(ran.out)["checks"] if not check["ok"]]
+    assert all(check["what"].startswith(graph) for check in failed)
+    (named,) = (check for check in failed if check["what"].endswith(" ops"))
+    assert op in named["found"]
+
+
+def test_elsewhere_than_on_a_mac_it_says_so_in_a_line(
+    bundle: Bundle, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    ran = run("classify", data.photos()[0], "--label", "cat", "--bundle", bundle.folder)
+    assert ran.code == 2
+    assert "Core ML runs on a Mac" in ran.err.splitlines()[-1]
+    assert "verify" in ran.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--target", "coreml", "--minimum-target", "iOS15"), "iOS16, iOS17, iOS18"),
+        (("--target", "tflite"), "onnx and coreml"),
+        (("--precision", "palette6"), "for onnx"),
+        (("--image-input",), "--image-input: is of --target coreml only"),
+        (("--target", "coreml", "--precision", "int8", "--photo", "x.jpg"), "for onnx"),
+    ],
+)
+def test_bad_options_are_named_in_a_line(
+    tmp_path: Path, run: Callable[..., Ran], options: tuple[str, ...], said: str
+) -> None:
+    ran = run("export", "-o", tmp_path / "bundle", *options)
+    assert ran.code == 2
+    assert said in ran.err
+    assert not (tmp_path / "bundle").exists()
