@@ -57,7 +57,7 @@ def export_onnx(
         made = _GraphWriter(
             model, partial, precision, _int8(model, smallest, photos, progress) if precision == "int8" else None
         )
-        if precision == "fp16":
+        if precision == "fp16" and vocabulary is None:  # else it would bring the text encoder along
             made.share(save(model, partial / CHECKPOINT, origin, half=True))
         return made
 
