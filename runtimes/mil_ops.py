@@ -213,6 +213,11 @@ def transpose(x: Tensor, perm: Any) -> Tensor:
 
 
 @op
+def tile(x: Tensor, reps: Any) -> Tensor:
+    return x.repeat(ints(reps))
+
+
+@op
 def squeeze(x: Tensor, axes: Any = None) -> Tensor:
     return x.squeeze() if axes is None else x.squeeze(ints(axes))
 

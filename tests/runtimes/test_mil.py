@@ -189,6 +189,11 @@ def transpose(random: Random) -> Case:
     return [floats(random, *sides(random, 4))], lambda x: mb.transpose(x=x, perm=perm), lambda x: x.permute(perm)
 
 
+def tile(random: Random) -> Case:
+    reps = sides(random, 3)
+    return [floats(random, *sides(random, 3))], lambda x: mb.tile(x=x, reps=reps), lambda x: torch.tile(x, reps)
+
+
 def squeeze(random: Random) -> Case:
     a, b = sides(random, 2)
     return [floats(random, a, 1, b, 1)], lambda x: mb.squeeze(x=x, axes=[1]), lambda x: x.squeeze(1)
@@ -335,6 +340,7 @@ CASES: dict[str, Callable[[Random], Case]] = {
     "avg_pool": avg_pool,
     "reshape": reshape,
     "transpose": transpose,
+    "tile": tile,
     "squeeze": squeeze,
     "expand_dims": expand_dims,
     "concat": concat,
