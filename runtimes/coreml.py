@@ -38,7 +38,9 @@ class CoreMLSession:
             )
         except Exception as error:  # coremltools passes on what the framework says
             raise InputError(f"{package}: Core ML refuses it ({one_line(error)}); export it again") from None
-        self._image = self._model.get_spec().description.input[0].type.WhichOneof("Type") == "imageType"
+        about = self._model.get_spec().description
+        about = next((each for each in about.functions if each.name == graph.function), about)
+        self._image = about.input[0].type.WhichOneof("Type") == "imageType"
         self._graph = graph
 
     def run(self, inputs: Arrays) -> Arrays:

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from samclip_edge.export import coreml_graphs
 from samclip_edge.export.coreml import Options, export_coreml
 from samclip_edge.export.export import export_onnx
 from samclip_edge.export.graphs import answer
+from samclip_edge.runtimes.mil import Interpreter, load_function
 from samclip_edge.runtimes.mil import coremltools as ct
 from support import TOLERANCE, Ran, iou
 
@@ -240,6 +241,47 @@ def test_elsewhere_than_on_a_mac_it_says_so_in_a_line(
     assert ran.code == 2
     assert "Core ML runs on a Mac" in ran.err.splitlines()[-1]
     assert "verify" in ran.err.splitlines()[-1]
+
+
+class Mac:
+    """Stands where Core ML's own model stands on a Mac, and remembers what it was asked for."""
+
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def __init__(self, path: str, compute_units: Any, function_name: str | None) -> None:
+        self.spec = ct.utils.load_spec(path)
+        self.program = Interpreter(load_function(Path(path), function_name or "main"), path)
+        Mac.asked.append((compute_units.name, function_name))
+
+    def get_spec(self) -> Any:
+        return self.spec
+
+    def predict(self, given: dict[str, Any]) -> dict[str, np.ndarray]:
+        if "image" in given and not isinstance(given["image"], np.ndarray):
+            given = {"image": np.asarray(given["image"], np.float32).transpose(2, 0, 1)[None]}
+        return self.program(given)
+
+
+def test_on_a_mac_the_pipeline_runs_core_ml(bundle: Bundle, small: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = read_photo(data.photos()[0])
+    for made, function in ((bundle, f"size_{SIZE}"), (small, None)):
+        wanted = SamClip(made, Engine(interpreted=True)).look(pixels).segment(boxes=[[10, 10, 200, 150]])
+        with monkeypatch.context() as patch:
+            patch.setattr("platform.system", lambda: "Darwin")
+            patch.setattr(ct.models, "MLModel", Mac)
+            Mac.asked.clear()
+            model = SamClip.load(made.folder, units="cpu+ne")
+            same(model.look(pixels).segment(boxes=[[10, 10, 200, 150]]), wanted)
+            assert Mac.asked == [("CPU_AND_NE", function)] * 3
+            scene = model.look(pixels)
+            with pytest.raises(InputError, match="no empty arrays" if made is bundle else "prompts of 2 points"):
+                scene.segment(mask=np.zeros((SIZE // 4, SIZE // 4)))
+
+
+def test_info_lists_the_ops(bundle: Bundle, run: Callable[..., Ran]) -> None:
+    ops = run("info", bundle.folder, "--json").json["ops"]
+    assert ops[f"image_encoder {SIZE}"]["scaled_dot_product_attention"] == 4
+    assert ops["text_encoder"]["gather"] == 1
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,14 @@ def test_it_is_half_as_large_and_near(half: Bundle, tiny_folder: Path) -> None:
             assert parity.cosine >= 0.9995  # DESIGN.md, Truth
 
 
+def test_with_a_vocabulary_it_holds_no_text_encoder(tiny_checkpoint: Path, half: Bundle, tmp_path: Path) -> None:
+    words = export_onnx(tiny_checkpoint, tmp_path / "words", [128], ["cat"], precision="fp16")
+    text = {tensor.numel() for tensor in checkpoint.load(tiny_checkpoint)[0].text_encoder.parameters()}
+    files = {file.path: file.bytes for file in words.files()}
+    assert "model.safetensors" not in files
+    assert sum(files.values()) < sum(file.bytes for file in half.files()) - 2 * sum(text)
+
+
 def test_it_answers_as_the_checkpoint_in_it(half: Bundle) -> None:
     """The checkpoint is a whole model with weights rounded to half; torch with it is matched as fp32 bundles are."""
     model, origin = checkpoint.load(half.folder / "model.safetensors")
