@@ -26,10 +26,8 @@ class CoreMLSession:
                 f"{package}: Core ML runs on a Mac, an iPhone or an iPad only; `samclip-edge verify` checks the bundle "
                 "here, and one of --target onnx runs here"
             )
-        try:
-            import coremltools
-        except ImportError:
-            raise InputError(f"{package}: to run it, install samclip-edge[coreml]") from None
+        import coremltools
+
         try:
             self._model = coremltools.models.MLModel(
                 str(package),

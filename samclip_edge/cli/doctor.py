@@ -13,6 +13,7 @@ from samclip_edge.cli.common import Json, emit, table
 _NEEDS = {
     "run": ("numpy", "opencv-python-headless", "onnxruntime", "tokenizers", "pydantic"),
     "export": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors"),
+    "coreml": ("torch", "onnx", "onnxscript", "safetensors", "coremltools", "scikit-learn", "pillow"),
     "train": ("torch", "accelerate", "pyyaml", "tensorboard", "matplotlib", "open_clip_torch"),
     "bench": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors", "matplotlib"),
 }
@@ -48,8 +49,11 @@ def _version(package: str) -> str | None:
 
 
 def _engines() -> list[str]:
+    from samclip_edge.graphs import on_a_mac
+
     try:
         import onnxruntime
     except ImportError:
         return []
-    return [f"onnxruntime {provider}" for provider in onnxruntime.get_available_providers()]
+    engines = [f"onnxruntime {provider}" for provider in onnxruntime.get_available_providers()]
+    return [*engines, "coreml"] if on_a_mac() and _version("coremltools") else engines

@@ -74,10 +74,8 @@ def run(
     checkpoint = data.CHECKPOINTS.get(model, Path(model))
     chosen = cast("Precision", precision)
     if target == "coreml":
-        try:
-            from samclip_edge.export.coreml import Options, check_minimum, export_coreml
-        except ImportError:
-            raise InputError("--target coreml: install samclip-edge[coreml]") from None
+        from samclip_edge.export.coreml import Options, check_minimum, export_coreml
+
         options = Options(check_minimum(minimum), image_input, points)
         bundle, cost = export_coreml(checkpoint, output, size, names, bar(), chosen, options, vectors), {}
     else:
