@@ -28,8 +28,10 @@ class Cost(NamedTuple):
 
 
 def costs(bundle: Bundle) -> list[Cost]:
-    """Every graph of a bundle, with one prompt of one point, and one text."""
-    found = []
+    """Every graph of an ONNX bundle, with one prompt of one point, and one text; nothing of one for another engine."""
+    found: list[Cost] = []
+    if bundle.manifest.target != "onnx":
+        return found
     for graph in bundle.manifest.graphs:
         path = bundle.folder / graph.files[0].path
         model = onnx.load(path, load_external_data=False)
