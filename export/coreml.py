@@ -104,10 +104,12 @@ class PackageWriter:
         self._written: list[_Written] = []
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
-        """See `Writer.write`."""
+        """See `Writer.write`. Changes `asked` to what the graph takes, where its prompts or its image are fixed."""
         sides, points = signature(self._model.spec, name, size), self._points(name)
         if points:
-            asked = [ask(self._model, name, size, probe(self._model.spec, name, size, (1, points)))]
+            asked[:] = [ask(self._model, name, size, probe(self._model.spec, name, size, (1, points)))]
+        if self._image(name):
+            asked[0] = ask(self._model, name, size, {"image": asked[0][0]["image"].round()})
         inputs = asked[0][0]
         program = _program(graph_module(self._model, name, size), sides, inputs, points is None)
         steps = _record(program, inputs)
@@ -118,6 +120,9 @@ class PackageWriter:
 
     def _points(self, name: GraphName) -> int | None:
         return self._options.points if name in ("prompt_encoder", "mask_decoder") else None
+
+    def _image(self, name: GraphName) -> bool:
+        return self._options.image_input and name == "image_encoder"
 
     def finish(self) -> list[Graph]:
         """See `Writer.finish`."""
@@ -150,6 +155,7 @@ class PackageWriter:
             size=size,
             files=_files(self._folder, package),
             function=f"size_{size}" if joined else "main",
+            image=self._image(name),
             points=self._points(name),
             signature=signature(self._model.spec, name, size),
             parity={},

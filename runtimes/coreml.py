@@ -36,9 +36,6 @@ class CoreMLSession:
             )
         except Exception as error:  # coremltools passes on what the framework says
             raise InputError(f"{package}: Core ML refuses it ({one_line(error)}); export it again") from None
-        about = self._model.get_spec().description
-        about = next((each for each in about.functions if each.name == graph.function), about)
-        self._image = about.input[0].type.WhichOneof("Type") == "imageType"
         self._graph = graph
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -46,7 +43,7 @@ class CoreMLSession:
         given: dict[str, Any] = dict(inputs)
         if any(0 in values.shape for values in inputs.values()):
             raise InputError("prompt: a mask alone is no prompt for Core ML, which takes no empty arrays; add a point")
-        if self._image:
+        if self._graph.image:
             from PIL import Image
 
             given["image"] = Image.fromarray(inputs["image"][0].transpose(1, 2, 0).round().astype(np.uint8))

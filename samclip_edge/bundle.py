@@ -73,6 +73,7 @@ class Graph(Frozen):
     # The graph itself, then the weights it shares with other sizes; of a Core ML package its Manifest.json comes first.
     files: tuple[File, ...] = Field(min_length=1)
     function: str = "main"  # of a Core ML package
+    image: bool = False  # of Core ML, where `image` is a picture of whole numbers and not an array
     points: int | None = None  # of Core ML, where fixed: one prompt in a call, of so many points
     signature: Signature
     parity: dict[str, Parity]

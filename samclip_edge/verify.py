@@ -109,8 +109,9 @@ def _graph_rows(graphs: Graphs, name: GraphName, size: int | None) -> Iterator[R
 
 
 def question(spec: ModelSpec, graph: Graph) -> Arrays:
-    """The probe inputs of a graph."""
-    return probe(spec, graph.name, graph.size, (1, graph.points) if graph.points else (2, 3))
+    """The probe inputs of a graph, as it takes them."""
+    inputs = probe(spec, graph.name, graph.size, (1, graph.points) if graph.points else (2, 3))
+    return {"image": inputs["image"].round()} if graph.image else inputs
 
 
 def _steps_row(bundle: Bundle, graph: Graph) -> Row:

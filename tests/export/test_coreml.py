@@ -249,12 +249,8 @@ class Mac:
     asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def __init__(self, path: str, compute_units: Any, function_name: str | None) -> None:
-        self.spec = ct.utils.load_spec(path)
         self.program = Interpreter(load_function(Path(path), function_name or "main"), path)
         Mac.asked.append((compute_units.name, function_name))
-
-    def get_spec(self) -> Any:
-        return self.spec
 
     def predict(self, given: dict[str, Any]) -> dict[str, np.ndarray]:
         if "image" in given and not isinstance(given["image"], np.ndarray):
@@ -269,6 +265,11 @@ def test_on_a_mac_the_pipeline_runs_core_ml(bundle: Bundle, small: Bundle, monke
         with monkeypatch.context() as patch:
             patch.setattr("platform.system", lambda: "Darwin")
             patch.setattr(ct.models, "MLModel", Mac)
+            Mac.asked.clear()
+            rows = verify(made)
+            assert all(row.ok for row in rows)
+            masks = f"mask_decoder {SIZE}: masks"
+            assert {masks, f"{masks} (op by op)"} < {row.what for row in rows}
             Mac.asked.clear()
             model = SamClip.load(made.folder, units="cpu+ne")
             same(model.look(pixels).segment(boxes=[[10, 10, 200, 150]]), wanted)
