@@ -152,7 +152,7 @@ def test_ratios_by_hand_and_where_two_models_win() -> None:
     text = report.markdown(result)
     assert "| a | 1.00 s (900 ms to 1.10 s) | 4.00 s (3.60 s to 4.40 s) | 0.25 | 300 MB | 600 MB | 0.50 |" in text
     assert "| 1.25 two models are faster |" in text
-    assert "| merged int8 | 500 ms | 2.00 s (1.80 s to 2.20 s) | 0.25 | 80 MB | 80 MB | 0.080 |" in text
+    assert "| merged int8 | 500 ms | 4.00 s | 2.00 s (1.80 s to 2.20 s) | 0.25 | 80 MB | 80 MB | 0.080 |" in text
     assert "| merged | 0 MB | 0.50 | 0 MB | 0.25 |" in text
 
 
