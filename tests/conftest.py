@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from samclip_edge.export.export import export_onnx
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
-from support import Ran, cli, spread
+from support import VIT_B_SIZES, Ran, cli, spread
 
 from samclip_edge import SamClip
 from samclip_edge.graphs import Engine
@@ -112,7 +112,7 @@ def clip() -> open_clip.CLIP:
 
 @pytest.fixture(scope="session")
 def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """`vit_b` made of those two by the commands of the README, at every size: `checkpoint`, and `model` loaded."""
+    """`vit_b` made of those two by the commands of the README: `checkpoint`, `torch`, `bundle`, and `model` loaded."""
     folder = tmp_path_factory.mktemp("vit_b")
     torch.save(sam.state_dict(), folder / "sam.pth")
     save_file({k: v.contiguous() for k, v in clip.state_dict().items()}, folder / "clip.safetensors")
@@ -123,6 +123,6 @@ def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFacto
     model, origin = checkpoint.load(merged)
     spread(model.clip_head, seed=7)
     checkpoint.save(model, merged, origin)
-    bundle = export_onnx(merged, folder / "bundle")
+    bundle = export_onnx(merged, folder / "bundle", VIT_B_SIZES)
     yield SimpleNamespace(checkpoint=merged, torch=model, bundle=bundle, model=SamClip(bundle, Engine(2)))
     shutil.rmtree(folder)
