@@ -107,19 +107,12 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     return F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
 
 
-def _padding(pad_type: str, pad: Any, kernel: Sequence[int], strides: list[int], sides: Sequence[int]) -> list[int]:
+def _padding(pad_type: str, pad: Any) -> list[int]:
     """Padding as `F.pad` takes it: last side first, before and after."""
-    if pad_type == "valid":
-        pairs = [(0, 0)] * len(kernel)
-    elif pad_type == "custom":
-        flat = ints(pad)
-        pairs = list(zip(flat[::2], flat[1::2], strict=True))
-    elif pad_type == "same":  # as TensorFlow pads: what is odd goes behind
-        total = [max((-(-s // d) - 1) * d + k - s, 0) for s, d, k in zip(sides, strides, kernel, strict=True)]
-        pairs = [(each // 2, each - each // 2) for each in total]
-    else:
+    if pad_type not in ("valid", "custom"):
         raise NotImplementedError(f"pad_type {pad_type}")
-    return [each for pair in reversed(pairs) for each in pair]
+    flat = ints(pad) if pad_type == "custom" else [0, 0, 0, 0]
+    return [*flat[2:], *flat[:2]]
 
 
 @op
@@ -134,7 +127,7 @@ def conv(
     bias: Tensor | None = None,
 ) -> Tensor:
     steps = ints(strides)
-    padded = F.pad(x, _padding(pad_type, pad, weight.shape[2:], steps, x.shape[2:]))
+    padded = F.pad(x, _padding(pad_type, pad))
     return F.conv2d(padded, weight, bias, stride=steps, dilation=ints(dilations), groups=int(groups))
 
 
@@ -150,7 +143,7 @@ def conv_transpose(
     bias: Tensor | None = None,
     output_shape: Any = None,
 ) -> Tensor:
-    cut = _padding(pad_type, pad, weight.shape[2:], ints(strides), x.shape[2:])
+    cut = _padding(pad_type, pad)
     out = F.conv_transpose2d(x, weight, bias, stride=ints(strides), groups=int(groups), dilation=ints(dilations))
     out = F.pad(out, [-each for each in cut])
     if output_shape is not None and list(out.shape) != ints(output_shape):
@@ -198,7 +191,7 @@ def avg_pool(
     kernel, steps = ints(kernel_sizes), ints(strides)
     if ceil_mode or (exclude_padding_from_average and any(ints(pad))):
         raise NotImplementedError("ceil_mode, or padding left out of the average")
-    return F.avg_pool2d(F.pad(x, _padding(pad_type, pad, kernel, steps, x.shape[2:])), kernel, steps)
+    return F.avg_pool2d(F.pad(x, _padding(pad_type, pad)), kernel, steps)
 
 
 @op
@@ -218,8 +211,8 @@ def tile(x: Tensor, reps: Any) -> Tensor:
 
 
 @op
-def squeeze(x: Tensor, axes: Any = None) -> Tensor:
-    return x.squeeze() if axes is None else x.squeeze(ints(axes))
+def squeeze(x: Tensor, axes: Any) -> Tensor:
+    return x.squeeze(ints(axes))
 
 
 @op
