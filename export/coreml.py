@@ -163,35 +163,40 @@ class PackageWriter:
         )
         session = MilSession(package / "Manifest.json", graph)
         parity = measure(session, written.asked)
-        steps = self._steps(session, written)
+        steps, far = self._steps(session, written)
         for output, found in parity.items():
             if not passes(found, self._precision):
-                worst = max(steps, key=lambda each: steps[each].error)
+                named = far[0] if far else max(steps, key=lambda each: steps[each].error)
                 raise ParityError(
-                    f"{package.name}, {graph.function}: {output} is off torch's by {found.error:.1e} of its standard "
-                    f"deviation (cosine {found.cosine:.6f}), the op {steps[worst].op} {worst!r} most of all; no bundle "
-                    "was written"
+                    f"{package.name}, {graph.function}: {output} is off torch's by {found.error:.1e} of its deviation "
+                    f"(cosine {found.cosine:.6f}), first of all at {steps[named].op} {named!r}; no bundle was written"
                 )
         path = self._folder / "steps" / (f"{name}_{size}.json" if size else f"{name}.json")
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({key: step.model_dump() for key, step in steps.items()}), "utf-8")
         return graph.model_copy(update={"parity": parity, "steps": describe(self._folder, path)})
 
-    def _steps(self, session: MilSession, written: _Written) -> dict[str, Step]:
-        """What torch has at each op, by the name that coremltools gave on; where it has none, what the program has."""
+    def _steps(self, session: MilSession, written: _Written) -> tuple[dict[str, Step], list[str]]:
+        """What torch has at each op, by the name that coremltools gave on; where it has none, what the program has.
+
+        And in order the names that both have, and the program far off: a fusion's or, where outputs are off, a fault's.
+        """
         found: dict[str, Step] = {}
+        far: list[str] = []
         most = _OFF.get(self._precision, _OFF_HALF)
 
         def watch(operation: Any, name: str, value: torch.Tensor) -> None:
             std, values = written.torch.get(re.sub(r"(_cast_fp(16|32))+$", "", name), (0.0, ()))
             error = distance(std, values, value)
             if error > most:
+                if values:
+                    far.append(name)
                 array = value.float().numpy()
                 std, values, error = float(array.std()), _sampled(array), 0.0
             found[name] = Step(op=operation.op_type, std=std, values=values, error=error)
 
         session.program(written.asked[0][0], watch)
-        return found
+        return found, far
 
 
 def _sampled(values: np.ndarray) -> tuple[float, ...]:

@@ -17,12 +17,13 @@ from samclip_edge.export.export import export_onnx
 from samclip_edge.export.graphs import answer
 from samclip_edge.runtimes.mil import Interpreter, load_function
 from samclip_edge.runtimes.mil import coremltools as ct
+from samclip_edge.runtimes.mil_ops import OPS
 from support import TOLERANCE, Ran, iou
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import MANIFEST, Bundle, describe
 from samclip_edge.contract import GraphName, probe, signature
-from samclip_edge.errors import InputError
+from samclip_edge.errors import InputError, ParityError
 from samclip_edge.graphs import Engine
 from samclip_edge.image import Frame, read_photo
 from samclip_edge.masks import Mask
@@ -231,6 +232,13 @@ def test_a_planted_fault_is_caught_and_named(
     assert all(check["what"].startswith(graph) for check in failed)
     (named,) = (check for check in failed if check["what"].endswith(" ops"))
     assert op in named["found"]
+
+
+def test_a_faulty_conversion_leaves_no_bundle_and_names_the_op(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPS, "gelu", lambda x, mode: x)  # as a converter would have it that loses an activation
+    with pytest.raises(ParityError, match=r"image_encoder.mlpackage, size_128: .* at gelu 'gelu'"):
+        export_coreml(data.CHECKPOINTS["tiny"], tmp_path / "bundle", [SIZE], ["cat"], precision="fp32")
+    assert not any(tmp_path.iterdir())
 
 
 def test_elsewhere_than_on_a_mac_it_says_so_in_a_line(

@@ -402,7 +402,7 @@ def test_half_is_rounded_after_every_op() -> None:
     np.testing.assert_array_equal(run(build, [np.array([1, 2, 3], np.float32)]), [0, 2, 4])
 
 
-def test_packed_palettes_of_ios16_are_coremltools_own() -> None:
+def test_packed_palettes_of_ios16_by_hand() -> None:
     random = Random(0)
     indices, lut = random.randint(0, 64, (5, 3)), floats(random, 64)
     bits = np.unpackbits(indices.astype(np.uint8).reshape(-1, 1), axis=1, bitorder="little")[:, :6].reshape(-1)
