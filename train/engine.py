@@ -7,6 +7,7 @@ not at all, so a run killed at any moment goes on with the same data, losses and
 
 from __future__ import annotations
 
+import atexit
 import functools
 import itertools
 import math
@@ -62,6 +63,7 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, report: Report = lambda *_: None) -> None:
         self.recipe, self.folder, self.report = recipe, folder, report
         self.accelerator = Accelerator(mixed_precision="no")  # a recipe says so itself, and runs may differ
+        atexit.register(self.accelerator.end_training)  # or gloo's threads, still running, abort about one exit in ten
         self._bf16 = recipe.precision == "bf16" and _has_bf16()
         with self.accelerator.main_process_first():  # which makes what the others then find
             self._claim()
