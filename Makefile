@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Of TensorRT, for mypy alone: in the environment they would pass for TensorRT itself. Two slips in them are mended.
+STUBS := $(VENV)/stubs
+MEND := s/, in: /, in_: /; s/channel_axis: int) -> IScale/channel_axis: int = 0) -> IScale/
 
 .PHONY: demo test lint clean
 
@@ -16,6 +19,8 @@ $(VENV)/.export: $(BIN)/python pyproject.toml
 
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	rm -rf $(STUBS) && $(BIN)/python -m pip install --quiet --no-deps --target $(STUBS) 'tensorrt-stubs>=10.13'
+	cd $(STUBS)/tensorrt_bindings && sed '$(MEND)' tensorrt.pyi >fixed && mv fixed tensorrt.pyi
 	touch $@ $(VENV)/.export
 
 demo: $(VENV)/.export
@@ -26,7 +31,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf build && $(BIN)/python -m pip install --quiet --no-deps --target build/typed .
-	cd build/typed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package samclip_edge
+	cd build/typed && MYPYPATH=$(CURDIR)/$(STUBS) $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package samclip_edge
 
 test: lint
 	$(BIN)/pytest

@@ -124,7 +124,7 @@ class PackageWriter:
     def _image(self, name: GraphName) -> bool:
         return self._options.image_input and name == "image_encoder"
 
-    def finish(self) -> list[Graph]:
+    def finish(self) -> dict[str, Any]:
         """See `Writer.finish`."""
         names = list(dict.fromkeys(each.name for each in self._written))
         together = {name for name in names if self._options.minimum == "iOS18" and name != "text_encoder"}
@@ -133,7 +133,7 @@ class PackageWriter:
         packages = sorted(self._folder.glob("*.mlpackage"))
         for package in packages:
             _finish_description(package, self._origin, self._options.image_input)
-        return [self._measured(each, each.name in together) for each in self._written]
+        return {"graphs": tuple(self._measured(each, each.name in together) for each in self._written)}
 
     def _join(self, name: GraphName, sizes: Sequence[int | None]) -> None:
         """One package of several, a function a size: equal weights are stored once."""

@@ -6,13 +6,13 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 import torch
 from samclip_edge.export.graphs import graph_module
-from samclip_edge.export.onnx import Place, WeightFile, halve, places, trace
+from samclip_edge.export.onnx import WeightFile, halve, places, trace
 from samclip_edge.export.parity import Case, Pixels, cases, clip_cases, measure, photo_cases, text_cases
 from samclip_edge.export.quantize import Int8
 from samclip_edge.export.vectors import Vectors
@@ -21,7 +21,7 @@ from samclip_edge.runtimes.onnxruntime import OrtSession
 import samclip_edge
 from samclip_edge import data
 from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Target, Text, describe, new_bundle
-from samclip_edge.contract import GraphName, probe, signature
+from samclip_edge.contract import Arrays, GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
 from samclip_edge.image import read_photo
 from samclip_edge.model.checkpoint import Origin, load, save
@@ -53,13 +53,19 @@ def export_onnx(
     than `verify.passes` allows.
     """
 
-    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> _GraphWriter:
-        made = _GraphWriter(
-            model, partial, precision, _int8(model, smallest, photos, progress) if precision == "int8" else None
-        )
+    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> OnnxWriter:
+        stored: Path | None = None
         if precision == "fp16" and vocabulary is None:  # else it would bring the text encoder along
-            made.share(save(model, partial / CHECKPOINT, origin, half=True))
-        return made
+            stored = save(model, partial / CHECKPOINT, origin, half=True)
+        known = places(stored) if stored else {}
+        int8 = Int8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
+
+        def change(name: GraphName, proto: onnx.ModelProto) -> tuple[str, ...]:
+            if precision == "fp16":
+                halve(proto, known)
+            return int8.apply(name, proto) if int8 else ()
+
+        return OnnxWriter(model, partial, precision, change, stored)
 
     return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, vectors, progress)
 
@@ -71,8 +77,9 @@ class Writer(Protocol):
         """Write a graph, to be held against `asked`, whose first case is the probe."""
         ...
 
-    def finish(self) -> list[Graph]:
-        """The manifest's entries. Raises ParityError for a graph that is not the model's."""
+    def finish(self) -> dict[str, Any]:
+        """What the manifest says of this target: its `graphs`, and whatever else. Raises ParityError for a graph that
+        is not the model's."""
         ...
 
 
@@ -128,39 +135,38 @@ def export_bundle(
             trained=origin.trained,
             origin=origin.note,
             producer=f"samclip-edge {samclip_edge.__version__}",
-            graphs=tuple(written.finish()),
             text=text,
             vectors=tested.finish() if tested else (),
+            **written.finish(),
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1), "utf-8")
     return Bundle.open(folder)
 
 
-def _int8(model: MergedModel, size: int, photos: Sequence[Pixels] | None, progress: Progress) -> Int8:
-    """What puts graphs into int8, measured on photos at a size, and on sentences."""
+def seen_by(model: MergedModel, size: int, photos: Sequence[Pixels] | None) -> dict[GraphName, list[Arrays]]:
+    """Inputs of each graph that int8 is measured on: photos at a size, and sentences."""
     seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
     seen["text_encoder"] = text_cases(model, read_templates(data.TEMPLATES))[1:]
     if model.spec.clip_vision:
         seen["clip_image_encoder"] = clip_cases(model, photos)[1:]
-    return Int8(model, {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}, progress)
+    return {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}
 
 
-class _GraphWriter:
+# Puts a traced graph into a precision, in place, and gives the layers that int8 left in float.
+Change = Callable[[GraphName, onnx.ModelProto], tuple[str, ...]]
+
+
+class OnnxWriter:
     """Writes graphs into a folder, one weight file for all sizes of a graph."""
 
-    def __init__(self, model: MergedModel, folder: Path, precision: Precision, int8: Int8 | None) -> None:
-        self._model = model
-        self._folder = folder
-        self._precision = precision
-        self._int8 = int8
-        self._checkpoint: Path | None = None
-        self._places: dict[bytes, Place] = {}
+    def __init__(
+        self, model: MergedModel, folder: Path, precision: Precision, change: Change, checkpoint: Path | None = None
+    ) -> None:
+        """checkpoint: a file of the folder from which graphs read weights too."""
+        self._model, self._folder, self._precision, self._change = model, folder, precision, change
+        self._checkpoint = checkpoint
         self._weights: dict[GraphName, WeightFile] = {}
         self._graphs: list[Graph] = []
-
-    def share(self, checkpoint: Path) -> None:
-        """Let graphs read their weights from a checkpoint in the folder."""
-        self._checkpoint, self._places = checkpoint, places(checkpoint)
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
         """Trace, write and measure one graph."""
@@ -168,9 +174,7 @@ class _GraphWriter:
         weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
         sides = signature(model.spec, name, size)
         proto = trace(graph_module(model, name, size), sides, probe(model.spec, name, size))
-        if self._precision == "fp16":
-            halve(proto, self._places)
-        in_float = self._int8.apply(name, proto) if self._int8 else ()
+        in_float = self._change(name, proto)
         weights.take(proto)
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
         onnx.save_model(proto, path)
@@ -194,14 +198,14 @@ class _GraphWriter:
             )
         )
 
-    def finish(self) -> list[Graph]:
-        """The manifest's entries, once no weight file will grow any more."""
+    def finish(self) -> dict[str, Any]:
+        """See `Writer.finish`. Called once no weight file will grow any more."""
         done = []
         for graph in self._graphs:
             path = self._weights[graph.name].path
             shared = [describe(self._folder, each) for each in (path, self._checkpoint) if each and each.exists()]
             done.append(graph.model_copy(update={"files": (*graph.files, *shared)}))
-        return done
+        return {"graphs": tuple(done)}
 
 
 def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | None, progress: Progress) -> Text:

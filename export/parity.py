@@ -94,6 +94,6 @@ def measure(session: Session, cases: list[Case]) -> dict[str, Parity]:
     for inputs, wanted in cases:
         got = session.run(inputs)
         for name, values in wanted.items():
-            parity, before = compare(values, got[name]), worst.get(name, Parity(error=0.0, cosine=1.0))
+            parity, before = compare(values, np.asarray(got[name])), worst.get(name, Parity(error=0.0, cosine=1.0))
             worst[name] = Parity(error=max(parity.error, before.error), cosine=min(parity.cosine, before.cosine))
     return worst

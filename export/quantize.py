@@ -8,7 +8,7 @@ runs the five nodes as one. Products of two activations, convolutions, tables, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from samclip_edge.progress import Progress, silent
 
 HURTS = 0.01  # a layer that alone moves an output by more than this share of it stays in float
 Names = Mapping[bytes, str]  # what a layer is called, by the digest of its weights as a graph holds them
+Rounding = Callable[[onnx.ModelProto, Names, Collection[str]], None]  # puts a graph's layers into int8 but for some
 
 
 def layer_names(model: nn.Module) -> Names:
@@ -74,33 +75,47 @@ def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -
         ]
     graph.ClearField("node")
     graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
+    drop_unread(graph)
+
+
+def by_column(weight: np.ndarray, half: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """A weight (I,O) as int8 (I,O) and the scale of each column (O,): weight is about int8 * scale, -127..127.
+
+    half: scales that half precision holds exactly.
+    """
+    largest = np.abs(weight).max(axis=0)
+    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    if half:
+        scale = np.maximum(scale, 2.0**-14).astype(np.float16).astype(np.float32)
+    return np.clip(np.round(weight / scale), -127, 127).astype(np.int8), scale
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Take out the constants that no node reads any more."""
+    read = {name for node in graph.node for name in node.input}
     left = [each for each in graph.initializer if each.name in read]
     graph.ClearField("initializer")
     graph.initializer.extend(left)
 
 
-def by_column(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A weight (I,O) as int8 (I,O) and the scale of each column (O,): weight is about int8 * scale, -127..127."""
-    largest = np.abs(weight).max(axis=0)
-    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return np.round(weight / scale).astype(np.int8), scale
-
-
 def sensitivity(
-    model: onnx.ModelProto, names: Names, asked: Sequence[Arrays], progress: Progress = silent
+    model: onnx.ModelProto,
+    names: Names,
+    asked: Sequence[Arrays],
+    progress: Progress = silent,
+    rounding: Rounding = quantize,
 ) -> dict[str, float]:
     """What each layer of a graph alone costs in int8: the norm of the worst output's error over the output's norm."""
-    wanted = _run(model, asked)
+    wanted = run(model, asked)
     every = list(dict.fromkeys(layers(model, names).values()))
     costs = {}
     for name in progress(every, "measuring layers"):
         changed = onnx.ModelProto()
         changed.CopyFrom(model)
-        quantize(changed, names, kept=[each for each in every if each != name])
+        rounding(changed, names, [each for each in every if each != name])
         costs[name] = max(
             float(np.linalg.norm(a - b) / np.linalg.norm(a))
-            for right, got in zip(wanted, _run(changed, asked), strict=True)
+            for right, got in zip(wanted, run(changed, asked), strict=True)
             for a, b in zip(right, got, strict=True)
         )
     return costs
@@ -116,16 +131,23 @@ class Int8:
 
     def apply(self, name: GraphName, model: onnx.ModelProto) -> tuple[str, ...]:
         """Change a graph in place. Returns the layers that were left in float."""
+        rounding = self.rounding(name, model)
         if name not in self._kept:
-            costs = sensitivity(model, self._names, self._asked[name], self._progress)
+            costs = sensitivity(model, self._names, self._asked[name], self._progress, rounding)
             self._kept[name] = tuple(layer for layer, cost in costs.items() if cost > HURTS)
-        quantize(model, self._names, self._kept[name])
+        rounding(model, self._names, self._kept[name])
         return self._kept[name]
 
+    def rounding(self, name: GraphName, model: onnx.ModelProto) -> Rounding:
+        """How the layers of a graph are rounded."""
+        return quantize
 
-def _run(model: onnx.ModelProto, asked: Sequence[Arrays]) -> list[list[np.ndarray]]:
+
+def run(model: onnx.ModelProto, asked: Sequence[Arrays]) -> list[list[np.ndarray]]:
+    """What ONNX Runtime answers; what is rounded and put back to float is computed so, not as integers."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [session.run(None, inputs) for inputs in asked]
 

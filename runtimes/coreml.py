@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samclip_edge.bundle import Graph, Precision
+from samclip_edge.bundle import Bundle, Graph
 from samclip_edge.contract import Arrays
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.graphs import Engine, on_a_mac
@@ -51,6 +51,6 @@ class CoreMLSession:
         return {each.name: np.asarray(outputs[each.name], np.float32) for each in self._graph.signature.outputs}
 
 
-def open_session(path: Path, graph: Graph, precision: Precision, engine: Engine) -> CoreMLSession:
+def open_session(bundle: Bundle, graph: Graph, engine: Engine) -> CoreMLSession:
     """See `OpenSession`."""
-    return CoreMLSession(path, graph, engine)
+    return CoreMLSession(bundle.folder / graph.files[0].path, graph, engine)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from samclip_edge.runtimes.mil_ops import OPS
 
-from samclip_edge.bundle import Graph, Precision, Step
+from samclip_edge.bundle import Bundle, Graph, Step
 from samclip_edge.contract import Arrays, sample
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.graphs import Engine
@@ -48,9 +48,9 @@ class MilSession:
         return {name: outputs[name] for name in self._outputs}
 
 
-def open_session(path: Path, graph: Graph, precision: Precision, engine: Engine) -> MilSession:
+def open_session(bundle: Bundle, graph: Graph, engine: Engine) -> MilSession:
     """See `OpenSession`."""
-    return MilSession(path, graph)
+    return MilSession(bundle.folder / graph.files[0].path, graph)
 
 
 SLACK = 4.0  # of a step's error at export

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from samclip_edge.bundle import Graph, Precision
+from samclip_edge.bundle import Bundle, Graph, Precision
 from samclip_edge.contract import Arrays, Signature
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.graphs import Engine
@@ -23,6 +23,8 @@ class OrtSession:
         # them: at 1024 pixels many times what is ever in use at once. Freed at once, its arena hands it to any size.
         options.enable_mem_reuse = False
         options.enable_mem_pattern = False
+        # What TensorRT will multiply as integers is here computed as the graph says it: rounded, and put back to float.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         if precision != "int8":
             # Weights packed for the product are a second copy; unpacked they stay pages of the file. It costs no time,
             # but for int8 a fifth of it.
@@ -42,6 +44,7 @@ class OrtSession:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-def open_session(path: Path, graph: Graph, precision: Precision, engine: Engine) -> OrtSession:
+def open_session(bundle: Bundle, graph: Graph, engine: Engine) -> OrtSession:
     """See `OpenSession`."""
-    return OrtSession(path, graph.signature, precision, engine.threads)
+    path = bundle.folder / graph.files[0].path
+    return OrtSession(path, graph.signature, bundle.manifest.precision, engine.threads)

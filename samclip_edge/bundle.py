@@ -23,7 +23,8 @@ from samclip_edge.spec import Frozen, ModelSpec
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
-Target = Literal["onnx", "coreml"]
+Target = Literal["onnx", "coreml", "tensorrt"]
+BuilderName = Literal["tensorrt", "tensorrt_rtx"]
 Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]  # palettes: of Core ML alone
 
 
@@ -70,8 +71,10 @@ class Graph(Frozen):
 
     name: GraphName
     size: int | None = None  # S; None for the text encoder
-    # The graph itself, then the weights it shares with other sizes; of a Core ML package its Manifest.json comes first.
+    # The graph itself, then the weights it shares with other sizes; of a Core ML package its Manifest.json comes first;
+    # of TensorRT the typed ONNX that engines are built from.
     files: tuple[File, ...] = Field(min_length=1)
+    engine: File | None = None  # of TensorRT, once it is built
     function: str = "main"  # of a Core ML package
     image: bool = False  # of Core ML, where `image` is a picture of whole numbers and not an array
     points: int | None = None  # of Core ML, where fixed: one prompt in a call, of so many points
@@ -98,6 +101,16 @@ class Text(Frozen):
         return self
 
 
+class Engines(Frozen):
+    """What built a bundle's TensorRT engines, and what they run on."""
+
+    builder: BuilderName
+    version: str
+    capabilities: tuple[Annotated[str, Field(pattern=r"^\d+\.\d+$")], ...] = Field(min_length=1)  # compute capabilities
+    portable: bool = False  # version-compatible: other versions of the builder's runtime take them too
+    stripped: bool = False  # hold no weights; these are put in from the ONNX graph when an engine is loaded
+
+
 class Manifest(Frozen):
     """`manifest.json`."""
 
@@ -113,6 +126,8 @@ class Manifest(Frozen):
     graphs: tuple[Graph, ...]
     text: Text
     vectors: tuple[File, ...] = ()  # test vectors, `vectors/index.json` first, where they were asked for
+    engines: Engines | None = None  # of TensorRT, once they are built
+    script: File | None = None  # of TensorRT: what builds them on the device
 
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
@@ -129,6 +144,8 @@ class Manifest(Frozen):
         for graph in self.graphs:
             if graph.signature != signature(self.spec, graph.name, graph.size):
                 raise ValueError(f"the signature of {graph.name} is not the contract's")
+            if (graph.engine is None) != (self.engines is None):
+                raise ValueError(f"{graph.name} has an engine and nothing says what built it, or the other way round")
         return self
 
 
@@ -174,7 +191,8 @@ class Bundle:
         """Every file of the bundle once, the shared weights too."""
         text = self.manifest.text
         extra = [text.templates, text.tokenizer, text.names, text.features]
-        extra += [*self.manifest.vectors, *(graph.steps for graph in self.manifest.graphs)]
+        extra += [*self.manifest.vectors, self.manifest.script]
+        extra += [file for graph in self.manifest.graphs for file in (graph.steps, graph.engine)]
         every = [file for graph in self.manifest.graphs for file in graph.files] + [f for f in extra if f is not None]
         return list({file.path: file for file in every}.values())
 

@@ -108,10 +108,14 @@ class Scene:
                 self._features = self.model.graphs.run("clip_head", self.frame.size, tokens=self._encoded["tokens"])
             return self._features
 
+    def _encoder(self) -> Arrays:
+        """What the image encoder gave, where the engine has it."""
+        return self._encoded
+
     @property
     def embedding(self) -> Floats:
         """SAM's embedding of the photo (1,256,h,w)."""
-        return np.asarray(self._encoded["embedding"])
+        return np.asarray(self._encoder()["embedding"])
 
     @property
     def image_features(self) -> Floats:
@@ -222,7 +226,7 @@ class Scene:
                 mask=prompts.mask[part],
                 has_mask=prompts.has_mask,
             )
-            out = run("mask_decoder", size, embedding=self.embedding, **encoded)
+            out = run("mask_decoder", size, embedding=self._encoder()["embedding"], **encoded)
             masks.append(out["masks"])
             scores.append(out["scores"])
         return np.concatenate(masks).astype(np.float32), np.concatenate(scores).astype(np.float32)

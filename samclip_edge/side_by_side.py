@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge import everything
+from samclip_edge.contract import Arrays
 from samclip_edge.errors import InputError
 from samclip_edge.find import BACKGROUND
 from samclip_edge.image import Frame, clip_square
@@ -28,14 +29,12 @@ class TwoModelScene(Scene):
         super().__init__(model, pixels, frame, {})
         self._image_features: Floats | None = None
 
-    @property
-    def embedding(self) -> Floats:
-        """SAM's embedding of the photo (1,256,h,w)."""
+    def _encoder(self) -> Arrays:
         with self._lock:
             if not self._encoded:
                 image = self.frame.square(self.pixels)
                 self._encoded = self.model.graphs.run("image_encoder", self.frame.size, image=image)
-            return np.asarray(self._encoded["embedding"])
+            return self._encoded
 
     @property
     def image_features(self) -> Floats:

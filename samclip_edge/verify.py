@@ -14,7 +14,7 @@ import numpy as np
 from samclip_edge.bundle import Bundle, File, Graph, Parity, Precision, Reference, read_steps
 from samclip_edge.contract import Array, Arrays, GraphName, probe, sample
 from samclip_edge.errors import ChecksumError
-from samclip_edge.graphs import INTERPRETER, Engine, Graphs, on_a_mac
+from samclip_edge.graphs import INTERPRETERS, Engine, Graphs, runs_here
 from samclip_edge.progress import Progress, silent
 from samclip_edge.spec import ModelSpec
 
@@ -24,6 +24,7 @@ MIN_COSINE = 0.9995  # of fp16
 # int8 is judged by the task. What can be asked of a graph: at export that it is not broken, and later that it is about
 # as near as it was then; another machine may round another way.
 _INT8_WORST, _INT8_SLACK = 0.9, 2.0
+_INTERPRETED = {"coreml": " (op by op)", "tensorrt": " (its ONNX)"}
 
 
 class Row(NamedTuple):
@@ -66,21 +67,21 @@ def reference_of(output: Array) -> Reference:
 def verify(bundle: Bundle, engine: Engine | None = None, progress: Progress = silent) -> list[Row]:
     """Hold every file against its checksum and every graph against torch's answers; one row each.
 
-    The programs of a Core ML bundle are run op by op on any machine, each op held against torch's, and by Core ML
-    itself where there is one.
+    What is for Core ML or TensorRT is interpreted on any machine (`graphs.INTERPRETERS`), of Core ML each op held
+    against torch's, and run by the engine itself where there is one.
     """
     rows = [row for file in progress(bundle.files(), "checking files") for row in _file_row(bundle, file)]
     if not all(row.ok for row in rows):
         return rows  # a graph from other bytes is not worth running
     engine = engine or Engine()
     engines = [engine]
-    if bundle.manifest.target == "coreml":
-        engines = [engine._replace(interpreted=True), *([engine] if on_a_mac() else [])]
+    if bundle.manifest.target in INTERPRETERS:
+        engines = [engine._replace(interpreted=True), *([engine] if runs_here(bundle) else [])]
     for each in engines:
         graphs = Graphs(bundle, each)
         for graph in progress(bundle.manifest.graphs, "checking graphs"):
             rows.extend(_graph_rows(graphs, graph.name, graph.size))
-            if each.interpreted:
+            if each.interpreted and graph.steps:
                 rows.append(_steps_row(bundle, graph))
     return rows
 
@@ -97,9 +98,9 @@ def _graph_rows(graphs: Graphs, name: GraphName, size: int | None) -> Iterator[R
     manifest = graphs.bundle.manifest
     graph = graphs.bundle.graph(name, size)
     outputs = graphs.run(name, size, **question(manifest.spec, graph))
-    how = " (op by op)" if graphs.interpreted else ""
+    how = _INTERPRETED[manifest.target] if graphs.interpreted else ""
     for output, reference in graph.reference.items():
-        parity = compare_to(reference.std, np.array(reference.values), sample(outputs[output]))
+        parity = compare_to(reference.std, np.array(reference.values), sample(np.asarray(outputs[output])))
         where = f"{name} {size}" if size else name
         yield Row(
             f"{where}: {output}{how}",
@@ -119,5 +120,5 @@ def _steps_row(bundle: Bundle, graph: Graph) -> Row:
     where = f"{graph.name} {graph.size}" if graph.size else graph.name
     steps = read_steps(bundle, graph)
     inputs = question(bundle.manifest.spec, graph)
-    worst = import_module(INTERPRETER).first_off(bundle.folder / graph.files[0].path, graph, inputs, steps)
+    worst = import_module(INTERPRETERS["coreml"]).first_off(bundle.folder / graph.files[0].path, graph, inputs, steps)
     return Row(f"{where}: {len(steps)} ops", worst is None, worst or "each as at export")

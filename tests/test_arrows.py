@@ -19,7 +19,7 @@ ROOMS = {  # folder: (third-party packages, rooms) that it may import
         {"core", "model", "export", "runtimes", "train", "benchmarks"},
     ),
     "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
-    "runtimes": (CORE | {"onnxruntime", "coremltools", "torch", "PIL"}, {"core", "runtimes"}),
+    "runtimes": (CORE | {"onnxruntime", "coremltools", "torch", "PIL", "cuda"}, {"core", "runtimes"}),
     "export": (
         CORE | {"torch", "onnx", "onnxruntime", "open_clip", "coremltools"},
         {"core", "model", "runtimes", "export"},

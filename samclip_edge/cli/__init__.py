@@ -25,6 +25,7 @@ app.add_typer(train.app, name="train")
 _EXTRAS = {  # what each brings, of which a verb may find one missing
     "bench": ("matplotlib",),
     "coreml": ("PIL", "coremltools", "sklearn"),
+    "tensorrt": ("cuda", "tensorrt_rtx_bindings", "tensorrt_rtx"),
     "train": ("accelerate", "open_clip", "tensorboard", "torchvision", "yaml"),
 }
 

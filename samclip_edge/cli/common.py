@@ -88,17 +88,18 @@ def bar() -> Progress:
 def load(bundle: Path | None, threads: int | None, units: str = "all", interpreted: bool = False) -> SamClip:
     """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little.
 
-    interpreted: run what is for Core ML op by op where there is none.
+    interpreted: run what is for Core ML or TensorRT another way, slowly, where there is none.
     """
     from samclip_edge import data
     from samclip_edge.bundle import Bundle
-    from samclip_edge.graphs import Engine, on_a_mac
+    from samclip_edge.graphs import INTERPRETERS, Engine, runs_here
     from samclip_edge.pipeline import SamClip
 
     opened = Bundle.open(data.TINY if bundle is None else bundle)
-    interpreted = interpreted and not on_a_mac() and opened.manifest.target == "coreml"
+    interpreted = interpreted and opened.manifest.target in INTERPRETERS and not runs_here(opened)
     if interpreted:
-        note("note: there is no Core ML here; its programs are run op by op, slowly")
+        missing = {"coreml": "Core ML here; its programs are", "tensorrt": "GPU with engines here; their ONNX is"}
+        note(f"note: there is no {missing[opened.manifest.target]} run another way, slowly")
     model = SamClip(opened, Engine(threads, check_units(units), interpreted))
     if not model.bundle.manifest.trained:
         note(f"note: untrained weights ({model.bundle.manifest.origin}); names and masks mean nothing yet")

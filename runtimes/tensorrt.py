@@ -1,0 +1,254 @@
+"""TensorRT and TensorRT-RTX on an NVIDIA GPU, without torch. Elsewhere ONNX Runtime checks the graphs that would run.
+
+What one graph hands to another (tokens, embedding, sparse, dense) stays in the GPU's memory; only a photo, prompts and
+words go in, and only masks, scores and features come out.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import math
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from samclip_edge.runtimes.cuda import Device, DeviceArray, the_device
+
+from samclip_edge.bundle import MANIFEST, BuilderName, Bundle, Engines, Graph, describe
+from samclip_edge.contract import SIZED, Array, Arrays, Tensor, signature
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.graphs import Engine
+
+_MODULES: dict[
+    BuilderName, tuple[str, ...]
+] = {  # the wheel of TensorRT-RTX without its metapackage has the second name
+    "tensorrt": ("tensorrt",),
+    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
+
+
+def load_module(name: BuilderName) -> Any:
+    """The Python module of an engine. Raises InputError where it is not installed."""
+    for module in _MODULES[name]:
+        spec = find_spec(module)
+        if spec is not None and spec.origin is not None:  # a folder of type stubs alone has none
+            return importlib.import_module(module)
+    mend = "it comes with JetPack; see docs/jetson.md" if name == "tensorrt" else "pip install 'samclip-edge[tensorrt]'"
+    raise InputError(f"{name}: is not installed here; {mend}")
+
+
+def logger(name: BuilderName) -> Any:
+    """A logger for an engine's objects that keeps what went wrong, in `errors`, and prints nothing.
+
+    With `layers` set it keeps also the line in which a builder lists what the engine is made of.
+    """
+    trt = load_module(name)
+
+    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.layers = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity.value <= trt.ILogger.ERROR.value:
+                self.errors.append(message)
+            elif message.startswith("Layers:"):
+                self.layers = message
+
+    return Log()
+
+
+@functools.cache
+def _runtime(name: BuilderName) -> tuple[Any, Any]:
+    """The one runtime of a process, and its logger, of which the engine keeps the first."""
+    log = logger(name)
+    return load_module(name).Runtime(log), log
+
+
+def version(name: BuilderName) -> str:
+    """The version of an engine that is installed here."""
+    return str(load_module(name).__version__)
+
+
+def check_engines(folder: Path, engines: Engines, capability: str) -> None:
+    """Raise InputError in a line where engines were built for another GPU, or by another version than runs here."""
+    mend = f"build them here: sh {folder / 'build.sh'}"
+    if capability not in engines.capabilities:
+        made_for = ", ".join(engines.capabilities)
+        raise InputError(f"{folder}: engines for compute capability {made_for}; this GPU is {capability}; {mend}")
+    here = version(engines.builder)
+    if here != engines.version and not engines.portable:
+        raise InputError(f"{folder}: engines of {engines.builder} {engines.version}; here is {here}; {mend}")
+
+
+class TensorRTSession:
+    """One engine, its inputs and outputs in buffers that are kept between calls."""
+
+    def __init__(self, bundle: Bundle, graph: Graph) -> None:
+        """Raises InputError where there is no GPU, and for an engine that is missing, or not for this machine."""
+        device, engines = the_device(), bundle.manifest.engines
+        if graph.engine is None or engines is None:
+            raise InputError(f"{bundle.folder}: has no engines yet; build them here: sh {bundle.folder / 'build.sh'}")
+        check_engines(bundle.folder, engines, device.capability)
+        if TYPE_CHECKING:
+            import tensorrt as trt
+        else:
+            trt = load_module(engines.builder)
+        path = bundle.folder / graph.engine.path
+        runtime: trt.Runtime
+        runtime, log = _runtime(engines.builder)
+        log.errors.clear()
+        if engines.portable:
+            runtime.engine_host_code_allowed = True  # of bytes that were held against the manifest
+        engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(path.read_bytes())
+        if engine is None:
+            raise InputError(f"{path}: {engines.builder} refuses it ({first_error(log)}); build it again: sh build.sh")
+        if engines.stripped:
+            refitter, onnx = trt.Refitter(engine, log), bundle.folder / graph.files[0].path
+            if not (trt.OnnxParserRefitter(refitter, log).refit_from_file(str(onnx)) and refitter.refit_cuda_engine()):
+                raise InputError(f"{path}: its weights do not fit ({first_error(log)}); build it again: sh build.sh")
+        self._device, self._engine, self._path, self._log = device, engine, path, log
+        self._signature = graph.signature
+        self._context: trt.IExecutionContext = engine.create_execution_context()
+        if self._context is None:
+            raise InputError(f"{path}: {engines.builder} cannot run it ({first_error(log)}); free memory on the GPU")
+        spec = bundle.manifest.spec
+        self._handed = {
+            tensor.name
+            for name in SIZED
+            for tensor in signature(spec, name, graph.size or bundle.manifest.sizes[0]).inputs
+        }
+        self._buffers: dict[str, tuple[int, int]] = {}  # of inputs and outputs: address, bytes
+        self._spare: dict[int, list[int]] = {}  # addresses of what was handed over and is let go, by its bytes
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the inputs of the last call
+        self._places: dict[str, int] = {}  # and the addresses of all it read and wrote
+        self._again: Callable[[], None] | None = None  # the same call, captured
+        weakref.finalize(self, _free, device, self._buffers, self._spare).atexit = False
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """See `Session.run`. Raises InputError for more prompts, points or texts than the engine was built for."""
+        with self._device.lock:
+            shapes = {each.name: tuple(inputs[each.name].shape) for each in self._signature.inputs}
+            if shapes != self._shapes:
+                self._shape(shapes)
+            places = {each.name: self._input(each, inputs[each.name]) for each in self._signature.inputs}
+            given = {each.name: _sides(self._context.get_tensor_shape(each.name)) for each in self._signature.outputs}
+            places |= {name: self._buffer(name, 4 * math.prod(shape)) for name, shape in given.items()}
+            self._launch(places)
+            outputs = {name: self._output(name, shape, places[name]) for name, shape in given.items()}
+            self._device.wait()
+            return outputs
+
+    def _shape(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Set the shapes of the inputs, all of which must be within the engine's profile."""
+        self._shapes, self._places = {}, {}
+        for name, shape in shapes.items():
+            least, _, most = (_sides(each) for each in self._engine.get_tensor_profile_shape(name, 0))
+            if len(shape) != len(most) or any(not a <= b <= c for a, b, c in zip(least, shape, most, strict=True)):
+                raise InputError(f"{self._path}: takes {name} of {least} to {most}, not {shape}; give less at once")
+            self._context.set_input_shape(name, shape)
+        self._shapes = shapes
+
+    def _input(self, tensor: Tensor, values: Any) -> int:
+        """The address of an input: where it is, or where it was copied to."""
+        if isinstance(values, DeviceArray) and values.device is self._device:
+            return values.address
+        array = np.ascontiguousarray(values, tensor.dtype)
+        address = self._buffer(tensor.name, array.nbytes)
+        self._device.upload(array, address)
+        return address
+
+    def _buffer(self, name: str, count: int) -> int:
+        """The address of a buffer of at least so many bytes, the one of the last call where it will do."""
+        address, size = self._buffers.get(name, (0, -1))
+        if size < count:
+            if size >= 0:
+                self._device.free(address)
+            address = self._device.allocate(count)
+            self._buffers[name] = address, count
+        return address
+
+    def _launch(self, places: dict[str, int]) -> None:
+        """Run the engine. The second time in the same shapes and places it is captured, and from then on replayed."""
+        if places != self._places:
+            self._places, self._again = {}, None
+            for name, address in places.items():
+                self._context.set_tensor_address(name, address)
+            self._execute()
+            self._places = places
+        else:
+            self._again = self._again or self._device.capture(self._execute)
+            self._again()
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._device.stream):
+            raise InputError(f"{self._path}: did not run ({first_error(self._log)}); free memory on the GPU")
+
+    def _output(self, name: str, shape: tuple[int, ...], address: int) -> Array:
+        """An output on the host, or, where another graph takes it in, a copy on the device that is not written over."""
+        array = DeviceArray(self._device, address, shape)
+        if name not in self._handed:
+            return np.asarray(array)
+        spare = self._spare.setdefault(array.nbytes, [])
+        kept = spare.pop() if spare else self._device.allocate(array.nbytes)
+        self._device.copy(kept, address, array.nbytes)
+        return cast("Array", DeviceArray(self._device, kept, shape, spare.append))
+
+
+def _sides(dims: Any) -> tuple[int, ...]:
+    """An engine's `Dims`, which its stubs do not know to be a sequence."""
+    return tuple(dims)
+
+
+def _free(device: Device, buffers: dict[str, tuple[int, int]], spare: dict[int, list[int]]) -> None:
+    for address in (*(each for each, _ in buffers.values()), *(each for some in spare.values() for each in some)):
+        device.free(address)
+
+
+def first_error(log: Any) -> str:
+    """What an engine complained of first, in a line."""
+    return one_line(ValueError(log.errors[0])) if log.errors else "and does not say why"
+
+
+def open_session(bundle: Bundle, graph: Graph, engine: Engine) -> TensorRTSession:
+    """See `OpenSession`."""
+    return TensorRTSession(bundle, graph)
+
+
+def record(folder: Path, portable: bool = False, stripped: bool = False) -> Engines:
+    """Write into a bundle's manifest what `build.sh` has built beside it: each graph's engine, and for what it is.
+
+    portable, stripped: see `Engines`. Raises InputError where one is missing.
+    """
+    bundle = Bundle.open(folder)
+    graphs = []
+    for graph in bundle.manifest.graphs:
+        path = (folder / graph.files[0].path).with_suffix(".engine")
+        if not path.is_file():
+            raise InputError(f"{path}: is not there; run sh {folder / 'build.sh'}")
+        graphs.append(graph.model_copy(update={"engine": describe(folder, path)}))
+    made_for = (the_device().capability,)
+    engines = Engines(
+        builder="tensorrt", version=version("tensorrt"), capabilities=made_for, portable=portable, stripped=stripped
+    )
+    manifest = bundle.manifest.model_copy(update={"graphs": tuple(graphs), "engines": engines})
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(manifest.model_dump_json(indent=1), "utf-8")
+    os.replace(partial, folder / MANIFEST)
+    return engines
+
+
+if __name__ == "__main__":
+    try:
+        _, given, *flags = sys.argv
+        print(json.dumps(record(Path(given), "--versionCompatible" in flags, "--stripWeights" in flags).model_dump()))
+    except InputError as error:
+        sys.exit(f"error: {error}")
