@@ -116,10 +116,14 @@ class Builder:
         self._log.errors.clear()
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, self._log)
-        if not parser.parse_from_file(str(onnx)):
-            error = parser.get_error(0)
-            node = f"{error.node_operator()} {error.node_name()}: " if error.node_name() else ""
-            raise InputError(f"{onnx}: {self.name} does not take it ({node}{_line(error.desc())}); export it again")
+        if not parser.parse_from_file(str(onnx)) or not network.num_outputs:
+            why = "no ONNX graph"
+            if parser.num_errors:
+                error = parser.get_error(0)
+                known = not error.node_operator() or parser.supports_operator(error.node_operator())
+                what = " ".join(error.desc().split())[:200] if known else "an op that it does not have"
+                why = f"{error.node_operator()} {error.node_name()}: {what}" if error.node_operator() else what
+            raise InputError(f"{onnx}: {self.name} does not take it ({why}); export it again")
         config = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if shapes:
@@ -163,7 +167,3 @@ class Builder:
             partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
             partial.write_bytes(bytes(config.get_timing_cache().serialize()))
             os.replace(partial, path)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]

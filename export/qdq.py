@@ -47,20 +47,20 @@ def calibrate(model: onnx.ModelProto, names: Names, asked: Sequence[Arrays]) -> 
     watched.graph.ClearField("output")
     watched.graph.output.extend(helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in every)
     seen: dict[str, list[np.ndarray]] = {each: [] for each in every}
-    for one in asked:
-        for each, values in zip(every, run(watched, [one])[0], strict=True):
+    largest = dict.fromkeys(every, 0.0)
+    for outputs in run(watched, asked):
+        for each, values in zip(every, outputs, strict=True):
             flat = values.ravel()
             seen[each].append(flat[:: max(1, len(asked) * flat.size // _SEEN)])
-            seen[each].append(np.array([np.abs(flat).max()], np.float32))
-    best = {each: _best_scale(np.concatenate(parts)) for each, parts in seen.items()}
+            largest[each] = max(largest[each], float(np.abs(flat).max()))
+    best = {each: _best_scale(np.concatenate(parts), largest[each]) for each, parts in seen.items()}
     scales: dict[str, float] = {}
     for node, layer in reading.items():  # equal weights are one layer, which then takes the widest of its inputs
         scales[layer] = max(scales.get(layer, 0.0), best[inputs[node]])
     return scales
 
 
-def _best_scale(values: np.ndarray) -> float:
-    largest = float(np.abs(values).max())
+def _best_scale(values: np.ndarray, largest: float) -> float:
     scales = [max(float(np.float16(largest * clip / 127)), _LEAST) for clip in _CLIPS]
     errors = [float(np.square(values - s * np.clip(np.round(values / s), -127, 127)).mean()) for s in scales]
     return scales[int(np.argmin(errors))]

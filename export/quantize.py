@@ -8,7 +8,7 @@ runs the five nodes as one. Products of two activations, convolutions, tables, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -106,7 +106,7 @@ def sensitivity(
     rounding: Rounding = quantize,
 ) -> dict[str, float]:
     """What each layer of a graph alone costs in int8: the norm of the worst output's error over the output's norm."""
-    wanted = run(model, asked)
+    wanted = list(run(model, asked))
     every = list(dict.fromkeys(layers(model, names).values()))
     costs = {}
     for name in progress(every, "measuring layers"):
@@ -143,13 +143,14 @@ class Int8:
         return quantize
 
 
-def run(model: onnx.ModelProto, asked: Sequence[Arrays]) -> list[list[np.ndarray]]:
+def run(model: onnx.ModelProto, asked: Iterable[Arrays]) -> Iterator[list[np.ndarray]]:
     """What ONNX Runtime answers; what is rounded and put back to float is computed so, not as integers."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return [session.run(None, inputs) for inputs in asked]
+    for inputs in asked:
+        yield session.run(None, inputs)
 
 
 def _digest(content: bytes) -> bytes:

@@ -44,6 +44,9 @@ def run(
         print(
             "text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}"
         )
+        if manifest.engines:
+            made = manifest.engines
+            print(f"engines: {made.builder} {made.version}, for GPUs of {', '.join(made.capabilities)}")
         rows = [
             (
                 f"{graph.name} {graph.size or ''}",

@@ -39,8 +39,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,T,D) to the same shape; where causal, a token attends to itself and to those before it."""
         batch, length, width = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        # Heads first, then split: TensorRT would pull a split of the columns into the weights, and out of int8.
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3 * self.heads, -1)
+        q, k, v = qkv.transpose(1, 2).split(self.heads, dim=1)
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.context:
             scores = scores + self.causal[:length, :length]

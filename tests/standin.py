@@ -1,0 +1,348 @@
+"""Stand-ins for a GPU and TensorRT where there is neither: memory is the host's, and an engine is its ONNX graph.
+
+They keep the parts of both interfaces that the runtime uses, refuse what the real ones refuse (a copy past the end of
+an allocation, an address that was freed, a shape outside the profile), and count what crosses between host and device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from samclip_edge.export import builders
+from samclip_edge.runtimes import cuda as our_cuda
+from samclip_edge.runtimes import tensorrt as our_runtime
+
+from samclip_edge import graphs
+
+
+class Gpu:
+    """The state of the CUDA stand-in."""
+
+    def __init__(self, capability: str) -> None:
+        self.major, self.minor = map(int, capability.split("."))
+        self.memory: dict[int, Any] = {}  # by address
+        self.count: Counter[str] = Counter()  # bytes up, down and across; launches, captures, replays
+        self.capturing: list[Callable[[], None]] | None = None
+
+    def check(self, address: int, count: int) -> None:
+        """Raise where bytes lie outside what was allocated."""
+        for start, block in self.memory.items():
+            if start <= address and address + count <= start + len(block):
+                return
+        raise AssertionError(f"{count} bytes at {address:#x} are not the device's")
+
+
+def cuda(gpu: Gpu) -> ModuleType:
+    """`cuda.bindings.runtime`."""
+    module: Any = ModuleType("cuda.bindings.runtime")
+
+    class Kind(IntEnum):
+        cudaMemcpyHostToDevice = 1
+        cudaMemcpyDeviceToHost = 2
+        cudaMemcpyDeviceToDevice = 3
+
+    class Mode(IntEnum):
+        cudaStreamCaptureModeThreadLocal = 1
+
+    class Attribute(IntEnum):
+        cudaDevAttrComputeCapabilityMajor = 75
+        cudaDevAttrComputeCapabilityMinor = 76
+
+    module.cudaMemcpyKind, module.cudaStreamCaptureMode, module.cudaDeviceAttr = Kind, Mode, Attribute
+
+    def allocate(count: int) -> tuple[int, int]:
+        block = ctypes.create_string_buffer(b"\xff" * count, count)  # NaN, as floats: what is not written shows
+        gpu.memory[ctypes.addressof(block)] = block
+        return 0, ctypes.addressof(block)
+
+    def free(address: int) -> tuple[int]:
+        del gpu.memory[address]
+        return (0,)
+
+    def copy(target: int, source: int, count: int, kind: Kind, stream: int) -> tuple[int]:
+        assert gpu.capturing is None, "a copy from pageable memory may not be captured"
+        if kind != Kind.cudaMemcpyHostToDevice:
+            gpu.check(source, count)
+        if kind != Kind.cudaMemcpyDeviceToHost:
+            gpu.check(target, count)
+        gpu.count[kind.name] += count
+        ctypes.memmove(target, source, count)
+        return (0,)
+
+    def begin(stream: int, mode: Mode) -> tuple[int]:
+        gpu.capturing = []
+        return (0,)
+
+    def end(stream: int) -> tuple[int, Any]:
+        captured, gpu.capturing = gpu.capturing, None
+        gpu.count["captures"] += 1
+        return 0, captured
+
+    def launch(captured: list[Callable[[], None]], stream: int) -> tuple[int]:
+        gpu.count["replays"] += 1
+        for each in captured:
+            each()
+        return (0,)
+
+    module.cudaStreamCreate = lambda: (0, 7)
+    module.cudaStreamSynchronize = lambda stream: (0,)
+    module.cudaDeviceGetAttribute = lambda attribute, device: (0, gpu.major if attribute == 75 else gpu.minor)
+    module.cudaMalloc, module.cudaFree, module.cudaMemcpyAsync = allocate, free, copy
+    module.cudaStreamBeginCapture, module.cudaStreamEndCapture = begin, end
+    module.cudaGraphInstantiate = lambda graph, flags: (0, graph)
+    module.cudaGraphDestroy = module.cudaGraphExecDestroy = lambda graph: (0,)
+    module.cudaGraphLaunch = launch
+    return module
+
+
+def engine_bytes(path: str, shapes: dict[str, Any], stripped: bool) -> bytes:
+    """The stand-in of an engine: the shapes that its inputs may have, and the ONNX graph with its weights."""
+    model = b"" if stripped else onnx.load(path).SerializeToString()
+    return json.dumps({"shapes": shapes, "stripped": stripped}).encode() + b"\n" + model
+
+
+class Severity(IntEnum):
+    ERROR = 1
+    INFO = 3
+
+
+class Log:
+    """`ILogger`."""
+
+    ERROR = Severity.ERROR
+    log: Callable[..., None]
+
+
+class Engine:
+    """`ICudaEngine`."""
+
+    def __init__(self, gpu: Gpu, shapes: dict[str, Any], model: bytes) -> None:
+        self.gpu, self.open, self.session = gpu, shapes, None
+        self.known: dict[Any, dict[str, tuple[int, ...]]] = {}
+        if model:
+            self.load(model)
+
+    def load(self, model: bytes | str) -> None:
+        """Take in weights."""
+        self.session: Any = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self.types = {each.name: np.int32 if "int32" in each.type else np.float32 for each in self.session.get_inputs()}
+        self.profile = {each.name: [each.shape] * 3 for each in self.session.get_inputs()} | self.open
+
+    def create_execution_context(self) -> Context:
+        assert self.session, "an engine without weights cannot run"
+        return Context(self)
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[list[int]]:
+        return self.profile[name]
+
+    def run(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = [each.name for each in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, values), strict=True))
+
+
+class Context:
+    """`IExecutionContext`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.shapes, self.addresses = engine, dict[str, tuple[int, ...]](), dict[str, int]()
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes[name] = shape
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        known, key = self.engine.known, tuple(self.shapes.items())
+        if key not in known:
+            zeros = {each: np.zeros(shape, self.engine.types[each]) for each, shape in self.shapes.items()}
+            known[key] = {each: values.shape for each, values in self.engine.run(zeros).items()}
+        return known[key][name]
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        gpu, shapes, addresses = self.engine.gpu, dict(self.shapes), dict(self.addresses)
+
+        def launch() -> None:
+            values = {name: np.empty(shape, self.engine.types[name]) for name, shape in shapes.items()}
+            for name, given in values.items():
+                gpu.check(addresses[name], given.nbytes)
+                ctypes.memmove(given.ctypes.data, addresses[name], given.nbytes)
+            for name, out in self.engine.run(values).items():
+                gpu.check(addresses[name], out.nbytes)
+                ctypes.memmove(addresses[name], np.ascontiguousarray(out).ctypes.data, out.nbytes)
+
+        if gpu.capturing is not None:
+            gpu.capturing.append(launch)
+        else:
+            gpu.count["launches"] += 1
+            launch()
+        return True
+
+
+def tensorrt(gpu: Gpu) -> ModuleType:
+    """`tensorrt` 10.3: what runs an engine, and what builds one."""
+    module: Any = ModuleType("tensorrt")
+    module.__version__ = "10.3.0"
+    module.configs = []  # of each build
+
+    class Runtime:
+        engine_host_code_allowed = False
+
+        def __init__(self, log: Log) -> None:
+            self.log = log
+
+        def deserialize_cuda_engine(self, content: bytes) -> Engine | None:
+            try:
+                made = json.loads(content.partition(b"\n")[0])
+            except ValueError:
+                self.log.log(Severity.ERROR, "Error Code 1: Serialization (magicTag does not match)")
+                return None
+            return Engine(gpu, made["shapes"], content.partition(b"\n")[2])
+
+    class Refitter:
+        def __init__(self, engine: Engine, log: Log) -> None:
+            self.engine = engine
+
+        def refit_cuda_engine(self) -> bool:
+            return self.engine.session is not None
+
+    class OnnxParserRefitter:
+        def __init__(self, refitter: Refitter, log: Log) -> None:
+            self.engine = refitter.engine
+
+        def refit_from_file(self, path: str) -> bool:
+            self.engine.load(path)
+            return True
+
+    class Flags(IntEnum):
+        STRONGLY_TYPED = 1
+        VERSION_COMPATIBLE = 2
+        STRIP_PLAN = 3
+        DETAILED = 4
+
+    class Network:
+        num_outputs = 1
+        path = ""
+
+    class Parser:
+        num_errors = 0
+
+        def __init__(self, network: Network, log: Log) -> None:
+            self.network = network
+
+        def parse_from_file(self, path: str) -> bool:
+            self.network.path = path
+            return True
+
+    class Profile:
+        def __init__(self) -> None:
+            self.shapes: dict[str, Any] = {}
+
+        def set_shape(self, name: str, *bounds: list[int]) -> None:
+            self.shapes[name] = bounds
+
+    class Times:
+        def __init__(self, content: bytes) -> None:
+            self.content = content + b"+"
+
+        def serialize(self) -> bytes:
+            return self.content
+
+    class Config:
+        def __init__(self) -> None:
+            self.flags: set[Flags] = set()
+            self.shapes: dict[str, Any] = {}
+            module.configs.append(self)
+
+        def set_flag(self, flag: Flags) -> None:
+            self.flags.add(flag)
+
+        def add_optimization_profile(self, profile: Profile) -> None:
+            self.shapes = profile.shapes
+
+        def create_timing_cache(self, content: bytes) -> Times:
+            return Times(content)
+
+        def set_timing_cache(self, times: Times, ignore: bool) -> bool:
+            self.times = times
+            return not times.content.startswith(b"another GPU")
+
+        def get_timing_cache(self) -> Times:
+            return self.times
+
+    class Builder:
+        def __init__(self, log: Log) -> None:
+            self.create_builder_config, self.create_optimization_profile = Config, Profile
+
+        def create_network(self, flags: int) -> Network:
+            assert flags == 1 << Flags.STRONGLY_TYPED
+            return Network()
+
+        def build_serialized_network(self, network: Network, config: Config) -> bytes:
+            return engine_bytes(network.path, config.shapes, Flags.STRIP_PLAN in config.flags)
+
+    module.ILogger, module.Runtime, module.Builder, module.OnnxParser, module.Dims = Log, Runtime, Builder, Parser, list
+    module.Refitter, module.OnnxParserRefitter = Refitter, OnnxParserRefitter
+    module.NetworkDefinitionCreationFlag = module.BuilderFlag = module.ProfilingVerbosity = Flags
+    return module
+
+
+@contextmanager
+def jetson(patch: pytest.MonkeyPatch, capability: str = "8.7") -> Iterator[tuple[Gpu, Any]]:
+    """A machine with a GPU and `tensorrt`, and nothing else: the GPU's state, and the module."""
+    gpu = Gpu(capability)
+    engine, bindings, runtime = tensorrt(gpu), ModuleType("cuda.bindings"), cuda(gpu)
+    bindings.runtime = runtime  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, "cuda.bindings", bindings)
+    patch.setitem(sys.modules, "cuda.bindings.runtime", runtime)
+    patch.setitem(sys.modules, "tensorrt", engine)
+    patch.setattr(our_runtime, "_MODULES", {"tensorrt": ("tensorrt",), "tensorrt_rtx": ("no_such_module",)})
+    patch.setattr(our_runtime, "find_spec", lambda name: sys.modules.get(name) and Spec())
+    for module in (graphs, our_cuda, builders):
+        patch.setattr(module, "gpus", lambda: 1)
+    forget()
+    yield gpu, engine
+    forget()
+
+
+class Spec:
+    """Where a module came from, for `find_spec`."""
+
+    origin = "here"
+
+
+def forget() -> None:
+    """Let go of a device and its runtime."""
+    our_cuda.the_device.cache_clear()
+    our_runtime._runtime.cache_clear()
+
+
+def trtexec(arguments: list[str]) -> None:
+    """The stand-in of trtexec, which `build.sh` runs."""
+    given = dict(each.removeprefix("--").partition("=")[::2] for each in arguments)
+    assert "stronglyTyped" in given
+    shapes: dict[str, list[list[int]]] = {}
+    for bound in ("min", "opt", "max"):
+        for each in filter(None, given.get(f"{bound}Shapes", "").split(",")):
+            name, _, sides = each.partition(":")
+            shapes.setdefault(name, []).append([int(side) for side in sides.split("x")])
+    Path(given["saveEngine"]).write_bytes(engine_bytes(given["onnx"], shapes, "stripWeights" in given))
+
+
+if __name__ == "__main__":
+    trtexec(sys.argv[1:])
