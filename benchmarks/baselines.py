@@ -9,8 +9,9 @@ import torch
 from samclip_edge.benchmarks.scenarios import WORDS
 from samclip_edge.export.export import export_onnx
 from samclip_edge.export.onnx import quiet
+from samclip_edge.export.tensorrt import export_tensorrt
 
-from samclip_edge.bundle import MANIFEST, Precision
+from samclip_edge.bundle import MANIFEST, Precision, Target
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init
 from samclip_edge.progress import Progress, silent
@@ -25,10 +26,12 @@ def random_bundle(
     precision: Precision = "fp32",
     sizes: Sequence[int] | None = None,
     progress: Progress = silent,
+    target: Target = "onnx",
 ) -> Path:
     """A bundle of random weights with a vocabulary of `WORDS`; neither time nor memory depends on the weights.
 
-    Of its CLIP head no two layers are alike, as in a trained one. A bundle that is there is kept.
+    target: onnx or tensorrt. Of the CLIP head no two layers are alike, as in a trained one. A bundle that is there is
+    kept.
     """
     if not (folder / MANIFEST).is_file():
         model = MergedModel(PRESETS[preset])
@@ -37,7 +40,8 @@ def random_bundle(
         path = folder.with_name(f"{preset}.safetensors")
         try:
             checkpoint.save(model, path, checkpoint.Origin(note="random, to be measured"))
-            export_onnx(path, folder, sizes, WORDS, progress, precision)
+            export = export_tensorrt if target == "tensorrt" else export_onnx
+            export(path, folder, sizes, WORDS, progress, precision)
         finally:
             path.unlink(missing_ok=True)
     return folder

@@ -19,7 +19,7 @@ from samclip_edge.benchmarks.scenarios import SCENARIOS
 
 from samclip_edge.bundle import Bundle
 from samclip_edge.errors import InputError
-from samclip_edge.graphs import on_a_mac
+from samclip_edge.graphs import runs_here
 from samclip_edge.progress import Progress, silent
 
 ROUNDS, RUNS = 3, 3  # processes of each system, and runs in each: fewer where one takes long
@@ -111,11 +111,14 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
     opened = Bundle.open(merged)
     if opened.manifest.kind != "merged":
         raise InputError(f"{merged}: is {opened.manifest.kind}; name a merged bundle, which that is measured against")
-    if opened.manifest.target == "coreml" and not on_a_mac():
-        raise InputError(
-            f"{merged}: is for Core ML, which runs on a Mac; measure it there, or one of --target onnx here"
-        )
-    both = random_bundle("sam+clip", folder / "sam+clip", "fp32", None, progress)
+    target, precision = opened.manifest.target, opened.manifest.precision
+    if not runs_here(opened):
+        where = {"coreml": "Core ML, which runs on a Mac", "tensorrt": "TensorRT, and needs engines and their GPU"}
+        raise InputError(f"{merged}: is for {where[target]}; measure it there, or one of --target onnx here")
+    if target == "tensorrt":  # by the same builder, in the same precision
+        both = random_bundle("sam+clip", folder / f"sam+clip_tensorrt_{precision}", precision, None, progress, target)
+    else:
+        both = random_bundle("sam+clip", folder / "sam+clip", "fp32", None, progress)
     systems = {MERGED: merged, BOTH: both}
     least, most = opened.manifest.sizes[0], opened.manifest.sizes[-1]
 

@@ -22,7 +22,7 @@ import numpy as np
 from samclip_edge.runtimes.cuda import Device, DeviceArray, the_device
 
 from samclip_edge.bundle import MANIFEST, BuilderName, Bundle, Engines, Graph, describe
-from samclip_edge.contract import SIZED, Array, Arrays, Tensor, signature
+from samclip_edge.contract import Array, Arrays, Tensor, signature, sized
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.graphs import Engine
 
@@ -123,7 +123,7 @@ class TensorRTSession:
         spec = bundle.manifest.spec
         self._handed = {
             tensor.name
-            for name in SIZED
+            for name in sized(spec)
             for tensor in signature(spec, name, graph.size or bundle.manifest.sizes[0]).inputs
         }
         self._buffers: dict[str, tuple[int, int]] = {}  # of inputs and outputs: address, bytes
@@ -158,12 +158,14 @@ class TensorRTSession:
         self._shapes = shapes
 
     def _input(self, tensor: Tensor, values: Any) -> int:
-        """The address of an input: where it is, or where it was copied to."""
+        """Copy an input to where the engine reads it, which is the same place in every call of its shape."""
         if isinstance(values, DeviceArray) and values.device is self._device:
-            return values.address
-        array = np.ascontiguousarray(values, tensor.dtype)
-        address = self._buffer(tensor.name, array.nbytes)
-        self._device.upload(array, address)
+            address = self._buffer(tensor.name, values.nbytes)
+            self._device.copy(address, values.address, values.nbytes)
+        else:
+            array = np.ascontiguousarray(values, tensor.dtype)
+            address = self._buffer(tensor.name, array.nbytes)
+            self._device.upload(array, address)
         return address
 
     def _buffer(self, name: str, count: int) -> int:

@@ -14,6 +14,7 @@ _NEEDS = {
     "run": ("numpy", "opencv-python-headless", "onnxruntime", "tokenizers", "pydantic"),
     "export": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors"),
     "coreml": ("torch", "onnx", "onnxscript", "safetensors", "coremltools", "scikit-learn", "pillow"),
+    "tensorrt": ("cuda-bindings", "tensorrt-rtx-cu13-bindings"),
     "train": ("torch", "accelerate", "pyyaml", "tensorboard", "matplotlib", "open_clip_torch"),
     "bench": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors", "matplotlib"),
 }
@@ -24,7 +25,7 @@ def run(json: Json = False) -> None:
     have = {name: _version(name) for names in _NEEDS.values() for name in names}
     abilities = {}
     for ability, names in _NEEDS.items():
-        missing = [name for name in names if have[name] is None]
+        missing = [name for name in names if have[name] is None and not _stands_for(name)]
         mend = f"pip install 'samclip-edge[{ability}]'" if ability != "run" else "pip install samclip-edge"
         abilities[ability] = f"needs {', '.join(missing)}: {mend}" if missing else "ready"
     machine: dict[str, Any] = {
@@ -48,12 +49,22 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _stands_for(name: str) -> bool:
+    """Whether something else is there in a package's place: TensorRT itself, which comes with JetPack."""
+    return name == "tensorrt-rtx-cu13-bindings" and _version("tensorrt") is not None
+
+
 def _engines() -> list[str]:
-    from samclip_edge.graphs import on_a_mac
+    from samclip_edge.graphs import gpus, on_a_mac
 
     try:
         import onnxruntime
     except ImportError:
         return []
     engines = [f"onnxruntime {provider}" for provider in onnxruntime.get_available_providers()]
-    return [*engines, "coreml"] if on_a_mac() and _version("coremltools") else engines
+    if on_a_mac() and _version("coremltools"):
+        engines.append("coreml")
+    for name in ("tensorrt", "tensorrt-rtx-cu13-bindings"):
+        if _version(name):
+            engines.append(f"{name.removesuffix('-cu13-bindings')} ({gpus()} GPUs)")
+    return engines

@@ -41,7 +41,7 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         # Heads first, then split: TensorRT would pull a split of the columns into the weights, and out of int8.
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3 * self.heads, -1)
-        q, k, v = qkv.transpose(1, 2).split(self.heads, dim=1)
+        q, k, v = qkv.transpose(1, 2).chunk(3, dim=1)
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.context:
             scores = scores + self.causal[:length, :length]

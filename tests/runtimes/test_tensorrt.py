@@ -98,7 +98,8 @@ def test_embeddings_stay_on_the_gpu_and_outlive_the_next_photo(bundle: Bundle, g
     up = 4 * (2 * 2 + 2 + low * low + 1)  # points, labels, a mask, whether to heed it
     assert gpu.count["cudaMemcpyHostToDevice"] == up
     assert gpu.count["cudaMemcpyDeviceToHost"] == 4 * (4 * low * low + 4)  # masks and scores
-    assert gpu.count["cudaMemcpyDeviceToDevice"] == 4 * (2 * 256 + 256 * grid * grid)  # sparse and dense, handed over
+    embedding, sparse = 256 * grid * grid, 2 * 256  # dense is as large as an embedding
+    assert gpu.count["cudaMemcpyDeviceToDevice"] == 4 * (2 * (sparse + embedding) + embedding)  # handed out and in
     before = np.array(first.embedding)
     del second
     third = model.look(read_photo(data.photos()[1]))
@@ -110,9 +111,12 @@ def test_embeddings_stay_on_the_gpu_and_outlive_the_next_photo(bundle: Bundle, g
 def test_a_loop_allocates_no_more_and_replays_what_it_captured(bundle: Bundle, gpu: Gpu) -> None:
     model, pixels = SamClip(bundle), read_photo(data.photos()[0])
 
+    scenes = []
+
     def step() -> list[Any]:
-        scene = model.look(pixels)
-        return [mask.score for mask in scene.segment(boxes=[[10, 10, 90, 90]])]
+        scenes.append(model.look(pixels))
+        del scenes[:-1]  # as in a loop whose variable holds a scene until the next is there
+        return [mask.score for mask in scenes[0].segment(boxes=[[10, 10, 90, 90]])]
 
     wanted = [step() for _ in range(3)]
     blocks = set(gpu.memory)
