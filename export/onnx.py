@@ -17,12 +17,32 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
+from onnx_ir.passes import common
+from onnxscript.optimizer import fold_constants
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
 from torch import nn
 
 from samclip_edge.contract import Arrays, Signature
 
 OPSET = 20
+_RULES = [
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.no_op_transpose_rule,
+    rules.cast_cast_rule,
+    rules.reshape_reshape_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.transpose_transpose_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.collapse_slice_rule,
+    rules.collapse_slice2_rule,
+    rules.one_reshape_matmul_reshape_rule,
+    rules.two_reshapes_matmul_reshape_rule,
+    rules.fuse_batchnorm_into_conv_rule,
+]
 _SMALL = 1024  # bytes; a smaller tensor stays in the graph, where shape inference can see it
 _PAGE, _LINE = 4096, 64  # alignment of big and of lesser tensors: a page can be memory-mapped
 
@@ -44,10 +64,31 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
             output_names=[tensor.name for tensor in signature.outputs],
             dynamic_shapes=shapes,
             external_data=False,
+            optimize=False,
             verbose=False,
         )
-    assert program is not None
+        assert program is not None
+        _simplify(program.model)
     return _stripped(program.model_proto)
+
+
+def _simplify(model: ir.Model) -> None:
+    """What `torch.onnx.export` would do itself, but for a rule that holds every slice against every node: it never
+    finds anything here, and on an encoder at 1024 pixels takes a minute to say so."""
+    common.InlinePass()(model)
+    for _ in range(2):
+        fold_constants(model, onnx_shape_inference=True)
+        RewritePass(_RULES)(model)
+        common.RemoveUnusedNodesPass()(model)
+    for step in (
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+        common.RemoveUnusedOpsetsPass(),
+    ):
+        step(model)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ ROOMS = {  # folder: (third-party packages, rooms) that it may import
     "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
     "runtimes": (CORE | {"onnxruntime", "coremltools", "torch", "PIL", "cuda"}, {"core", "runtimes"}),
     "export": (
-        CORE | {"torch", "onnx", "onnxruntime", "open_clip", "coremltools"},
+        CORE | {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "open_clip", "coremltools"},
         {"core", "model", "runtimes", "export"},
     ),
     "train": (

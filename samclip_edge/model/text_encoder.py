@@ -39,9 +39,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B,T,D) to the same shape; where causal, a token attends to itself and to those before it."""
         batch, length, width = x.shape
-        # Heads first, then split: TensorRT would pull a split of the columns into the weights, and out of int8.
+        # Heads first, then a part of them each: TensorRT would pull a split of columns into the weights, out of int8.
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3 * self.heads, -1)
-        q, k, v = qkv.transpose(1, 2).chunk(3, dim=1)
+        q, k, v = (qkv.transpose(1, 2)[:, i * self.heads : (i + 1) * self.heads] for i in range(3))
         scores = (q * self.scale) @ k.transpose(-2, -1)
         if self.context:
             scores = scores + self.causal[:length, :length]
