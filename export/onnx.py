@@ -37,6 +37,7 @@ _RULES = [
     rules.squeeze_reshape_1d_rule,
     rules.transpose_transpose_rule,
     rules.unsqueeze_unsqueeze_rule,
+    rules.materialize_reshape_shape_rule,
     rules.collapse_slice_rule,
     rules.collapse_slice2_rule,
     rules.one_reshape_matmul_reshape_rule,
