@@ -105,6 +105,9 @@ def run(
     for owner, given in of_one.items():
         for option in (name for name, value in given.items() if value and owner != target):
             raise InputError(f"{option}: is of --target {owner} only; leave it out")
+    for option in ("--builder", "--compute-capability", "--timing-cache"):
+        if only_onnx and of_one["tensorrt"][option]:
+            raise InputError(f"{option}: with --onnx-only nothing is built here; leave one of them out")
     names = None if vocabulary is None else _read_names(vocabulary)
     checkpoint = data.CHECKPOINTS.get(model, Path(model))
     chosen = cast("Precision", precision)
@@ -121,15 +124,8 @@ def run(
 
             if builder not in (None, *get_args(BuilderName)):
                 raise InputError(f"--builder {builder}: no such builder; give {' or '.join(get_args(BuilderName))}")
-            asked = (
-                cast("BuilderName | None", builder),
-                tuple(capability or ()),
-                portable,
-                stripped,
-                timing_cache,
-                only_onnx,
-            )
-            how = builders.Options(*asked)
+            named = cast("BuilderName | None", builder)
+            how = builders.Options(named, tuple(capability or ()), portable, stripped, timing_cache, only_onnx)
             bundle = export_tensorrt(checkpoint, output, size, names, bar(), chosen, measured, how, vectors)
         else:
             bundle = export_onnx(checkpoint, output, size, names, bar(), chosen, measured, vectors)

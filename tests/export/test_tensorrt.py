@@ -279,6 +279,10 @@ OPTIONS = {
         ("--precision", "palette8"),
         "--precision palette8: this version exports fp32, fp16, int8 for tensorrt",
     ),
+    "nothing to build": (
+        ("--onnx-only", "--compute-capability", "8.9"),
+        "--compute-capability: with --onnx-only nothing",
+    ),
     "another target's": (("--image-input",), "--image-input: is of --target coreml only"),
 }
 
