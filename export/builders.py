@@ -114,6 +114,7 @@ class Builder:
             trt = load_module(self.name)
         builder: trt.Builder = self._builder
         self._log.errors.clear()
+        self._log.layers = ""
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, self._log)
         if not parser.parse_from_file(str(onnx)) or not network.num_outputs:

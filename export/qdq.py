@@ -13,8 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from samclip_edge.export.quantize import Int8, Names, Rounding, by_column, drop_unread, layers, run
+from torch import nn
 
 from samclip_edge.contract import Arrays, GraphName
+from samclip_edge.progress import Progress
 
 _LEAST = 2.0**-14  # the least scale that half precision holds in full
 _CLIPS = np.linspace(0.2, 1, 33)  # shares of the largest value that calibration tries as the end of the range
@@ -24,14 +26,16 @@ _SEEN = 1 << 18  # values of a tensor that it looks at
 class StaticInt8(Int8):
     """Puts graphs into int8 with fixed scales, found at the size that comes first and kept for the others."""
 
-    _scales: dict[GraphName, dict[str, float]]
+    def __init__(self, model: nn.Module, asked: Mapping[GraphName, Sequence[Arrays]], progress: Progress) -> None:
+        """See `Int8`; scales are found on what is asked, too."""
+        super().__init__(model, asked, progress)
+        self._scales: dict[GraphName, dict[str, float]] = {}
 
     def rounding(self, name: GraphName, model: onnx.ModelProto) -> Rounding:
         """See `Int8.rounding`."""
-        known = self.__dict__.setdefault("_scales", {})
-        if name not in known:
-            known[name] = calibrate(model, self._names, self._asked[name])
-        scales = known[name]
+        if name not in self._scales:
+            self._scales[name] = calibrate(model, self._names, self._asked[name])
+        scales = self._scales[name]
         return lambda graph, names, kept: insert_pairs(graph, names, scales, kept)
 
 

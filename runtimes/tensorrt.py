@@ -44,10 +44,11 @@ def load_module(name: BuilderName) -> Any:
     raise InputError(f"{name}: is not installed here; {mend}")
 
 
+@functools.cache
 def logger(name: BuilderName) -> Any:
-    """A logger for an engine's objects that keeps what went wrong, in `errors`, and prints nothing.
+    """The logger of all of an engine's objects, of which a process heeds the first alone. It prints nothing.
 
-    With `layers` set it keeps also the line in which a builder lists what the engine is made of.
+    `errors` are what went wrong, and `layers` what the builder said last of what an engine is made of.
     """
     trt = load_module(name)
 
@@ -67,10 +68,9 @@ def logger(name: BuilderName) -> Any:
 
 
 @functools.cache
-def _runtime(name: BuilderName) -> tuple[Any, Any]:
-    """The one runtime of a process, and its logger, of which the engine keeps the first."""
-    log = logger(name)
-    return load_module(name).Runtime(log), log
+def _runtime(name: BuilderName) -> Any:
+    """The one runtime of a process."""
+    return load_module(name).Runtime(logger(name))
 
 
 def version(name: BuilderName) -> str:
@@ -103,8 +103,8 @@ class TensorRTSession:
         else:
             trt = load_module(engines.builder)
         path = bundle.folder / graph.engine.path
-        runtime: trt.Runtime
-        runtime, log = _runtime(engines.builder)
+        runtime: trt.Runtime = _runtime(engines.builder)
+        log = logger(engines.builder)
         log.errors.clear()
         if engines.portable:
             runtime.engine_host_code_allowed = True  # of bytes that were held against the manifest

@@ -330,6 +330,7 @@ def forget() -> None:
     """Let go of a device and its runtime."""
     our_cuda.the_device.cache_clear()
     our_runtime._runtime.cache_clear()
+    our_runtime.logger.cache_clear()
 
 
 def trtexec(arguments: list[str]) -> None:
