@@ -127,6 +127,7 @@ class Builder:
             raise InputError(f"{onnx}: {self.name} does not take it ({why}); export it again")
         config = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        config.clear_flag(trt.BuilderFlag.TF32)  # which would round what the types call float32 to 10 bits
         if shapes:
             made = builder.create_optimization_profile()
             for name, bounds in shapes.items():

@@ -141,8 +141,8 @@ build() {
     name="$1"
     shift
     echo "building $name.engine (its log: $name.log)"
-    trtexec --onnx="$name.onnx" --saveEngine="$name.engine" --stronglyTyped --skipInference \\
-        --timingCacheFile=timing.cache FLAGS"$@" >"$name.log" 2>&1 || {
+    trtexec --onnx="$name.onnx" --saveEngine="$name.engine" --stronglyTyped --noTF32 \\
+        --skipInference --timingCacheFile=timing.cache FLAGS"$@" >"$name.log" 2>&1 || {
         echo "error: $name: trtexec failed: $(grep -m 1 '\\[E\\]' "$name.log" || tail -n 1 "$name.log")" >&2
         exit 1
     }

@@ -117,7 +117,13 @@ class TensorRTSession:
                 raise InputError(f"{path}: its weights do not fit ({first_error(log)}); build it again: sh build.sh")
         self._device, self._engine, self._path, self._log = device, engine, path, log
         self._signature = graph.signature
-        self._context: trt.IExecutionContext = engine.create_execution_context()
+        self._captures = engines.builder == "tensorrt"  # TensorRT-RTX does so itself: its kernels change as it runs
+        if self._captures:
+            self._context: trt.IExecutionContext = engine.create_execution_context()
+        else:
+            how = engine.create_runtime_config()
+            how.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE  # type: ignore[attr-defined]
+            self._context = engine.create_execution_context(runtime_config=how)
         if self._context is None:
             raise InputError(f"{path}: {engines.builder} cannot run it ({first_error(log)}); free memory on the GPU")
         spec = bundle.manifest.spec
@@ -151,10 +157,9 @@ class TensorRTSession:
         """Set the shapes of the inputs, all of which must be within the engine's profile."""
         self._shapes, self._places = {}, {}
         for name, shape in shapes.items():
-            least, _, most = (_sides(each) for each in self._engine.get_tensor_profile_shape(name, 0))
-            if len(shape) != len(most) or any(not a <= b <= c for a, b, c in zip(least, shape, most, strict=True)):
+            if not self._context.set_input_shape(name, shape):
+                least, _, most = (_sides(each) for each in self._engine.get_tensor_profile_shape(name, 0))
                 raise InputError(f"{self._path}: takes {name} of {least} to {most}, not {shape}; give less at once")
-            self._context.set_input_shape(name, shape)
         self._shapes = shapes
 
     def _input(self, tensor: Tensor, values: Any) -> int:
@@ -179,13 +184,18 @@ class TensorRTSession:
         return address
 
     def _launch(self, places: dict[str, int]) -> None:
-        """Run the engine. The second time in the same shapes and places it is captured, and from then on replayed."""
+        """Run the engine. The second time in the same shapes and places it is captured, and from then on replayed.
+
+        Not of TensorRT-RTX, which captures by itself, once kernels for the shapes have taken the place of general ones.
+        """
         if places != self._places:
             self._places, self._again = {}, None
             for name, address in places.items():
                 self._context.set_tensor_address(name, address)
             self._execute()
             self._places = places
+        elif not self._captures:
+            self._execute()
         else:
             self._again = self._again or self._device.capture(self._execute)
             self._again()

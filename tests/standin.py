@@ -1,7 +1,6 @@
-"""Stand-ins for a GPU and TensorRT where there is neither: memory is the host's, and an engine is its ONNX graph.
+"""A stand-in for TensorRT and its tools where there is no GPU (`standin_cuda`): an engine is its ONNX graph.
 
-They keep the parts of both interfaces that the runtime uses, refuse what the real ones refuse (a copy past the end of
-an allocation, an address that was freed, a shape outside the profile), and count what crosses between host and device.
+It keeps the parts of the interface that the runtime and the builder use, and refuses what the real one refuses.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -24,88 +22,9 @@ import pytest
 from samclip_edge.export import builders
 from samclip_edge.runtimes import cuda as our_cuda
 from samclip_edge.runtimes import tensorrt as our_runtime
+from standin_cuda import Gpu, cuda
 
 from samclip_edge import graphs
-
-
-class Gpu:
-    """The state of the CUDA stand-in."""
-
-    def __init__(self, capability: str) -> None:
-        self.major, self.minor = map(int, capability.split("."))
-        self.memory: dict[int, Any] = {}  # by address
-        self.count: Counter[str] = Counter()  # bytes up, down and across; launches, captures, replays
-        self.capturing: list[Callable[[], None]] | None = None
-
-    def check(self, address: int, count: int) -> None:
-        """Raise where bytes lie outside what was allocated."""
-        for start, block in self.memory.items():
-            if start <= address and address + count <= start + len(block):
-                return
-        raise AssertionError(f"{count} bytes at {address:#x} are not the device's")
-
-
-def cuda(gpu: Gpu) -> ModuleType:
-    """`cuda.bindings.runtime`."""
-    module: Any = ModuleType("cuda.bindings.runtime")
-
-    class Kind(IntEnum):
-        cudaMemcpyHostToDevice = 1
-        cudaMemcpyDeviceToHost = 2
-        cudaMemcpyDeviceToDevice = 3
-
-    class Mode(IntEnum):
-        cudaStreamCaptureModeThreadLocal = 1
-
-    class Attribute(IntEnum):
-        cudaDevAttrComputeCapabilityMajor = 75
-        cudaDevAttrComputeCapabilityMinor = 76
-
-    module.cudaMemcpyKind, module.cudaStreamCaptureMode, module.cudaDeviceAttr = Kind, Mode, Attribute
-
-    def allocate(count: int) -> tuple[int, int]:
-        block = ctypes.create_string_buffer(b"\xff" * count, count)  # NaN, as floats: what is not written shows
-        gpu.memory[ctypes.addressof(block)] = block
-        return 0, ctypes.addressof(block)
-
-    def free(address: int) -> tuple[int]:
-        del gpu.memory[address]
-        return (0,)
-
-    def copy(target: int, source: int, count: int, kind: Kind, stream: int) -> tuple[int]:
-        assert gpu.capturing is None, "a copy from pageable memory may not be captured"
-        if kind != Kind.cudaMemcpyHostToDevice:
-            gpu.check(source, count)
-        if kind != Kind.cudaMemcpyDeviceToHost:
-            gpu.check(target, count)
-        gpu.count[kind.name] += count
-        ctypes.memmove(target, source, count)
-        return (0,)
-
-    def begin(stream: int, mode: Mode) -> tuple[int]:
-        gpu.capturing = []
-        return (0,)
-
-    def end(stream: int) -> tuple[int, Any]:
-        captured, gpu.capturing = gpu.capturing, None
-        gpu.count["captures"] += 1
-        return 0, captured
-
-    def launch(captured: list[Callable[[], None]], stream: int) -> tuple[int]:
-        gpu.count["replays"] += 1
-        for each in captured:
-            each()
-        return (0,)
-
-    module.cudaStreamCreate = lambda: (0, 7)
-    module.cudaStreamSynchronize = lambda stream: (0,)
-    module.cudaDeviceGetAttribute = lambda attribute, device: (0, gpu.major if attribute == 75 else gpu.minor)
-    module.cudaMalloc, module.cudaFree, module.cudaMemcpyAsync = allocate, free, copy
-    module.cudaStreamBeginCapture, module.cudaStreamEndCapture = begin, end
-    module.cudaGraphInstantiate = lambda graph, flags: (0, graph)
-    module.cudaGraphDestroy = module.cudaGraphExecDestroy = lambda graph: (0,)
-    module.cudaGraphLaunch = launch
-    return module
 
 
 def engine_bytes(path: str, shapes: dict[str, Any], stripped: bool) -> bytes:
@@ -141,9 +60,12 @@ class Engine:
         self.types = {each.name: np.int32 if "int32" in each.type else np.float32 for each in self.session.get_inputs()}
         self.profile = {each.name: [each.shape] * 3 for each in self.session.get_inputs()} | self.open
 
-    def create_execution_context(self) -> Context:
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
+
+    def create_execution_context(self, runtime_config: RuntimeConfig | None = None) -> Context:
         assert self.session, "an engine without weights cannot run"
-        return Context(self)
+        return Context(self, runtime_config or RuntimeConfig())
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[list[int]]:
         return self.profile[name]
@@ -153,15 +75,32 @@ class Engine:
         return dict(zip(names, self.session.run(names, values), strict=True))
 
 
+class Strategy(IntEnum):
+    """`CudaGraphStrategy`, of TensorRT-RTX."""
+
+    DISABLED = 0
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class RuntimeConfig:
+    """`IRuntimeConfig`."""
+
+    cuda_graph_strategy = Strategy.DISABLED
+
+
 class Context:
     """`IExecutionContext`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.shapes, self.addresses = engine, dict[str, tuple[int, ...]](), dict[str, int]()
+    def __init__(self, engine: Engine, config: RuntimeConfig) -> None:
+        self.engine, self.config = engine, config
+        self.shapes, self.addresses = dict[str, tuple[int, ...]](), dict[str, int]()
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self.shapes[name] = shape
-        return True
+        least, _, most = self.engine.profile[name]
+        within = len(shape) == len(most) and all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True))
+        if within:
+            self.shapes[name] = shape
+        return within
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         known, key = self.engine.known, tuple(self.shapes.items())
@@ -190,6 +129,7 @@ class Context:
             gpu.capturing.append(launch)
         else:
             gpu.count["launches"] += 1
+            gpu.count["captured by the engine"] += self.config.cuda_graph_strategy
             launch()
         return True
 
@@ -234,6 +174,7 @@ def tensorrt(gpu: Gpu) -> ModuleType:
         VERSION_COMPATIBLE = 2
         STRIP_PLAN = 3
         DETAILED = 4
+        TF32 = 5
 
     class Network:
         num_outputs = 1
@@ -265,12 +206,15 @@ def tensorrt(gpu: Gpu) -> ModuleType:
 
     class Config:
         def __init__(self) -> None:
-            self.flags: set[Flags] = set()
+            self.flags = {Flags.TF32}  # on where nobody clears it
             self.shapes: dict[str, Any] = {}
             module.configs.append(self)
 
         def set_flag(self, flag: Flags) -> None:
             self.flags.add(flag)
+
+        def clear_flag(self, flag: Flags) -> None:
+            self.flags.discard(flag)
 
         def add_optimization_profile(self, profile: Profile) -> None:
             self.shapes = profile.shapes
@@ -297,7 +241,7 @@ def tensorrt(gpu: Gpu) -> ModuleType:
             return engine_bytes(network.path, config.shapes, Flags.STRIP_PLAN in config.flags)
 
     module.ILogger, module.Runtime, module.Builder, module.OnnxParser, module.Dims = Log, Runtime, Builder, Parser, list
-    module.Refitter, module.OnnxParserRefitter = Refitter, OnnxParserRefitter
+    module.Refitter, module.OnnxParserRefitter, module.CudaGraphStrategy = Refitter, OnnxParserRefitter, Strategy
     module.NetworkDefinitionCreationFlag = module.BuilderFlag = module.ProfilingVerbosity = Flags
     return module
 
@@ -336,7 +280,7 @@ def forget() -> None:
 def trtexec(arguments: list[str]) -> None:
     """The stand-in of trtexec, which `build.sh` runs."""
     given = dict(each.removeprefix("--").partition("=")[::2] for each in arguments)
-    assert "stronglyTyped" in given
+    assert {"stronglyTyped", "noTF32"} <= set(given)
     shapes: dict[str, list[list[int]]] = {}
     for bound in ("min", "opt", "max"):
         for each in filter(None, given.get(f"{bound}Shapes", "").split(",")):

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from samclip_edge.export.builders import Options, choose
 from samclip_edge.export.tensorrt import export_tensorrt
-from samclip_edge.runtimes.tensorrt import record
-from standin import Gpu, forget, jetson
+from samclip_edge.runtimes import tensorrt as our_runtime
+from samclip_edge.runtimes.tensorrt import load_module, record
+from standin import forget, jetson
+from standin_cuda import Gpu
 from support import Ran, iou
 
 from samclip_edge import SamClip, data
@@ -127,6 +129,25 @@ def test_a_loop_allocates_no_more_and_replays_what_it_captured(bundle: Bundle, g
     assert gpu.count["launches"] == 0, "every call is one launch of a captured graph"
     assert gpu.count["replays"] == 4 * 3  # encoder, prompts, masks
     assert gpu.count["captures"] == 0
+
+
+def test_tensorrt_rtx_is_left_to_capture_by_itself(bundle: Bundle, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture of ours would keep the general kernels that it runs before those for the shapes are compiled."""
+    strategies = load_module("tensorrt").CudaGraphStrategy.__members__
+    monkeypatch.setattr(our_runtime, "_MODULES", {"tensorrt_rtx": ("tensorrt",)})
+    change(bundle, builder="tensorrt_rtx")
+    pixels, model = read_photo(data.photos()[0]), SamClip.load(bundle.folder)
+    wanted = SamClip(bundle, Engine(interpreted=True)).look(pixels).segment(points=[[60, 80]])[0].score
+    for _ in range(4):
+        assert model.look(pixels).segment(points=[[60, 80]])[0].score == pytest.approx(wanted, abs=1e-5)
+    assert (gpu.count["captures"], gpu.count["launches"]) == (0, 4 * 3)
+    assert gpu.count["captured by the engine"] == 4 * 3
+    monkeypatch.undo()
+    forget()
+    real = load_module("tensorrt_rtx")
+    assert set(strategies) == set(real.CudaGraphStrategy.__members__)
+    assert {"create_runtime_config", "create_execution_context"} <= set(dir(real.ICudaEngine))
+    assert "cuda_graph_strategy" in dir(real.IRuntimeConfig)
 
 
 def test_memory_is_given_back(bundle: Bundle, gpu: Gpu) -> None:
