@@ -128,6 +128,9 @@ class Builder:
         config = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         config.clear_flag(trt.BuilderFlag.TF32)  # which would round what the types call float32 to 10 bits
+        resize = trt.PreviewFeature.__members__.get("RUNTIME_ACTIVATION_RESIZE_10_10")
+        if resize is not None:  # so that few prompts take the memory of few
+            config.set_preview_feature(resize, True)
         if shapes:
             made = builder.create_optimization_profile()
             for name, bounds in shapes.items():

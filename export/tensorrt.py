@@ -136,13 +136,14 @@ set -eu
 cd "$(dirname "$0")"
 PATH="$PATH:/usr/src/tensorrt/bin"
 command -v trtexec >/dev/null || { echo "error: trtexec is not here; it comes with TensorRT (JetPack)" >&2; exit 2; }
+RESIZE="$(trtexec --help | grep -q runtimeActivationResize && echo --preview=+runtimeActivationResize || true)"
 
 build() {
     name="$1"
     shift
     echo "building $name.engine (its log: $name.log)"
     trtexec --onnx="$name.onnx" --saveEngine="$name.engine" --stronglyTyped --noTF32 \\
-        --skipInference --timingCacheFile=timing.cache FLAGS"$@" >"$name.log" 2>&1 || {
+        --skipInference --timingCacheFile=timing.cache $RESIZE FLAGS"$@" >"$name.log" 2>&1 || {
         echo "error: $name: trtexec failed: $(grep -m 1 '\\[E\\]' "$name.log" || tail -n 1 "$name.log")" >&2
         exit 1
     }

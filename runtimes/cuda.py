@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class Device:
         except ImportError:
             raise InputError("TensorRT: needs cuda-python, of your CUDA's version; pip install cuda-python") from None
         self._cuda = runtime
+        self._workspace: weakref.ref[Workspace] | None = None
         self.lock = threading.RLock()
         self.stream = int(self._ask("cudaStreamCreate"))
 
@@ -87,20 +89,44 @@ class Device:
             graph = self._ask("cudaStreamEndCapture", self.stream)
         instance = self._ask("cudaGraphInstantiate", graph, 0)
         self._ask("cudaGraphDestroy", graph)
-        return _Captured(self, instance)
+
+        def replay() -> None:
+            self._ask("cudaGraphLaunch", instance, self.stream)
+
+        weakref.finalize(replay, self._ask, "cudaGraphExecDestroy", instance).atexit = False
+        return replay
+
+    def workspace(self) -> Workspace:
+        """The one that others hold now, or a new one."""
+        held = self._workspace() if self._workspace else None
+        if held is None:
+            held = Workspace(self)
+            self._workspace = weakref.ref(held)
+        return held
 
 
-class _Captured:
-    """A CUDA graph, destroyed with the object."""
+class Workspace:
+    """Memory for what launches hold only while they run: one for all of them, as they take turns."""
 
-    def __init__(self, device: Device, instance: Any) -> None:
-        self._device, self._instance = device, instance
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._block = [0, 0]
+        weakref.finalize(self, _give_back, device, self._block).atexit = False
 
-    def __call__(self) -> None:
-        self._device._ask("cudaGraphLaunch", self._instance, self._device.stream)
+    def reserve(self, count: int) -> tuple[int, int]:
+        """Its address and bytes, of which there are at least so many. Where it must grow it moves."""
+        if self._block[1] < count:
+            _give_back(self._device, self._block)
+            self._block[:] = self._device.allocate(count), count
+        address, size = self._block
+        return address, size
 
-    def __del__(self) -> None:
-        self._device._ask("cudaGraphExecDestroy", self._instance)
+
+def _give_back(device: Device, block: list[int]) -> None:
+    address, size = block
+    block[:] = 0, 0
+    if size:
+        device.free(address)
 
 
 class DeviceArray:

@@ -118,12 +118,14 @@ class TensorRTSession:
         self._device, self._engine, self._path, self._log = device, engine, path, log
         self._signature = graph.signature
         self._captures = engines.builder == "tensorrt"  # TensorRT-RTX does so itself: its kernels change as it runs
+        ours = trt.ExecutionContextAllocationStrategy.USER_MANAGED  # else it takes what the most prompts would need
         if self._captures:
-            self._context: trt.IExecutionContext = engine.create_execution_context()
+            self._context: trt.IExecutionContext = engine.create_execution_context(ours)
         else:
             how = engine.create_runtime_config()
+            how.set_execution_context_allocation_strategy(ours)
             how.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE  # type: ignore[attr-defined]
-            self._context = engine.create_execution_context(runtime_config=how)
+            self._context = engine.create_execution_context(how)
         if self._context is None:
             raise InputError(f"{path}: {engines.builder} cannot run it ({first_error(log)}); free memory on the GPU")
         spec = bundle.manifest.spec
@@ -135,7 +137,9 @@ class TensorRTSession:
         self._buffers: dict[str, tuple[int, int]] = {}  # of inputs and outputs: address, bytes
         self._spare: dict[int, list[int]] = {}  # addresses of what was handed over and is let go, by its bytes
         self._shapes: dict[str, tuple[int, ...]] = {}  # of the inputs of the last call
+        self._workspace, self._needed = device.workspace(), 0  # and bytes of it for those shapes
         self._places: dict[str, int] = {}  # and the addresses of all it read and wrote
+        self._block = (0, 0)  # and where the workspace was
         self._again: Callable[[], None] | None = None  # the same call, captured
         weakref.finalize(self, _free, device, self._buffers, self._spare).atexit = False
 
@@ -148,7 +152,7 @@ class TensorRTSession:
             places = {each.name: self._input(each, inputs[each.name]) for each in self._signature.inputs}
             given = {each.name: _sides(self._context.get_tensor_shape(each.name)) for each in self._signature.outputs}
             places |= {name: self._buffer(name, 4 * math.prod(shape)) for name, shape in given.items()}
-            self._launch(places)
+            self._launch(places, self._workspace.reserve(self._needed))
             outputs = {name: self._output(name, shape, places[name]) for name, shape in given.items()}
             self._device.wait()
             return outputs
@@ -160,6 +164,8 @@ class TensorRTSession:
             if not self._context.set_input_shape(name, shape):
                 least, _, most = (_sides(each) for each in self._engine.get_tensor_profile_shape(name, 0))
                 raise InputError(f"{self._path}: takes {name} of {least} to {most}, not {shape}; give less at once")
+        # 0 may be an error too: then what is enough for any shapes. No memory at all cannot be handed over.
+        self._needed = self._context.update_device_memory_size_for_shapes() or self._engine.device_memory_size_v2 or 1
         self._shapes = shapes
 
     def _input(self, tensor: Tensor, values: Any) -> int:
@@ -183,17 +189,18 @@ class TensorRTSession:
             self._buffers[name] = address, count
         return address
 
-    def _launch(self, places: dict[str, int]) -> None:
+    def _launch(self, places: dict[str, int], block: tuple[int, int]) -> None:
         """Run the engine. The second time in the same shapes and places it is captured, and from then on replayed.
 
         Not of TensorRT-RTX, which captures by itself, once kernels for the shapes have taken the place of general ones.
         """
-        if places != self._places:
+        if (places, block) != (self._places, self._block):
             self._places, self._again = {}, None
+            self._context.set_device_memory(*block)
             for name, address in places.items():
                 self._context.set_tensor_address(name, address)
             self._execute()
-            self._places = places
+            self._places, self._block = places, block
         elif not self._captures:
             self._execute()
         else:

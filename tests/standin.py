@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -31,6 +32,11 @@ def engine_bytes(path: str, shapes: dict[str, Any], stripped: bool) -> bytes:
     """The stand-in of an engine: the shapes that its inputs may have, and the ONNX graph with its weights."""
     model = b"" if stripped else onnx.load(path).SerializeToString()
     return json.dumps({"shapes": shapes, "stripped": stripped}).encode() + b"\n" + model
+
+
+def scratch(shapes: Iterable[Sequence[int]]) -> int:
+    """Bytes that the stand-in of an engine writes to while it runs, by the shapes of its inputs."""
+    return sum(4 * math.prod(shape) for shape in shapes)
 
 
 class Severity(IntEnum):
@@ -63,9 +69,16 @@ class Engine:
     def create_runtime_config(self) -> RuntimeConfig:
         return RuntimeConfig()
 
-    def create_execution_context(self, runtime_config: RuntimeConfig | None = None) -> Context:
+    def create_execution_context(self, how: Allocation | RuntimeConfig) -> Context:
         assert self.session, "an engine without weights cannot run"
-        return Context(self, runtime_config or RuntimeConfig())
+        config = how if isinstance(how, RuntimeConfig) else RuntimeConfig()
+        if isinstance(how, Allocation):
+            config.set_execution_context_allocation_strategy(how)
+        return Context(self, config)
+
+    @property
+    def device_memory_size_v2(self) -> int:
+        return scratch(most for _, _, most in self.profile.values())
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[list[int]]:
         return self.profile[name]
@@ -82,10 +95,20 @@ class Strategy(IntEnum):
     WHOLE_GRAPH_CAPTURE = 1
 
 
+class Allocation(IntEnum):
+    """`ExecutionContextAllocationStrategy`."""
+
+    STATIC = 0
+    USER_MANAGED = 2
+
+
 class RuntimeConfig:
     """`IRuntimeConfig`."""
 
     cuda_graph_strategy = Strategy.DISABLED
+
+    def set_execution_context_allocation_strategy(self, strategy: Allocation) -> None:
+        assert strategy == Allocation.USER_MANAGED, "another takes memory for the most prompts"
 
 
 class Context:
@@ -94,13 +117,21 @@ class Context:
     def __init__(self, engine: Engine, config: RuntimeConfig) -> None:
         self.engine, self.config = engine, config
         self.shapes, self.addresses = dict[str, tuple[int, ...]](), dict[str, int]()
+        self.needs, self.memory = 1 << 60, (0, 0)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         least, _, most = self.engine.profile[name]
         within = len(shape) == len(most) and all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True))
         if within:
-            self.shapes[name] = shape
+            self.shapes[name], self.needs = shape, 1 << 60
         return within
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        self.needs = scratch(self.shapes.values())
+        return self.needs
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        self.memory = memory, size
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         known, key = self.engine.known, tuple(self.shapes.items())
@@ -115,8 +146,13 @@ class Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         gpu, shapes, addresses = self.engine.gpu, dict(self.shapes), dict(self.addresses)
+        memory, needs = self.memory, self.needs
+        assert memory[1] >= needs, "less memory than the shapes need"
 
         def launch() -> None:
+            gpu.check(memory[0], needs)
+            gpu.workspaces.add(memory[0])
+            ctypes.memset(memory[0], 0xFF, needs)  # it is written to, and nothing that was there may be wanted after
             values = {name: np.empty(shape, self.engine.types[name]) for name, shape in shapes.items()}
             for name, given in values.items():
                 gpu.check(addresses[name], given.nbytes)
@@ -241,7 +277,9 @@ def tensorrt(gpu: Gpu) -> ModuleType:
             return engine_bytes(network.path, config.shapes, Flags.STRIP_PLAN in config.flags)
 
     module.ILogger, module.Runtime, module.Builder, module.OnnxParser, module.Dims = Log, Runtime, Builder, Parser, list
-    module.Refitter, module.OnnxParserRefitter, module.CudaGraphStrategy = Refitter, OnnxParserRefitter, Strategy
+    module.Refitter, module.OnnxParserRefitter = Refitter, OnnxParserRefitter
+    module.CudaGraphStrategy, module.ExecutionContextAllocationStrategy = Strategy, Allocation
+    module.PreviewFeature = IntEnum("PreviewFeature", {"ALIASED_PLUGIN_IO_10_03": 1})  # of 10.3; the next came later
     module.NetworkDefinitionCreationFlag = module.BuilderFlag = module.ProfilingVerbosity = Flags
     return module
 
@@ -280,6 +318,10 @@ def forget() -> None:
 def trtexec(arguments: list[str]) -> None:
     """The stand-in of trtexec, which `build.sh` runs."""
     given = dict(each.removeprefix("--").partition("=")[::2] for each in arguments)
+    if "help" in given:
+        print('--preview=spec ... "runtimeActivationResize"')
+        return
+    assert given["preview"] == "+runtimeActivationResize"
     assert {"stronglyTyped", "noTF32"} <= set(given)
     shapes: dict[str, list[list[int]]] = {}
     for bound in ("min", "opt", "max"):

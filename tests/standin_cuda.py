@@ -21,6 +21,7 @@ class Gpu:
         self.major, self.minor = map(int, capability.split("."))
         self.memory: dict[int, Any] = {}  # by address
         self.count: Counter[str] = Counter()  # bytes up, down and across; launches, captures, replays
+        self.workspaces: set[int] = set()  # addresses of what launches wrote to while they ran
         self.capturing: list[Callable[[], None]] | None = None
 
     def check(self, address: int, count: int) -> None:

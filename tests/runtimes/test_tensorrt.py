@@ -17,7 +17,7 @@ from samclip_edge.export.builders import Options, choose
 from samclip_edge.export.tensorrt import export_tensorrt
 from samclip_edge.runtimes import tensorrt as our_runtime
 from samclip_edge.runtimes.tensorrt import load_module, record
-from standin import forget, jetson
+from standin import Context, forget, jetson
 from standin_cuda import Gpu
 from support import Ran, iou
 
@@ -131,6 +131,36 @@ def test_a_loop_allocates_no_more_and_replays_what_it_captured(bundle: Bundle, g
     assert gpu.count["captures"] == 0
 
 
+def test_engines_share_their_working_memory_which_grows_with_what_is_asked(bundle: Bundle, gpu: Gpu) -> None:
+    model, pixels = SamClip(bundle), read_photo(data.photos()[0])
+
+    def click() -> float:
+        return model.look(pixels).segment(points=[[60, 80]])[0].score
+
+    wanted = [click() for _ in range(3)]  # captured by now
+    gpu.workspaces.clear()
+    wanted.append(click())
+    assert len(gpu.workspaces) == 1, "one for all"
+    (few,) = (len(gpu.memory[each]) for each in gpu.workspaces)
+    boxes = [[i, i, 90, 90] for i in range(64)]
+    scores = [mask.score for mask in model.look(pixels).segment(boxes=boxes)]
+    (many,) = (len(gpu.memory[each]) for each in gpu.workspaces & gpu.memory.keys())  # what was outgrown is given back
+    assert many > 10 * few
+    assert [click() for _ in range(3)] == wanted[1:], "and no capture wants it back"
+    assert [mask.score for mask in model.look(pixels).segment(boxes=boxes)] == scores
+
+
+def test_an_engine_that_cannot_say_what_it_needs_gets_the_most(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(context: Context) -> int:
+        context.needs = context.engine.device_memory_size_v2
+        return 0
+
+    monkeypatch.setattr(Context, "update_device_memory_size_for_shapes", fail)
+    photo = read_photo(data.photos()[0])
+    wanted = SamClip(bundle, Engine(interpreted=True)).look(photo).segment(points=[[60, 80]])[0].score
+    assert SamClip(bundle).look(photo).segment(points=[[60, 80]])[0].score == pytest.approx(wanted, abs=1e-5)
+
+
 def test_tensorrt_rtx_is_left_to_capture_by_itself(bundle: Bundle, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture of ours would keep the general kernels that it runs before those for the shapes are compiled."""
     strategies = load_module("tensorrt").CudaGraphStrategy.__members__
@@ -146,8 +176,9 @@ def test_tensorrt_rtx_is_left_to_capture_by_itself(bundle: Bundle, gpu: Gpu, mon
     forget()
     real = load_module("tensorrt_rtx")
     assert set(strategies) == set(real.CudaGraphStrategy.__members__)
-    assert {"create_runtime_config", "create_execution_context"} <= set(dir(real.ICudaEngine))
-    assert "cuda_graph_strategy" in dir(real.IRuntimeConfig)
+    assert {"create_runtime_config", "create_execution_context", "device_memory_size_v2"} <= set(dir(real.ICudaEngine))
+    assert {"cuda_graph_strategy", "set_execution_context_allocation_strategy"} <= set(dir(real.IRuntimeConfig))
+    assert {"set_device_memory", "update_device_memory_size_for_shapes"} <= set(dir(real.IExecutionContext))
 
 
 def test_memory_is_given_back(bundle: Bundle, gpu: Gpu) -> None:
