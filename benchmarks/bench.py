@@ -140,7 +140,7 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
     for what, asked in progress([(what, asked) for what, each in grow.items() for asked in each], "measuring growth"):
         growth[what][asked] = in_turn({MERGED: merged}, asked, threads)[MERGED]
     return Result(
-        machine=machine(threads) | {"sizes": [least, most], "model": opened.manifest.spec.name},
+        machine=machine(threads, opened) | {"sizes": [least, most], "model": opened.manifest.spec.name},
         sizes={
             name: (sum(file.bytes for file in Bundle.open(path).files()), download_size(Bundle.open(path)))
             for name, path in {**encoders, **systems}.items()
@@ -153,8 +153,12 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
     )
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """What it was measured on."""
+def machine(threads: int, bundle: Bundle) -> dict[str, Any]:
+    """What it was measured on, and by which engine a bundle ran there."""
+    engines = bundle.manifest.engines
+    engine = {"onnx": f"ONNX Runtime {version('onnxruntime')}", "coreml": f"Core ML of macOS {platform.mac_ver()[0]}"}
+    if engines is not None:
+        engine["tensorrt"] = f"{engines.builder} {engines.version} on a GPU of {', '.join(engines.capabilities)}"
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     total = [int(line.split()[1]) / 1e6 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
@@ -164,7 +168,7 @@ def machine(threads: int) -> dict[str, Any]:
         "memory_gb": round(total[0], 1) if total else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "onnxruntime": version("onnxruntime"),
+        "engine": engine[bundle.manifest.target],
     }
 
 

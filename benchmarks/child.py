@@ -22,6 +22,7 @@ from samclip_edge.everything import Settings
 from samclip_edge.graphs import Engine, Graphs
 from samclip_edge.image import read_photo
 from samclip_edge.pipeline import SamClip
+from samclip_edge.text import BACKGROUND
 
 ENOUGH = 20.0  # seconds after which no run follows
 
@@ -69,12 +70,12 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     photo = read_photo(data.photos()[0])
     words = model.words.vocabulary or scenarios.WORDS
     known = [word for word in words if word != "background"][:20]
-    model.words.features(known)
+    model.words.features([*known, *BACKGROUND])  # once in an app's life, so in no run
     run, warm = _scenario(scenario)
     asked = scenarios.Asked(photo, known, Settings())
-    start = time.perf_counter()
+    start, opened = time.perf_counter(), timed.opening
     warm(model, asked)  # opens the graphs
-    first = time.perf_counter() - start - timed.opening
+    first = time.perf_counter() - start - (timed.opening - opened)
     if run is scenarios.everything or (run is scenarios.words and model.bundle.manifest.kind == "sam+clip"):
         asked = asked._replace(settings=scenarios.settings_for(model, photo))
     seconds: list[float] = []

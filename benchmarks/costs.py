@@ -28,9 +28,9 @@ class Cost(NamedTuple):
 
 
 def costs(bundle: Bundle) -> list[Cost]:
-    """Every graph of an ONNX bundle, with one prompt of one point, and one text; nothing of one for another engine."""
+    """Every graph of a bundle that has them as ONNX, with one prompt of one point, and one text; of others nothing."""
     found: list[Cost] = []
-    if bundle.manifest.target != "onnx":
+    if bundle.manifest.target == "coreml":
         return found
     for graph in bundle.manifest.graphs:
         path = bundle.folder / graph.files[0].path

@@ -14,7 +14,7 @@ def markdown(result: Result) -> str:
     on = result.machine
     head = (
         f"{on['model']} at {on['sizes'][0]} and {on['sizes'][1]}, {on['threads']} threads; {on['processor']}, "
-        f"{on['cores']} cores, {on['memory_gb']} GB, {on['system']}, ONNX Runtime {on['onnxruntime']}. Medians, and in "
+        f"{on['cores']} cores, {on['memory_gb']} GB, {on['system']}, {on['engine']}. Medians, and in "
         "brackets the least and the most of all runs; peak memory is of the whole process."
     )
     return "\n\n".join(
