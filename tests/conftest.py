@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,18 +16,20 @@ import open_clip
 import pytest
 import skimage.data
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 from samclip_edge.export.export import export_onnx
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
-from support import VIT_B_SIZES, Ran, cli, spread
+from support import Ran, cli, spread
 
 from samclip_edge import SamClip
+from samclip_edge.bundle import Bundle
 from samclip_edge.graphs import Engine
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 @pytest.fixture(scope="session")
@@ -111,18 +114,27 @@ def clip() -> open_clip.CLIP:
 
 
 @pytest.fixture(scope="session")
-def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """`vit_b` made of those two by the commands of the README: `checkpoint`, `torch`, `bundle`, and `model` loaded."""
-    folder = tmp_path_factory.mktemp("vit_b")
-    torch.save(sam.state_dict(), folder / "sam.pth")
-    save_file({k: v.contiguous() for k, v in clip.state_dict().items()}, folder / "clip.safetensors")
-    merged = folder / "merged.safetensors"
-    command = [Path(sys.executable).with_name("samclip-edge"), "init", "--preset", "vit_b", "-o", merged]
-    subprocess.run([*command, "--sam", folder / "sam.pth", "--clip", folder / "clip.safetensors"], check=True, cwd="/")
+def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """`vit_b` made of those two by the commands of the README: `checkpoint`, `torch`, `bundle`, and `model` loaded.
 
-    model, origin = checkpoint.load(merged)
-    spread(model.clip_head, seed=7)
-    checkpoint.save(model, merged, origin)
-    bundle = export_onnx(merged, folder / "bundle", VIT_B_SIZES)
-    yield SimpleNamespace(checkpoint=merged, torch=model, bundle=bundle, model=SamClip(bundle, Engine(2)))
-    shutil.rmtree(folder)
+    Its files are made once, by whichever of two workers wants them first.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "vit_b"
+    merged, bundle = folder / "merged.safetensors", folder / "bundle"
+    with FileLock(f"{folder}.lock"):
+        if not bundle.exists():
+            folder.mkdir(exist_ok=True)
+            torch.save(sam.state_dict(), folder / "sam.pth")
+            save_file({k: v.contiguous() for k, v in clip.state_dict().items()}, folder / "clip.safetensors")
+            command = [Path(sys.executable).with_name("samclip-edge"), "init", "--preset", "vit_b", "-o", merged]
+            given = ["--sam", folder / "sam.pth", "--clip", folder / "clip.safetensors"]
+            subprocess.run([*command, *given], check=True, cwd="/")
+            model, origin = checkpoint.load(merged)
+            spread(model.clip_head, seed=7)
+            checkpoint.save(model, merged, origin)
+            export_onnx(merged, bundle)
+    opened = Bundle.open(bundle)
+    return SimpleNamespace(
+        checkpoint=merged, torch=checkpoint.load(merged)[0], bundle=opened, model=SamClip(opened, Engine(2))
+    )

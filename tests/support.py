@@ -13,7 +13,6 @@ from torch import nn
 
 from samclip_edge.cli import main
 
-VIT_B_SIZES = (224, 1024)  # the least and the most; all four take minutes more, and are measured for docs/bundle.md
 TOLERANCE = 1e-4  # DESIGN.md, Truth: max abs difference, over the output's standard deviation
 
 

@@ -12,7 +12,7 @@ import pytest
 import samclip_edge.export.export as exporting
 import torch
 from samclip_edge.export.graphs import answer, graph_module
-from support import TOLERANCE, VIT_B_SIZES, Ran, off
+from support import TOLERANCE, Ran, off
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import Bundle
@@ -80,7 +80,7 @@ def test_a_mask_alone_prompts_without_points(tiny: SamClip, tiny_checkpoint: Pat
     assert off(wanted[1], got["dense"]) < TOLERANCE
 
 
-@pytest.mark.parametrize("size", VIT_B_SIZES)
+@pytest.mark.parametrize("size", PRESETS["vit_b"].sizes)
 def test_vit_b_answers_as_torch(vit_b: SimpleNamespace, size: int) -> None:
     """Measured at export on the probe and on real photos; the checksum ties the figure to the file."""
     for name in SIZED:
@@ -115,7 +115,7 @@ def test_sizes_share_their_weights(vit_b: SimpleNamespace) -> None:
     """Sizes of the encoder weigh what SAM's encoder does once, and their own position tables."""
     encoder = vit_b.torch.image_encoder
     parameters = sum(p.numel() for p in encoder.parameters()) * 4
-    grids = [size // 16 for size in VIT_B_SIZES]
+    grids = [size // 16 for size in vit_b.torch.spec.sizes]
     tables = sum(4 * (768 * grid * grid + 4 * 2 * 64 * grid * grid + 8 * 2 * 64 * 14 * 14) for grid in grids)
     weights = (vit_b.bundle.folder / "image_encoder.weights").stat().st_size
     assert weights < 1.01 * (parameters + tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -141,10 +142,11 @@ def test_clip_head_pools_norms_and_projects() -> None:
 def test_clip_head_starts_from_sams_last_layer(vit_b: SimpleNamespace, sam: Sam) -> None:
     from samclip_edge.model.merged import start_clip_head
 
-    start_clip_head(vit_b.torch)
+    model = copy.deepcopy(vit_b.torch)  # which other tests look at
+    start_clip_head(model)
     last = sam.image_encoder.blocks[-1].state_dict()
-    assert len(vit_b.torch.clip_head.blocks) == 3
-    for block in vit_b.torch.clip_head.blocks:
+    assert len(model.clip_head.blocks) == 3
+    for block in model.clip_head.blocks:
         assert {k: v.tolist() for k, v in block.state_dict().items() if v.ndim == 1} == {
             k: v.tolist() for k, v in last.items() if v.ndim == 1
         }
