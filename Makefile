@@ -33,6 +33,7 @@ lint: $(VENV)/.test
 	rm -rf build && $(BIN)/python -m pip install --quiet --no-deps --target build/typed .
 	cd build/typed && MYPYPATH=$(CURDIR)/$(STUBS) $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package samclip_edge
 
+# Two workers of one thread: on two cores they wait for each other less than two threads do. Plain pytest is one worker.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
