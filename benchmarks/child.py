@@ -69,7 +69,7 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     model.graphs = model.words._graphs = timed = Timed(model, threads)
     photo = read_photo(data.photos()[0])
     words = model.words.vocabulary or scenarios.WORDS
-    known = [word for word in words if word != "background"][:20]
+    known = [word for word in words if word not in BACKGROUND][:20]
     model.words.features([*known, *BACKGROUND])  # once in an app's life, so in no run
     run, warm = _scenario(scenario)
     asked = scenarios.Asked(photo, known, Settings())

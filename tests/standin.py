@@ -243,6 +243,8 @@ def tensorrt(gpu: Gpu) -> ModuleType:
     class Config:
         def __init__(self) -> None:
             self.flags = {Flags.TF32}  # on where nobody clears it
+            self.preview: dict[Any, bool] = {}
+            self.set_preview_feature = self.preview.__setitem__
             self.shapes: dict[str, Any] = {}
             module.configs.append(self)
 
@@ -315,13 +317,14 @@ def forget() -> None:
     our_runtime.logger.cache_clear()
 
 
-def trtexec(arguments: list[str]) -> None:
-    """The stand-in of trtexec, which `build.sh` runs."""
+def trtexec(version: str, arguments: list[str]) -> None:
+    """The stand-in of a version's trtexec, which `build.sh` runs."""
     given = dict(each.removeprefix("--").partition("=")[::2] for each in arguments)
+    resizes = version != "10.3"
     if "help" in given:
-        print('--preview=spec ... "runtimeActivationResize"')
+        print("--preview=spec", '"runtimeActivationResize"' if resizes else '"profileSharing0806"')
         return
-    assert given["preview"] == "+runtimeActivationResize"
+    assert given.get("preview") == ("+runtimeActivationResize" if resizes else None)
     assert {"stronglyTyped", "noTF32"} <= set(given)
     shapes: dict[str, list[list[int]]] = {}
     for bound in ("min", "opt", "max"):
@@ -332,4 +335,4 @@ def trtexec(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    trtexec(sys.argv[1:])
+    trtexec(sys.argv[1], sys.argv[2:])

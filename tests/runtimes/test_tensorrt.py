@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,15 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
         yield state
 
 
-def build(bundle: Bundle, folder: Path) -> tuple[int, str]:
-    """Run a copy of the bundle's `build.sh` with the stand-in of trtexec; its exit code and what it printed."""
+def build(bundle: Bundle, folder: Path, version: str = "10.3") -> tuple[int, str]:
+    """Run a copy of the bundle's `build.sh` with a stand-in of trtexec; its exit code and what it printed."""
     for file in bundle.files():
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / file.path).write_bytes((bundle.folder / file.path).read_bytes())
     (folder / MANIFEST).write_bytes((bundle.folder / MANIFEST).read_bytes())
     tools = folder.parent / "tools"
     tools.mkdir(exist_ok=True)
-    programs = {"trtexec": f'exec {sys.executable} {Path(__file__).parent.parent / "standin.py"} "$@"'}
+    programs = {"trtexec": f'exec {sys.executable} {Path(__file__).parent.parent / "standin.py"} {version} "$@"'}
     programs["recorder"] = 'echo recorded "$@"'  # in this process, where the stand-ins are
     for name, line in programs.items():
         (tools / name).write_text(f"#!/bin/sh\n{line}\n")
@@ -282,7 +283,7 @@ def test_without_a_gpu_it_says_so_in_a_line(
 def test_a_script_that_fails_says_where(onnx_only: Bundle, gpu: Gpu, tmp_path: Path) -> None:
     broken = onnx_only.manifest.graphs[1].files[0]
     copy = tmp_path / "bundle"
-    code, _ = build(onnx_only, copy)
+    code, _ = build(onnx_only, copy, "10.13")
     assert code == 0
     (copy / broken.path).unlink()
     ran = subprocess.run(
@@ -302,6 +303,8 @@ def test_a_script_that_fails_says_where(onnx_only: Bundle, gpu: Gpu, tmp_path: P
 def test_the_builder_of_the_device(stripped: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`--builder tensorrt`: typed, with profiles, kernel times kept; engines without weights get them when loaded."""
     with jetson(monkeypatch) as (_, module):
+        if stripped:  # and newer
+            module.PreviewFeature = IntEnum("PreviewFeature", {"RUNTIME_ACTIVATION_RESIZE_10_10": 2})
         options = Options("tensorrt", portable=True, stripped=stripped, timing_cache=tmp_path / "times")
         made = export_tensorrt(
             data.CHECKPOINTS["tiny"], tmp_path / "b", [SIZE], WORDS, precision="fp16", options=options
@@ -313,6 +316,7 @@ def test_the_builder_of_the_device(stripped: bool, monkeypatch: pytest.MonkeyPat
         assert (tmp_path / "times").read_bytes() == b"++++", "of four builds, each added to"
         flags = {frozenset(config.flags) for config in module.configs}
         assert flags == {frozenset({2, 3} if stripped else {2})}
+        assert {tuple(config.preview.items()) for config in module.configs} == {((2, True),) if stripped else ()}
         scene = SamClip(made).look(read_photo(data.photos()[0]))
         wanted = SamClip(made, Engine(interpreted=True)).look(read_photo(data.photos()[0]))
         np.testing.assert_allclose(scene.embedding, wanted.embedding, atol=1e-5)
