@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
 from samclip_edge.benchmarks.scenarios import WORDS
+from samclip_edge.bundle import MANIFEST, Precision, Target
 from samclip_edge.export.export import export_onnx
 from samclip_edge.export.onnx import quiet
 from samclip_edge.export.tensorrt import export_tensorrt
-
-from samclip_edge.bundle import MANIFEST, Precision, Target
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init
 from samclip_edge.progress import Progress, silent

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from samclip_edge.benchmarks.baselines import PRECISIONS, naive_encoder, random_bundle
 from samclip_edge.benchmarks.costs import Cost, costs, download_size
 from samclip_edge.benchmarks.scenarios import SCENARIOS
-
 from samclip_edge.bundle import Bundle
 from samclip_edge.errors import InputError
 from samclip_edge.graphs import runs_here

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from samclip_edge.benchmarks import scenarios
 
 from samclip_edge import data
+from samclip_edge.benchmarks import scenarios
 from samclip_edge.contract import Array, Arrays, GraphName
 from samclip_edge.everything import Settings
 from samclip_edge.graphs import Engine, Graphs

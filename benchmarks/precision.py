@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from samclip_edge.benchmarks.synthetic import Counts, evaluate, scenes
 
+from samclip_edge.benchmarks.synthetic import Counts, evaluate, scenes
 from samclip_edge.contract import Array, Arrays, GraphName
 from samclip_edge.graphs import Graphs
 from samclip_edge.pipeline import SamClip

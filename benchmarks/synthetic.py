@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from samclip_edge.train.regions import MARGIN
-from samclip_edge.train.scenes import COLOURS, SHAPES, Scene, render
 
 from samclip_edge.errors import InputError
 from samclip_edge.everything import Settings
@@ -25,6 +23,8 @@ from samclip_edge.masks import Mask, mask_box
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
 from samclip_edge.spec import PIXEL_MEAN
+from samclip_edge.train.regions import MARGIN
+from samclip_edge.train.scenes import COLOURS, SHAPES, Scene, render
 
 NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 TRAINED_FROM = 1_000_000  # `tiny.yaml` trains on scenes from this seed on, and watches itself on those below 2000

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from samclip_edge.runtimes.cuda import the_device
-from samclip_edge.runtimes.tensorrt import first_error, load_module, logger, version
-
 from samclip_edge.bundle import BuilderName
 from samclip_edge.contract import Signature, Tensor
 from samclip_edge.errors import InputError
 from samclip_edge.graphs import gpus
+from samclip_edge.runtimes.cuda import the_device
+from samclip_edge.runtimes.tensorrt import first_error, load_module, logger, version
 
 PROMPTS, POINTS = 64, 32  # the most in one call: what the pipeline hands over, and what a hand clicks
 _USUAL = {"B": 1, "N": 2}  # a click or a box: two points

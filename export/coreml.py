@@ -18,20 +18,20 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from samclip_edge.export.coreml_graphs import graph_module
-from samclip_edge.export.export import export_bundle
-from samclip_edge.export.onnx import quiet
-from samclip_edge.export.parity import Case, ask, measure
-from samclip_edge.runtimes.mil import SAMPLES, MilSession, distance
-from samclip_edge.runtimes.mil import coremltools as ct
 from torch import nn
 
 from samclip_edge.bundle import Bundle, File, Graph, Precision, Step, describe
 from samclip_edge.contract import MEANINGS, Arrays, GraphName, Signature, probe, sample, signature
 from samclip_edge.errors import InputError, ParityError
+from samclip_edge.export.coreml_graphs import graph_module
+from samclip_edge.export.export import export_bundle
+from samclip_edge.export.onnx import quiet
+from samclip_edge.export.parity import Case, ask, measure
 from samclip_edge.model.checkpoint import Origin
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
+from samclip_edge.runtimes.mil import SAMPLES, MilSession, distance
+from samclip_edge.runtimes.mil import coremltools as ct
 from samclip_edge.verify import passes, reference_of
 
 Minimum = Literal["iOS16", "iOS17", "iOS18"]

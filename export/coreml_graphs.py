@@ -7,6 +7,10 @@ inferred, and what has to grow with the batch is broadcast. A test holds every m
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.contract import GraphName
 from samclip_edge.export.channels_first import (
     ChannelNorm,
     MapBlock,
@@ -16,10 +20,6 @@ from samclip_edge.export.channels_first import (
     unit,
     with_channel_norms,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from samclip_edge.contract import GraphName
 from samclip_edge.model import text_encoder
 from samclip_edge.model.image_encoder import PatchEmbed
 from samclip_edge.model.layers import MLP

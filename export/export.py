@@ -11,22 +11,22 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 import torch
-from samclip_edge.export.graphs import graph_module
-from samclip_edge.export.onnx import WeightFile, halve, places, trace
-from samclip_edge.export.parity import Case, Pixels, cases, clip_cases, measure, photo_cases, text_cases
-from samclip_edge.export.quantize import Int8
-from samclip_edge.export.vectors import Vectors
-from samclip_edge.runtimes.onnxruntime import OrtSession
 
 import samclip_edge
 from samclip_edge import data
 from samclip_edge.bundle import MANIFEST, Bundle, Graph, Manifest, Precision, Target, Text, describe, new_bundle
 from samclip_edge.contract import Arrays, GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
+from samclip_edge.export.graphs import graph_module
+from samclip_edge.export.onnx import WeightFile, halve, places, trace
+from samclip_edge.export.parity import Case, Pixels, cases, clip_cases, measure, photo_cases, text_cases
+from samclip_edge.export.quantize import Int8
+from samclip_edge.export.vectors import Vectors
 from samclip_edge.image import read_photo
 from samclip_edge.model.checkpoint import Origin, load, save
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
+from samclip_edge.runtimes.onnxruntime import OrtSession
 from samclip_edge.text import BACKGROUND, Tokenizer, read_templates, tokenizer_json
 from samclip_edge.verify import passes, reference_of
 

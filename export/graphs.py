@@ -10,10 +10,10 @@ import copy
 from collections.abc import Callable
 
 import torch
-from samclip_edge.export.attention import fix_blocks
 from torch import Tensor, nn
 
 from samclip_edge.contract import GraphName
+from samclip_edge.export.attention import fix_blocks
 from samclip_edge.model.image_encoder import ImageEncoder
 from samclip_edge.model.merged import MergedModel
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from samclip_edge.export.graphs import answer
-from samclip_edge.runtimes.base import Session
 
 from samclip_edge import data
 from samclip_edge.bundle import Parity
 from samclip_edge.contract import Arrays, GraphName, probe, signature, sized
+from samclip_edge.export.graphs import answer
 from samclip_edge.image import Frame, clip_square, read_photo
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.prompts import prepare
+from samclip_edge.runtimes.base import Session
 from samclip_edge.text import Tokenizer
 from samclip_edge.verify import compare
 

@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from samclip_edge.export.quantize import Int8, Names, Rounding, by_column, drop_unread, layers, run
 from torch import nn
 
 from samclip_edge.contract import Arrays, GraphName
+from samclip_edge.export.quantize import Int8, Names, Rounding, by_column, drop_unread, layers, run
 from samclip_edge.progress import Progress
 
 _LEAST = 2.0**-14  # the least scale that half precision holds in full

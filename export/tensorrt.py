@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+
+from samclip_edge.bundle import Bundle, Engines, Graph, Precision, describe
+from samclip_edge.contract import GraphName
 from samclip_edge.export.builders import Builder, Options, Shapes, choose, profile
 from samclip_edge.export.export import Change, OnnxWriter, export_bundle, seen_by
 from samclip_edge.export.parity import Pixels
 from samclip_edge.export.qdq import StaticInt8
 from samclip_edge.export.typed import halve_types
-
-from samclip_edge.bundle import Bundle, Engines, Graph, Precision, describe
-from samclip_edge.contract import GraphName
 from samclip_edge.model.checkpoint import Origin
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent

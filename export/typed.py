@@ -11,6 +11,7 @@ from typing import Literal
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from samclip_edge.export.quantize import drop_unread
 
 Kind = Literal["float", "half"]

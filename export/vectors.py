@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from samclip_edge.export.parity import Case
 
 from samclip_edge import data
 from samclip_edge.bundle import File, describe
 from samclip_edge.contract import Arrays, GraphName
+from samclip_edge.export.parity import Case
 from samclip_edge.image import Frame, read_photo
 
 FOLDER = "vectors"

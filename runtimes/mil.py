@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from samclip_edge.runtimes.mil_ops import OPS
 
 from samclip_edge.bundle import Bundle, Graph, Step
 from samclip_edge.contract import Arrays, sample
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.graphs import Engine
+from samclip_edge.runtimes.mil_ops import OPS
 
 logging.getLogger("coremltools").setLevel(logging.ERROR)  # at its import it says what is missing off a Mac
 import coremltools as coremltools  # noqa: E402

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from samclip_edge.runtimes.cuda import Device, DeviceArray, the_device
 
 from samclip_edge.bundle import MANIFEST, BuilderName, Bundle, Engines, Graph, describe
 from samclip_edge.contract import Array, Arrays, Tensor, signature, sized
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.graphs import Engine
+from samclip_edge.runtimes.cuda import Device, DeviceArray, the_device
 
 _MODULES: dict[
     BuilderName, tuple[str, ...]

@@ -18,13 +18,13 @@ import skimage.data
 import torch
 from filelock import FileLock
 from safetensors.torch import save_file
-from samclip_edge.export.export import export_onnx
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from support import Ran, cli, spread
 
 from samclip_edge import SamClip
 from samclip_edge.bundle import Bundle
+from samclip_edge.export.export import export_onnx
 from samclip_edge.graphs import Engine
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS

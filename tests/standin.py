@@ -20,12 +20,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from samclip_edge.export import builders
-from samclip_edge.runtimes import cuda as our_cuda
-from samclip_edge.runtimes import tensorrt as our_runtime
 from standin_cuda import Gpu, cuda
 
 from samclip_edge import graphs
+from samclip_edge.export import builders
+from samclip_edge.runtimes import cuda as our_cuda
+from samclip_edge.runtimes import tensorrt as our_runtime
 
 
 def engine_bytes(path: str, shapes: dict[str, Any], stripped: bool) -> bytes:

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from samclip_edge.train.data import Source
-from samclip_edge.train.measure import box_iou, top1
-from samclip_edge.train.recipe import Batch, Data, Scenes
 
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
+from samclip_edge.train.data import Source
+from samclip_edge.train.measure import box_iou, top1
+from samclip_edge.train.recipe import Batch, Data, Scenes
 
 HELD_OUT = Data(scenes=Scenes(first=0, count=400))  # as in `tiny.yaml`
 

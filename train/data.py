@@ -14,17 +14,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from samclip_edge.train.files import BrokenSample, Files
-from samclip_edge.train.prompts import sample_prompts
-from samclip_edge.train.recipe import Batch, Data
-from samclip_edge.train.scenes import Scene, render
-from samclip_edge.train.stored import Stored
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from samclip_edge import data as shipped
 from samclip_edge.image import Frame
 from samclip_edge.text import read_templates
+from samclip_edge.train.files import BrokenSample, Files
+from samclip_edge.train.prompts import sample_prompts
+from samclip_edge.train.recipe import Batch, Data
+from samclip_edge.train.scenes import Scene, render
+from samclip_edge.train.stored import Stored
 
 EMPTY = 0.08  # the share of rendered images of D_CLIP with nothing on them, from which "background" gets its meaning
 _TRIES = 100  # broken samples in a row before a run gives up on its data

@@ -19,14 +19,6 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from samclip_edge.train.data import ClipSteps, Images, Masks, SamSteps, Source, steps
-from samclip_edge.train.files import write_whole
-from samclip_edge.train.measure import measure, overlap
-from samclip_edge.train.metrics import Metrics
-from samclip_edge.train.recipe import Recipe, Stage
-from samclip_edge.train.stored import Stored
-from samclip_edge.train.tasks import Loss, losses, moving
-from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers, merged
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint as recomputed
@@ -35,6 +27,14 @@ from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 from samclip_edge.spec import PRESETS
+from samclip_edge.train.data import ClipSteps, Images, Masks, SamSteps, Source, steps
+from samclip_edge.train.files import write_whole
+from samclip_edge.train.measure import measure, overlap
+from samclip_edge.train.metrics import Metrics
+from samclip_edge.train.recipe import Recipe, Stage
+from samclip_edge.train.stored import Stored
+from samclip_edge.train.tasks import Loss, losses, moving
+from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers, merged
 
 CLIP_GRADIENT = 1.0  # the most that the norm of a step's gradient may be
 Report = Callable[[str, int, int], None]  # stage, steps done, steps in all

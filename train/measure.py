@@ -6,11 +6,6 @@ import contextlib
 
 import numpy as np
 import torch
-from samclip_edge.train.data import Bits, Masks, Pixels, Sample, Source
-from samclip_edge.train.files import BrokenSample
-from samclip_edge.train.recipe import Batch, Stage
-from samclip_edge.train.scenes import COLOURS, SHAPES
-from samclip_edge.train.tasks import prompted
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +14,11 @@ from samclip_edge.masks import mask_box
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.prompts import BOTTOM_RIGHT, NOTHING, TOP_LEFT
 from samclip_edge.text import Tokenizer
+from samclip_edge.train.data import Bits, Masks, Pixels, Sample, Source
+from samclip_edge.train.files import BrokenSample
+from samclip_edge.train.recipe import Batch, Stage
+from samclip_edge.train.scenes import COLOURS, SHAPES
+from samclip_edge.train.tasks import prompted
 
 _IMAGES, _BATCH = 400, 25  # measured between stages; `samclip-edge eval` measures on more
 

@@ -6,8 +6,9 @@ import json
 import math
 from pathlib import Path
 
-from samclip_edge.train.files import write_whole
 from torch.utils.tensorboard import SummaryWriter
+
+from samclip_edge.train.files import write_whole
 
 
 class Metrics:

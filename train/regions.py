@@ -13,11 +13,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from samclip_edge.train.data import Masks
 from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_edge.spec import PIXEL_MEAN
+from samclip_edge.train.data import Masks
 
 MARGIN = 1.5  # the side of what the teacher is shown, over the longer side of the mask's box
 WINDOWS = 3  # squares without a mask, of an image at the most

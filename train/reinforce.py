@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from samclip_edge.errors import InputError
+from samclip_edge.progress import Progress, silent
 from samclip_edge.train.data import ClipSteps, Sample, collected
 from samclip_edge.train.engine import Run
 from samclip_edge.train.files import BrokenSample, write_whole
@@ -16,9 +19,6 @@ from samclip_edge.train.recipe import Batch, Data
 from samclip_edge.train.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
 from samclip_edge.train.tasks import asked
 from samclip_edge.train.teachers import Teachers
-
-from samclip_edge.errors import InputError
-from samclip_edge.progress import Progress, silent
 
 _BATCH = 32  # images that a teacher is asked about together
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from samclip_edge.train.recipe import Batch, Recipe
 from torch import Tensor
 
 from samclip_edge.errors import InputError
+from samclip_edge.train.recipe import Batch, Recipe
 
 PER_SHARD = 256
 Floats = npt.NDArray[np.float32]

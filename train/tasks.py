@@ -11,6 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional as F
+
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.text import Tokenizer
 from samclip_edge.train.data import Images, Masks
 from samclip_edge.train.losses import (
     contrastive,
@@ -23,12 +29,6 @@ from samclip_edge.train.recipe import Stage
 from samclip_edge.train.regions import regions
 from samclip_edge.train.stored import eighths, from_eighths
 from samclip_edge.train.teachers import ClipTeacher, Teachers
-from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_gather
-from torch.nn import functional as F
-
-from samclip_edge.model.merged import MergedModel
-from samclip_edge.text import Tokenizer
 
 _all_gather: Callable[[Tensor], tuple[Tensor, ...]] = all_gather  # differentiable
 MAX_SCALE = 100.0  # CLIP's bound on what cosines are multiplied by

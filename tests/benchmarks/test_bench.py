@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from samclip_edge.benchmarks import baselines, bench, child, report
-from samclip_edge.benchmarks.bench import BOTH, MERGED, Measured
-from samclip_edge.benchmarks.costs import costs, multiply_adds
-from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scatter, settings_for
 from segment_anything.modeling import ImageEncoderViT
 from support import Ran
 
 from samclip_edge import SamClip, data
+from samclip_edge.benchmarks import baselines, bench, child, report
+from samclip_edge.benchmarks.bench import BOTH, MERGED, Measured
+from samclip_edge.benchmarks.costs import costs, multiply_adds
+from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scatter, settings_for
 from samclip_edge.bundle import Bundle
 from samclip_edge.everything import Settings
 from samclip_edge.image import read_photo

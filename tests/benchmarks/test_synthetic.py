@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samclip_edge.benchmarks import synthetic
-from samclip_edge.benchmarks.synthetic import NAMES, Counts, Semantic
-from samclip_edge.train.scenes import render
 from support import Ran
 
+from samclip_edge.benchmarks import synthetic
+from samclip_edge.benchmarks.synthetic import NAMES, Counts, Semantic
 from samclip_edge.masks import Mask, encode_rle
+from samclip_edge.train.scenes import render
 
 FEW = Counts(one_thing=6, captions=5, several=4)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import cv2
 import pytest
-from samclip_edge.benchmarks.synthetic import Counts, evaluate
-from samclip_edge.train.scenes import Scene, render
 from support import Ran, iou
 
 from samclip_edge import SamClip, data
+from samclip_edge.benchmarks.synthetic import Counts, evaluate
 from samclip_edge.masks import decode_rle, mask_box
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS
+from samclip_edge.train.scenes import Scene, render
 
 SEED = 30_003  # a scene that training never saw
 

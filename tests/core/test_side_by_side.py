@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from samclip_edge.export.export import export_onnx
 from support import TOLERANCE, Ran, off, spread
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import Bundle
 from samclip_edge.errors import InputError
 from samclip_edge.everything import Settings
+from samclip_edge.export.export import export_onnx
 from samclip_edge.image import clip_square
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS, ClipVisionSpec, ModelSpec

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import open_clip
 import pytest
-from samclip_edge.export.tokenizer import clip_tokenizer
 
 from samclip_edge import data
+from samclip_edge.export.tokenizer import clip_tokenizer
 from samclip_edge.spec import PRESETS
 from samclip_edge.text import Tokenizer, check_labels, clean, tokenizer_json
 

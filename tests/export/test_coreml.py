@@ -11,23 +11,23 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from samclip_edge.export import coreml_graphs
-from samclip_edge.export.coreml import Options, export_coreml
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.graphs import answer
-from samclip_edge.runtimes.mil import Interpreter, load_function
-from samclip_edge.runtimes.mil import coremltools as ct
-from samclip_edge.runtimes.mil_ops import OPS
 from support import TOLERANCE, Ran, iou
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import MANIFEST, Bundle, describe
 from samclip_edge.contract import GraphName, probe, signature
 from samclip_edge.errors import InputError, ParityError
+from samclip_edge.export import coreml_graphs
+from samclip_edge.export.coreml import Options, export_coreml
+from samclip_edge.export.export import export_onnx
+from samclip_edge.export.graphs import answer
 from samclip_edge.graphs import Engine
 from samclip_edge.image import Frame, read_photo
 from samclip_edge.masks import Mask
 from samclip_edge.model.checkpoint import load
+from samclip_edge.runtimes.mil import Interpreter, load_function
+from samclip_edge.runtimes.mil import coremltools as ct
+from samclip_edge.runtimes.mil_ops import OPS
 from samclip_edge.verify import verify
 
 SIZE = 128

@@ -10,13 +10,13 @@ import onnx
 import pytest
 import torch
 from safetensors import safe_open
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.onnx import places
 from support import TOLERANCE, Ran, off
 
 from samclip_edge import SamClip
 from samclip_edge.bundle import Bundle
 from samclip_edge.contract import probe
+from samclip_edge.export.export import export_onnx
+from samclip_edge.export.onnx import places
 from samclip_edge.graphs import Graphs
 from samclip_edge.model import checkpoint
 

@@ -11,17 +11,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from samclip_edge.benchmarks import precision
-from samclip_edge.benchmarks.synthetic import Counts
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.onnx import trace
-from samclip_edge.export.quantize import HURTS, by_column, layer_names, layers, quantize, sensitivity
 from support import Ran
 from torch import nn
 
 from samclip_edge import data
+from samclip_edge.benchmarks import precision
+from samclip_edge.benchmarks.synthetic import Counts
 from samclip_edge.bundle import Bundle, Parity
 from samclip_edge.contract import Signature, Tensor
+from samclip_edge.export.export import export_onnx
+from samclip_edge.export.onnx import trace
+from samclip_edge.export.quantize import HURTS, by_column, layer_names, layers, quantize, sensitivity
 from samclip_edge.verify import passes, verify
 
 SIDES = Signature(inputs=(Tensor(name="x", shape=(5, 8)),), outputs=(Tensor(name="y", shape=(5, 6)),))

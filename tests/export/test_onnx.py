@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-import samclip_edge.export.export as exporting
 import torch
-from samclip_edge.export.graphs import answer, graph_module
 from support import TOLERANCE, Ran, off
 
+import samclip_edge.export.export as exporting
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import Bundle
 from samclip_edge.contract import SIZED, GraphName, probe, signature
 from samclip_edge.errors import ParityError
+from samclip_edge.export.graphs import answer, graph_module
 from samclip_edge.graphs import Engine, Graphs
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS

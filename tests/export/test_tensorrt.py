@@ -14,24 +14,24 @@ import pytest
 import torch
 import trtcheck
 from onnx import TensorProto, helper
+from support import Ran
+from torch import nn
+from torch.nn import functional as F
+
+from samclip_edge import SamClip, data
 from samclip_edge.benchmarks.synthetic import Counts, evaluate
+from samclip_edge.bundle import Bundle, Graph, Precision
+from samclip_edge.contract import GraphName, Signature, Tensor, probe, sample
+from samclip_edge.errors import InputError
 from samclip_edge.export.builders import Builder, Options, choose, profile
 from samclip_edge.export.onnx import WeightFile, trace
 from samclip_edge.export.qdq import calibrate, insert_pairs
 from samclip_edge.export.quantize import Names, by_column, layer_names, run
 from samclip_edge.export.tensorrt import export_tensorrt
 from samclip_edge.export.typed import halve_types
-from samclip_edge.runtimes.onnxruntime import OrtSession
-from support import Ran
-from torch import nn
-from torch.nn import functional as F
-
-from samclip_edge import SamClip, data
-from samclip_edge.bundle import Bundle, Graph, Precision
-from samclip_edge.contract import GraphName, Signature, Tensor, probe, sample
-from samclip_edge.errors import InputError
 from samclip_edge.graphs import Engine
 from samclip_edge.model import checkpoint
+from samclip_edge.runtimes.onnxruntime import OrtSession
 from samclip_edge.verify import compare_to, passes, verify
 
 GPUS = ("8.6", "8.9")  # the nearest to a Jetson Orin's 8.7 that TensorRT-RTX offers, and a GeForce RTX 40

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from samclip_edge.runtimes.mil import Interpreter, coremltools
-from samclip_edge.runtimes.mil_ops import OPS
 
 from samclip_edge.errors import InputError
+from samclip_edge.runtimes.mil import Interpreter, coremltools
+from samclip_edge.runtimes.mil_ops import OPS
 
 from coremltools.converters.mil.mil import Builder as mb  # isort: skip
 from coremltools.converters.mil.mil import types  # isort: skip

@@ -14,10 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samclip_edge.export.builders import Options, choose
-from samclip_edge.export.tensorrt import export_tensorrt
-from samclip_edge.runtimes import tensorrt as our_runtime
-from samclip_edge.runtimes.tensorrt import load_module, record
 from standin import Context, forget, jetson
 from standin_cuda import Gpu
 from support import Ran, iou
@@ -25,8 +21,12 @@ from support import Ran, iou
 from samclip_edge import SamClip, data
 from samclip_edge.bundle import MANIFEST, Bundle, describe
 from samclip_edge.errors import InputError
+from samclip_edge.export.builders import Options, choose
+from samclip_edge.export.tensorrt import export_tensorrt
 from samclip_edge.graphs import Engine
 from samclip_edge.image import read_photo
+from samclip_edge.runtimes import tensorrt as our_runtime
+from samclip_edge.runtimes.tensorrt import load_module, record
 from samclip_edge.verify import verify
 
 SIZE = 128

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from samclip_edge.masks import mask_box
 from samclip_edge.train.data import ClipSteps, Images, Masks, SamSteps, Source, crop, steps
 from samclip_edge.train.prompts import point_among, sample_prompts, shaken_box
 from samclip_edge.train.recipe import Batch, Data, Scenes
-
-from samclip_edge.masks import mask_box
 
 ALONE = (0, 1)
 

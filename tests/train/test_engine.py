@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 import torch
-from samclip_edge.train.average import averaged
-from samclip_edge.train.engine import Run, rate_at
-from samclip_edge.train.measure import box_iou, top1
-from samclip_edge.train.recipe import Batch, Recipe, Stage, read_recipe
-from samclip_edge.train.teachers import Teachers
 from support import Ran
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
+from samclip_edge.train.average import averaged
+from samclip_edge.train.engine import Run, rate_at
+from samclip_edge.train.measure import box_iou, top1
+from samclip_edge.train.recipe import Batch, Recipe, Stage, read_recipe
+from samclip_edge.train.teachers import Teachers
 
 SHORT = """\
 preset: tiny

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco
+
+from samclip_edge.errors import InputError
 from samclip_edge.train.data import ClipSteps, SamSteps, Source
 from samclip_edge.train.files import Files
 from samclip_edge.train.recipe import Batch, Data
 from samclip_edge.train.scenes import Scene, render
-
-from samclip_edge.errors import InputError
 
 
 def write_sample(folder: Path, name: str, scene: Scene) -> None:

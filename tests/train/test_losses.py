@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from samclip_edge.train.losses import contrastive, dice, feature_distillation, focal, mask_distillation, mask_loss
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from samclip_edge.train.recipe import FOLDER, read_recipe
 from support import Ran
 
 from samclip_edge.errors import InputError
+from samclip_edge.train.recipe import FOLDER, read_recipe
 
 GOOD = """\
 preset: tiny

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from samclip_edge.train.data import Masks
-from samclip_edge.train.losses import patch_distillation
-from samclip_edge.train.regions import MARGIN, free_squares, regions
 from torch.nn import functional as F
 
 from samclip_edge.spec import PIXEL_MEAN
+from samclip_edge.train.data import Masks
+from samclip_edge.train.losses import patch_distillation
+from samclip_edge.train.regions import MARGIN, free_squares, regions
 
 
 def batch(pixels: torch.Tensor, owner: list[int], masks: torch.Tensor) -> Masks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from samclip_edge.train.scenes import COLOURS, GROUNDS, SHAPES, SURFACES, Scene, Thing, render
 
 

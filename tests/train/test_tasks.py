@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from samclip_edge.train.data import Images, Masks
-from samclip_edge.train.stored import eighths, from_eighths
-from samclip_edge.train.tasks import _left_out, as_prompt, image_features
 from torch.nn import functional as F
 
 from samclip_edge.model import checkpoint
 from samclip_edge.spec import PRESETS
+from samclip_edge.train.data import Images, Masks
+from samclip_edge.train.stored import eighths, from_eighths
+from samclip_edge.train.tasks import _left_out, as_prompt, image_features
 
 
 def images(pixels: torch.Tensor, draws: list[int]) -> Images:

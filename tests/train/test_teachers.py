@@ -10,14 +10,14 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from samclip_edge.train.data import Masks
-from samclip_edge.train.recipe import read_recipe
-from samclip_edge.train.tasks import asked, prompted
-from samclip_edge.train.teachers import OpenClip, merged
 from segment_anything.modeling import Sam
 from support import TOLERANCE, Ran, off
 
 from samclip_edge.errors import InputError
+from samclip_edge.train.data import Masks
+from samclip_edge.train.recipe import read_recipe
+from samclip_edge.train.tasks import asked, prompted
+from samclip_edge.train.teachers import OpenClip, merged
 
 
 @pytest.fixture
