@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from samclip_edge.benchmarks.scenarios import WORDS
-from samclip_edge.bundle import MANIFEST, Precision, Target
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.onnx import quiet
-from samclip_edge.export.tensorrt import export_tensorrt
+from samclip_edge.bundle.manifest import MANIFEST, Precision, Target
+from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.export.targets.tensorrt import export_tensorrt
+from samclip_edge.export.targets.tracing import quiet
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init
 from samclip_edge.progress import Progress, silent
-from samclip_edge.spec import PRESETS
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 

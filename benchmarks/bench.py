@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from samclip_edge.benchmarks.baselines import PRECISIONS, naive_encoder, random_bundle
 from samclip_edge.benchmarks.costs import Cost, costs, download_size
 from samclip_edge.benchmarks.scenarios import SCENARIOS
-from samclip_edge.bundle import Bundle
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import runs_here
 from samclip_edge.errors import InputError
-from samclip_edge.graphs import runs_here
 from samclip_edge.progress import Progress, silent
 
 ROUNDS, RUNS = 3, 3  # processes of each system, and runs in each: fewer where one takes long
@@ -154,10 +154,10 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
 
 def machine(threads: int, bundle: Bundle) -> dict[str, Any]:
     """What it was measured on, and by which engine a bundle ran there."""
-    engines = bundle.manifest.engines
+    built = bundle.manifest.built_engines
     engine = {"onnx": f"ONNX Runtime {version('onnxruntime')}", "coreml": f"Core ML of macOS {platform.mac_ver()[0]}"}
-    if engines is not None:
-        engine["tensorrt"] = f"{engines.builder} {engines.version} on a GPU of {', '.join(engines.capabilities)}"
+    if built is not None:
+        engine["tensorrt"] = f"{built.builder} {built.version} on a GPU of {', '.join(built.capabilities)}"
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     total = [int(line.split()[1]) / 1e6 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {

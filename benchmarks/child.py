@@ -17,14 +17,16 @@ import onnxruntime
 
 from samclip_edge import data
 from samclip_edge.benchmarks import scenarios
-from samclip_edge.contract import Array, Arrays, GraphName
-from samclip_edge.everything import Settings
-from samclip_edge.graphs import Engine, Graphs
-from samclip_edge.image import read_photo
+from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import SessionOptions, Sessions
+from samclip_edge.photo.read import read_photo
 from samclip_edge.pipeline import SamClip
-from samclip_edge.text import BACKGROUND
+from samclip_edge.tasks.everything import Settings
+from samclip_edge.text.names import BACKGROUND_NAMES
 
 ENOUGH = 20.0  # seconds after which no run follows
+WORDS = 20  # that a scenario asks for where it does not say
 
 
 def peak() -> int:
@@ -38,18 +40,18 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-class Timed(Graphs):
+class Timed(Sessions):
     """Adds up the seconds that each graph takes, and those that opening them takes."""
 
-    def __init__(self, model: SamClip, threads: int) -> None:
-        super().__init__(model.bundle, Engine(threads))
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        super().__init__(bundle, SessionOptions(threads))
         self.seconds: dict[str, float] = defaultdict(float)
         self.opening = 0.0
 
     def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
-        """See `Graphs.run`."""
+        """See `Sessions.run`."""
         start = time.perf_counter()
-        session = self._session(name, size)
+        session = self.open(name, size)
         opened = time.perf_counter()
         outputs = session.run(inputs)
         self.opening += opened - start
@@ -64,19 +66,22 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     """
     bare = peak()
     start = time.perf_counter()
-    model = SamClip.load(folder, threads)
+    timed = Timed(Bundle.open(folder), threads)
+    model = SamClip(timed.bundle, sessions=timed)
     read = time.perf_counter() - start
-    model.graphs = model.words._graphs = timed = Timed(model, threads)
     photo = read_photo(data.photos()[0])
+    run, warm, count = _scenario(scenario)
+    two_models = model.bundle.manifest.kind == "sam+clip"
     words = model.words.vocabulary or scenarios.WORDS
-    known = [word for word in words if word not in BACKGROUND][:20]
-    model.words.features([*known, *BACKGROUND])  # once in an app's life, so in no run
-    run, warm = _scenario(scenario)
+    known = [word for word in words if word not in BACKGROUND_NAMES][:count]
+    if run is scenarios.words and not two_models:
+        model = scenarios.scattered(model, known)
+    model.words.features([*known, *BACKGROUND_NAMES])  # once in an app's life, so in no run
     asked = scenarios.Asked(photo, known, Settings())
     start, opened = time.perf_counter(), timed.opening
     warm(model, asked)  # opens the graphs
     first = time.perf_counter() - start - (timed.opening - opened)
-    if run is scenarios.everything or (run is scenarios.words and model.bundle.manifest.kind == "sam+clip"):
+    if run is scenarios.everything or (run is scenarios.words and two_models):
         asked = asked._replace(settings=scenarios.settings_for(model, photo))
     seconds: list[float] = []
     stages: list[dict[str, float]] = []
@@ -96,26 +101,25 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     }
 
 
-def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario]:
-    """What is run, and what warms it up, which opens every graph that it needs."""
+def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario, int]:
+    """What is run, what warms it up, which opens every graph that it needs, and how many words there are."""
     if named in scenarios.SCENARIOS:
         run = scenarios.SCENARIOS[named]
         dear = run in (scenarios.words, scenarios.everything)
-        return run, scenarios.name_and_click if dear else run
+        return run, scenarios.name_and_click if dear else run, WORDS
     what, _, number = named.rpartition(" ")
     count = int(number)
 
     def encode(model: SamClip, asked: scenarios.Asked) -> None:
-        model.graphs.run("image_encoder", count, image=np.full((1, 3, count, count), 128, np.float32))
+        model.sessions.run("image_encoder", count, image=np.full((1, 3, count, count), 128, np.float32))
 
     def boxes(model: SamClip, asked: scenarios.Asked) -> None:
         model.look(asked.photo).segment(boxes=[[10 + i, 10 + i, 200 + i, 200 + i] for i in range(count)])
 
-    def words(model: SamClip, asked: scenarios.Asked) -> None:
-        scenarios.words(model, asked._replace(words=asked.words[:count]))
-
-    run = {"encode": encode, "boxes": boxes, "words": words}[what]
-    return run, run
+    if what == "words":
+        return scenarios.words, scenarios.words, count
+    run = {"encode": encode, "boxes": boxes}[what]
+    return run, run, WORDS
 
 
 def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from samclip_edge.bundle import Bundle, Graph
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import Graph
 
 _SIDES = {"B": 1, "N": 2}  # one prompt of a point and its padding, one text
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from samclip_edge.everything import Settings
-from samclip_edge.pipeline import SamClip, Scene
-from samclip_edge.prompts import prepare
-from samclip_edge.side_by_side import TwoModelScene
+from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.photo.resize import Floats, Pixels
+from samclip_edge.pipeline import SamClip
+from samclip_edge.tasks.everything import Settings
+from samclip_edge.tasks.prompts import prepare
 
 # Twenty things that photos are of; a bundle with a vocabulary is asked for the names in it instead.
 WORDS = (
@@ -19,7 +21,6 @@ WORDS = (
     "bottle", "book", "phone", "shoe", "bag", "plate", "window",
 )  # fmt: skip
 MASKS = 100  # of a photo, where weights are random and the filters mean nothing: SA-1B's mean (SAM, Sec. 5)
-Pixels = npt.NDArray[np.uint8]
 
 
 class Asked(NamedTuple):
@@ -56,12 +57,7 @@ def name_and_click(model: SamClip, asked: Asked) -> None:
 
 def words(model: SamClip, asked: Asked) -> None:
     """Words to masks, every word being somewhere: one model asks its patches, two name every mask there is."""
-    scene = model.look(asked.photo)
-    if isinstance(scene, TwoModelScene):
-        scene.find(asked.words, settings=asked.settings)
-        return
-    scatter(scene, asked.words)
-    scene.find(asked.words)
+    model.look(asked.photo).find(asked.words, settings=asked.settings)
 
 
 def everything(model: SamClip, asked: Asked) -> None:
@@ -85,19 +81,35 @@ def _clicks(asked: Asked, count: int) -> list[list[list[float]]]:
     return [[[width * (i + 0.5) / count, height * 0.5]] for i in range(count)]
 
 
-def scatter(scene: Scene, names: Sequence[str]) -> None:
-    """Let the patches of a scene say every name somewhere, as random weights never would: the dearest case of `find`.
+class Scattered(Sessions):
+    """Sessions whose CLIP head says every one of some names somewhere, as random weights never would.
 
-    The CLIP head runs as always; its patch features are then replaced.
+    That is the dearest case of `find`. The CLIP head runs as always; its patch features are then replaced.
     """
-    features = scene.model.words.features(names)
-    patches = scene.patch_features
-    which = np.arange(patches[0].size).reshape(patches.shape[1:]) * len(names) // patches[0].size
-    scene._features = {"image_features": scene.image_features[None], "patch_features": features.T[:, which][None]}
+
+    def __init__(self, sessions: Sessions, features: Floats) -> None:
+        """features: (K,E), of the names."""
+        super().__init__(sessions.bundle)
+        self._own, self._features = sessions, features
+
+    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+        """See `Sessions.run`."""
+        outputs = self._own.run(name, size, **inputs)
+        if name != "clip_head":
+            return outputs
+        grid = outputs["patch_features"].shape[2:]
+        count = math.prod(grid)
+        which = np.arange(count).reshape(grid) * len(self._features) // count
+        return outputs | {"patch_features": self._features.T[:, which][None]}
+
+
+def scattered(model: SamClip, names: Sequence[str]) -> SamClip:
+    """The same model, whose patches say every name somewhere."""
+    return SamClip(model.bundle, sessions=Scattered(model.sessions, model.words.features(names)))
 
 
 def settings_for(model: SamClip, photo: Pixels) -> Settings:
-    """SAM's filters where weights are trained; else what keeps the `MASKS` masks of the highest score."""
+    """SAM's filters where weights are trained; else what keeps the `MASKS` masks of the highest predicted IoU."""
     if model.bundle.manifest.trained:
         return Settings()
     scene = model.look(photo)
@@ -105,5 +117,5 @@ def settings_for(model: SamClip, photo: Pixels) -> Settings:
     grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 1, 2)
     grid = grid * (scene.frame.width, scene.frame.height)
     parts = [scene.decode(prepare(scene.frame, points=grid[i : i + 64]))[1] for i in range(0, len(grid), 64)]
-    scores = np.sort(np.concatenate(parts)[:, 1:].ravel())
-    return Settings(score=float(scores[-MASKS - 1]), stability=0.0, overlap=1.0)
+    predicted_ious = np.sort(np.concatenate(parts)[:, 1:].ravel())
+    return Settings(predicted_iou=float(predicted_ious[-MASKS - 1]), stability=0.0, overlap=1.0)

@@ -1,1 +1,5 @@
-"""From a checkpoint to a bundle: the five graphs, one file a target, and the parity that was measured."""
+"""From a checkpoint to a bundle.
+
+`export` does what every target does, `parity` holds graphs against torch, `vectors` writes test vectors. Three rooms:
+`forms/` (the export-friendly form of each module), `targets/` (onnx, coreml, tensorrt), `precision/` (half, int8).
+"""

@@ -9,15 +9,18 @@ import numpy.typing as npt
 import torch
 
 from samclip_edge import data
-from samclip_edge.bundle import Parity
-from samclip_edge.contract import Arrays, GraphName, probe, signature, sized
-from samclip_edge.export.graphs import answer
-from samclip_edge.image import Frame, clip_square, read_photo
+from samclip_edge.bundle.contract import Arrays, GraphName, probe, signature, sized
+from samclip_edge.bundle.manifest import Parity
+from samclip_edge.bundle.sessions import Session
+from samclip_edge.bundle.verify import compare
+from samclip_edge.export.forms.fixed_size import answer
 from samclip_edge.model.merged import MergedModel
-from samclip_edge.prompts import prepare
-from samclip_edge.runtimes.base import Session
-from samclip_edge.text import Tokenizer
-from samclip_edge.verify import compare
+from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.read import read_photo
+from samclip_edge.photo.resize import clip_square
+from samclip_edge.tasks.prompts import prepare
+from samclip_edge.text.names import read_templates
+from samclip_edge.text.tokenizer import Tokenizer
 
 PHOTOS = 2  # of those that ship with the package; the first is square, the second is not
 Pixels = npt.NDArray[np.uint8]  # (H,W,3) RGB
@@ -86,6 +89,15 @@ def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
     tokens = Tokenizer.of(model.spec.text)(sentences)
     inputs = [probe(model.spec, "text_encoder", None), {"tokens": tokens}]
     return [ask(model, "text_encoder", None, each) for each in inputs]
+
+
+def seen_by(model: MergedModel, size: int, photos: Sequence[Pixels] | None) -> dict[GraphName, list[Arrays]]:
+    """Inputs of each graph that int8 is measured on: photos at a size, and sentences."""
+    seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
+    seen["text_encoder"] = text_cases(model, read_templates(data.TEMPLATES))[1:]
+    if model.spec.clip_vision:
+        seen["clip_image_encoder"] = clip_cases(model, photos)[1:]
+    return {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}
 
 
 def measure(session: Session, cases: list[Case]) -> dict[str, Parity]:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from samclip_edge import data
-from samclip_edge.bundle import File, describe
-from samclip_edge.contract import Arrays, GraphName
+from samclip_edge.bundle.contract import Arrays, GraphName
+from samclip_edge.bundle.folder import describe
+from samclip_edge.bundle.manifest import File
 from samclip_edge.export.parity import Case
-from samclip_edge.image import Frame, read_photo
+from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.read import read_photo
 
 FOLDER = "vectors"
 

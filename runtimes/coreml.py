@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from samclip_edge.bundle import Bundle, Graph
-from samclip_edge.contract import Arrays
+from samclip_edge.bundle.contract import Arrays
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.machine import on_a_mac
+from samclip_edge.bundle.manifest import Graph
+from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.graphs import Engine, on_a_mac
+from samclip_edge.runtimes.base import OpenSession
 
 _UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu+gpu": "CPU_AND_GPU", "cpu+ne": "CPU_AND_NE"}
 
@@ -18,7 +21,7 @@ _UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu+gpu": "CPU_AND_GPU", "cpu+ne": "
 class CoreMLSession:
     """One function of a package, compiled by the system when it is loaded."""
 
-    def __init__(self, path: Path, graph: Graph, engine: Engine) -> None:
+    def __init__(self, path: Path, graph: Graph, options: SessionOptions) -> None:
         """path: the package's Manifest.json."""
         package = path.parent
         if not on_a_mac():
@@ -31,7 +34,7 @@ class CoreMLSession:
         try:
             self._model = coremltools.models.MLModel(
                 str(package),
-                compute_units=coremltools.ComputeUnit[_UNITS[engine.units]],
+                compute_units=coremltools.ComputeUnit[_UNITS[options.units]],
                 function_name=None if graph.function == "main" else graph.function,
             )
         except Exception as error:  # coremltools passes on what the framework says
@@ -51,6 +54,8 @@ class CoreMLSession:
         return {each.name: np.asarray(outputs[each.name], np.float32) for each in self._graph.signature.outputs}
 
 
-def open_session(bundle: Bundle, graph: Graph, engine: Engine) -> CoreMLSession:
-    """See `OpenSession`."""
-    return CoreMLSession(bundle.folder / graph.files[0].path, graph, engine)
+def _open(bundle: Bundle, graph: Graph, options: SessionOptions) -> CoreMLSession:
+    return CoreMLSession(bundle.folder / graph.files[0].path, graph, options)
+
+
+open_session: OpenSession = _open

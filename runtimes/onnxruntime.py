@@ -6,10 +6,12 @@ from pathlib import Path
 
 import onnxruntime
 
-from samclip_edge.bundle import Bundle, Graph, Precision
-from samclip_edge.contract import Arrays, Signature
+from samclip_edge.bundle.contract import Arrays, Signature
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import Graph, Precision
+from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.graphs import Engine
+from samclip_edge.runtimes.base import OpenSession
 
 
 class OrtSession:
@@ -44,7 +46,9 @@ class OrtSession:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
 
-def open_session(bundle: Bundle, graph: Graph, engine: Engine) -> OrtSession:
-    """See `OpenSession`."""
+def _open(bundle: Bundle, graph: Graph, options: SessionOptions) -> OrtSession:
     path = bundle.folder / graph.files[0].path
-    return OrtSession(path, graph.signature, bundle.manifest.precision, engine.threads)
+    return OrtSession(path, graph.signature, bundle.manifest.precision, options.threads)
+
+
+open_session: OpenSession = _open

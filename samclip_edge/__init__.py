@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samclip_edge.errors import InputError
-    from samclip_edge.masks import Mask
+    from samclip_edge.photo.masks import Mask
     from samclip_edge.pipeline import SamClip, Scene
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "Mask", "SamClip", "Scene", "__version__"]
 
-_HOME = {"InputError": "errors", "Mask": "masks", "SamClip": "pipeline", "Scene": "pipeline"}
+_HOME = {"InputError": "errors", "Mask": "photo.masks", "SamClip": "pipeline", "Scene": "pipeline"}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,11 +23,11 @@ from segment_anything.modeling import Sam
 from support import Ran, cli, spread
 
 from samclip_edge import SamClip
-from samclip_edge.bundle import Bundle
-from samclip_edge.export.export import export_onnx
-from samclip_edge.graphs import Engine
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import SessionOptions
+from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
-from samclip_edge.spec import PRESETS
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
@@ -136,5 +136,5 @@ def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFacto
             export_onnx(merged, bundle)
     opened = Bundle.open(bundle)
     return SimpleNamespace(
-        checkpoint=merged, torch=checkpoint.load(merged)[0], bundle=opened, model=SamClip(opened, Engine(2))
+        checkpoint=merged, torch=checkpoint.load(merged)[0], bundle=opened, model=SamClip(opened, SessionOptions(2))
     )

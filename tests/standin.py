@@ -22,10 +22,10 @@ import onnxruntime
 import pytest
 from standin_cuda import Gpu, cuda
 
-from samclip_edge import graphs
-from samclip_edge.export import builders
-from samclip_edge.runtimes import cuda as our_cuda
-from samclip_edge.runtimes import tensorrt as our_runtime
+from samclip_edge.bundle import sessions
+from samclip_edge.export.targets import tensorrt_builders
+from samclip_edge.runtimes.tensorrt import cuda as our_cuda
+from samclip_edge.runtimes.tensorrt import library
 
 
 def engine_bytes(path: str, shapes: dict[str, Any], stripped: bool) -> bytes:
@@ -295,9 +295,9 @@ def jetson(patch: pytest.MonkeyPatch, capability: str = "8.7") -> Iterator[tuple
     patch.setitem(sys.modules, "cuda.bindings", bindings)
     patch.setitem(sys.modules, "cuda.bindings.runtime", runtime)
     patch.setitem(sys.modules, "tensorrt", engine)
-    patch.setattr(our_runtime, "_MODULES", {"tensorrt": ("tensorrt",), "tensorrt_rtx": ("no_such_module",)})
-    patch.setattr(our_runtime, "find_spec", lambda name: sys.modules.get(name) and Spec())
-    for module in (graphs, our_cuda, builders):
+    patch.setattr(library, "_MODULES", {"tensorrt": ("tensorrt",), "tensorrt_rtx": ("no_such_module",)})
+    patch.setattr(library, "find_spec", lambda name: sys.modules.get(name) and Spec())
+    for module in (sessions, our_cuda, tensorrt_builders):
         patch.setattr(module, "gpus", lambda: 1)
     forget()
     yield gpu, engine
@@ -313,8 +313,8 @@ class Spec:
 def forget() -> None:
     """Let go of a device and its runtime."""
     our_cuda.the_device.cache_clear()
-    our_runtime._runtime.cache_clear()
-    our_runtime.logger.cache_clear()
+    library.the_runtime.cache_clear()
+    library.logger.cache_clear()
 
 
 def trtexec(version: str, arguments: list[str]) -> None:

@@ -81,7 +81,7 @@ def fresh(code: str) -> str:
     [
         ("samclip_edge.cli", ("torch", "cv2", "onnxruntime", "numpy", "pydantic", "tokenizers")),
         ("samclip_edge.pipeline", ("torch", "onnxruntime", "onnx", "samclip_edge.runtimes", "samclip_edge.model")),
-        ("samclip_edge.verify", ("torch", "onnxruntime", "samclip_edge.export")),
+        ("samclip_edge.bundle.verify", ("torch", "onnxruntime", "samclip_edge.export")),
         ("samclip_edge.runtimes.onnxruntime", ("torch", "onnx", "samclip_edge.export", "samclip_edge.model")),
     ],
 )

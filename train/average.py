@@ -17,7 +17,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
-from samclip_edge.train.data import Source
+from samclip_edge.train.data.sources import Source
 from samclip_edge.train.measure import box_iou, top1
 from samclip_edge.train.recipe import Batch, Data, Scenes
 

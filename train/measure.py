@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samclip_edge.bundle.contract import BOTTOM_RIGHT, NOTHING, TOP_LEFT
 from samclip_edge.errors import InputError
-from samclip_edge.masks import mask_box
 from samclip_edge.model.merged import MergedModel
-from samclip_edge.prompts import BOTTOM_RIGHT, NOTHING, TOP_LEFT
-from samclip_edge.text import Tokenizer
-from samclip_edge.train.data import Bits, Masks, Pixels, Sample, Source
-from samclip_edge.train.files import BrokenSample
+from samclip_edge.photo.masks import mask_box
+from samclip_edge.rendered import COLOURS, SHAPES
+from samclip_edge.text.tokenizer import Tokenizer
+from samclip_edge.train.data.batches import Masks
+from samclip_edge.train.data.files import BrokenSample
+from samclip_edge.train.data.sources import Bits, Pixels, Sample, Source
 from samclip_edge.train.recipe import Batch, Stage
-from samclip_edge.train.scenes import COLOURS, SHAPES
-from samclip_edge.train.tasks import prompted
+from samclip_edge.train.stages import prompted
 
 _IMAGES, _BATCH = 400, 25  # measured between stages; `samclip-edge eval` measures on more
 

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from samclip_edge.bundle.spec import PRESETS, Frozen
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.spec import PRESETS, Frozen
 
 FOLDER = Path(__file__).parent / "recipes"
 

@@ -12,13 +12,14 @@ import torch
 
 from samclip_edge.errors import InputError
 from samclip_edge.progress import Progress, silent
-from samclip_edge.train.data import ClipSteps, Sample, collected
-from samclip_edge.train.engine import Run
-from samclip_edge.train.files import BrokenSample, write_whole
+from samclip_edge.train.data.batches import ClipSteps, collected
+from samclip_edge.train.data.files import BrokenSample, write_whole
+from samclip_edge.train.data.sources import Sample
+from samclip_edge.train.data.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
 from samclip_edge.train.recipe import Batch, Data
-from samclip_edge.train.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
-from samclip_edge.train.tasks import asked
+from samclip_edge.train.stages import asked
 from samclip_edge.train.teachers import Teachers
+from samclip_edge.train.trainer import Trainer
 
 _BATCH = 32  # images that a teacher is asked about together
 
@@ -26,7 +27,7 @@ _BATCH = 32  # images that a teacher is asked about together
 class Reinforcement:
     """A recipe's teachers, asked about its data."""
 
-    def __init__(self, run: Run, folder: Path, progress: Progress = silent) -> None:
+    def __init__(self, run: Trainer, folder: Path, progress: Progress = silent) -> None:
         """Raises InputError when the recipe draws new crops for ever, or the folder holds answers for another one."""
         self.run, self.folder, self.progress = run, folder, progress
         self.broken: set[str] = set()

@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for verb in (init, export, classify, segment, info, verify, eval, bench, doctor):
-    app.command(verb.__name__.rpartition(".")[2])(verb.run)
+    app.command(verb.__name__.rpartition(".")[2], cls=getattr(verb, "Command", None))(verb.run)
 app.add_typer(train.app, name="train")
 
 _EXTRAS = {  # what each brings, of which a verb may find one missing

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, Units, bar, emit, load, table
+from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, Units, bar, emit, table
 
 _SHOWN = 5  # names a photo, for people; JSON has them all
 
@@ -23,10 +23,11 @@ def run(
     json: Json = False,
 ) -> None:
     """Name photos by the labels given, at the bundle's smallest size unless --size says otherwise."""
+    from samclip_edge.cli.loading import load
     from samclip_edge.errors import InputError
-    from samclip_edge.image import MAX_PIXELS, check_photo_file
-    from samclip_edge.pictures import check_output, draw_names, save_picture
-    from samclip_edge.text import check_labels
+    from samclip_edge.photo.pictures import check_output, draw_names, save_picture
+    from samclip_edge.photo.read import MAX_PIXELS, check_photo_file
+    from samclip_edge.text.names import check_labels
 
     labels = check_labels(label or [])
     if picture is not None:

@@ -1,4 +1,4 @@
-"""What the verbs share: their options, where output goes, and how errors end. Imports nothing heavy."""
+"""What the verbs share: their options, where output goes, and progress. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-if TYPE_CHECKING:
-    from samclip_edge import graphs
-    from samclip_edge.pipeline import SamClip
-    from samclip_edge.progress import Progress
+from samclip_edge.progress import Progress, silent
 
 Item = TypeVar("Item")
 
@@ -30,19 +27,6 @@ Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, he
 Units = Annotated[
     str, typer.Option("--units", metavar="UNITS", help="What Core ML may use: all, cpu, cpu+gpu or cpu+ne.")
 ]
-
-
-def check_units(units: str) -> graphs.Units:
-    """Compute units as given, or InputError."""
-    from typing import cast, get_args
-
-    from samclip_edge import graphs
-    from samclip_edge.errors import InputError
-
-    known = get_args(graphs.Units)
-    if units not in known:
-        raise InputError(f"--units {units}: give {', '.join(known[:-1])} or {known[-1]}")
-    return cast("graphs.Units", units)
 
 
 def note(text: str) -> None:
@@ -72,8 +56,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
 
 def bar() -> Progress:
     """Progress as a bar on stderr where that is a terminal, else nothing."""
-    from samclip_edge.progress import silent
-
     if not sys.stderr.isatty():
         return silent
     from rich.console import Console
@@ -83,26 +65,3 @@ def bar() -> Progress:
         return track(items, what, console=Console(stderr=True), transient=True)
 
     return shown
-
-
-def load(bundle: Path | None, threads: int | None, units: str = "all", interpreted: bool = False) -> SamClip:
-    """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little.
-
-    interpreted: run what is for Core ML or TensorRT another way, slowly, where there is none.
-    """
-    from samclip_edge import data
-    from samclip_edge.bundle import Bundle
-    from samclip_edge.graphs import INTERPRETERS, Engine, runs_here
-    from samclip_edge.pipeline import SamClip
-
-    opened = Bundle.open(data.TINY if bundle is None else bundle)
-    interpreted = interpreted and opened.manifest.target in INTERPRETERS and not runs_here(opened)
-    if interpreted:
-        missing = {"coreml": "Core ML here; its programs are", "tensorrt": "GPU with engines here; their ONNX is"}
-        note(f"note: there is no {missing[opened.manifest.target]} run another way, slowly")
-    model = SamClip(opened, Engine(threads, check_units(units), interpreted))
-    if not model.bundle.manifest.trained:
-        note(f"note: untrained weights ({model.bundle.manifest.origin}); names and masks mean nothing yet")
-    elif bundle is None:
-        note("note: the shipped model knows rendered shapes and colours only; name a --bundle for photos")
-    return model

@@ -55,7 +55,7 @@ def _stands_for(name: str) -> bool:
 
 
 def _engines() -> list[str]:
-    from samclip_edge.graphs import gpus, on_a_mac
+    from samclip_edge.bundle.machine import gpus, on_a_mac
 
     try:
         import onnxruntime

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Json, Threads, bar, emit, load, table
+from samclip_edge.cli.common import BundleFolder, Json, Threads, bar, emit, table
 
 
 def run(
@@ -21,7 +21,8 @@ def run(
     json: Json = False,
 ) -> None:
     """Measure names, retrieval, masks and text to masks, of a bundle and of its teachers."""
-    from samclip_edge.benchmarks.synthetic import evaluate
+    from samclip_edge.accuracy.synthetic import evaluate
+    from samclip_edge.cli.loading import load
     from samclip_edge.errors import InputError
     from samclip_edge.pipeline import SamClip
 
@@ -30,7 +31,7 @@ def run(
     model = load(bundle, threads, interpreted=True)
     clip_model, sam_model = (None if folder is None else SamClip.load(folder, threads) for folder in (clip, sam))
     found = evaluate(model, clip_model, sam_model, progress=bar())
-    document = {"task": task, "bundle": str(model.bundle.folder), "scores": found}
-    measures = list(dict.fromkeys(name for scores in found.values() for name in scores))
-    rows = [(name, *(f"{s[name]:.3f}" if name in s else "" for s in found.values())) for name in measures]
+    document = {"task": task, "bundle": str(model.bundle.folder), "measures": found, "scores": found}
+    measures = list(dict.fromkeys(name for measured in found.values() for name in measured))
+    rows = [(name, *(f"{m[name]:.3f}" if name in m else "" for m in found.values())) for name in measures]
     emit(document, json, lambda: table(("measure", *found), rows))

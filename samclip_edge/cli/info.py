@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,56 +17,54 @@ def run(
     """Show what a bundle holds: model, sizes, graphs with their inputs and outputs, files, and measured parity."""
     from collections import Counter
 
-    from samclip_edge.bundle import Bundle, read_steps
-    from samclip_edge.contract import Tensor
-    from samclip_edge.words import vocabulary_names
+    from samclip_edge.bundle.folder import Bundle, read_steps
+    from samclip_edge.text.words import vocabulary_names
 
     opened = Bundle.open(bundle)
-    manifest = opened.manifest
-    names = vocabulary_names(opened)
-    total = sum(file.bytes for file in opened.files())
-
     ops = {
         f"{graph.name} {graph.size or ''}".strip(): dict(
             Counter(step.op for step in read_steps(opened, graph).values()).most_common()
         )
-        for graph in manifest.graphs
+        for graph in opened.manifest.graphs
         if graph.steps
     }
-
-    def sides(tensors: tuple[Tensor, ...]) -> str:
-        return "\n".join(f"{t.name} ({','.join(map(str, t.shape))}) {t.dtype}" for t in tensors)
-
-    def show() -> None:
-        print(f"{manifest.spec.name} for {manifest.target} in {manifest.precision}, by {manifest.producer}")
-        print(f"weights: {'trained' if manifest.trained else 'untrained'}; {manifest.origin}")
-        print(f"sizes: {', '.join(map(str, manifest.sizes))}; {total / 1e6:.1f} MB in {len(opened.files())} files")
-        print(
-            "text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}"
-        )
-        if manifest.engines:
-            made = manifest.engines
-            print(f"engines: {made.builder} {made.version}, for GPUs of {', '.join(made.capabilities)}")
-        rows = [
-            (
-                f"{graph.name} {graph.size or ''}",
-                sides(graph.signature.inputs),
-                sides(graph.signature.outputs),
-                f"{max(parity.error for parity in graph.parity.values()):.1e}",
-            )
-            for graph in manifest.graphs
-        ]
-        table(("graph", "inputs", "outputs", "parity"), rows)
-        if ops:
-            listed = ((name, ", ".join(f"{op} {count}" for op, count in each.items())) for name, each in ops.items())
-            table(("graph", "its ops, and how many of each"), listed)
-        table(("file", "bytes", "sha256"), [(f.path, str(f.bytes), f.sha256[:16]) for f in opened.files()])
-
     document = {
         "bundle": str(bundle),
-        "bytes": total,
-        "vocabulary": names,
+        "bytes": sum(file.bytes for file in opened.files()),
+        "vocabulary": vocabulary_names(opened),
         "ops": ops,
-        "manifest": manifest.model_dump(),
+        "manifest": opened.manifest.model_dump(by_alias=True),
     }
-    emit(document, json, show)
+    files = [(file.path, str(file.bytes), file.sha256[:16]) for file in opened.files()]
+    emit(document, json, lambda: _show(document, files))
+
+
+def _show(document: dict[str, Any], files: list[tuple[str, str, str]]) -> None:
+    manifest, names, engines = document["manifest"], document["vocabulary"], document["manifest"]["engines"]
+    print(f"{manifest['spec']['name']} for {manifest['target']} in {manifest['precision']}, by {manifest['producer']}")
+    print(f"weights: {'trained' if manifest['trained'] else 'untrained'}; {manifest['origin']}")
+    sizes = ", ".join(map(str, manifest["sizes"]))
+    print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
+    print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
+    if engines:
+        print(f"engines: {engines['builder']} {engines['version']}, for GPUs of {', '.join(engines['capabilities'])}")
+    rows = [
+        (
+            f"{graph['name']} {graph['size'] or ''}",
+            _sides(graph["signature"]["inputs"]),
+            _sides(graph["signature"]["outputs"]),
+            f"{max(parity['error'] for parity in graph['parity'].values()):.1e}",
+        )
+        for graph in manifest["graphs"]
+    ]
+    table(("graph", "inputs", "outputs", "parity"), rows)
+    if document["ops"]:
+        listed = (
+            (name, ", ".join(f"{op} {count}" for op, count in each.items())) for name, each in document["ops"].items()
+        )
+        table(("graph", "its ops, and how many of each"), listed)
+    table(("file", "bytes", "sha256"), files)
+
+
+def _sides(tensors: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{t['name']} ({','.join(map(str, t['shape']))}) {t['dtype']}" for t in tensors)

@@ -25,10 +25,10 @@ def run(
     json: Json = False,
 ) -> None:
     """Build the untrained merged checkpoint: the CLIP head starts from SAM's last layer, the rest is random."""
+    from samclip_edge.bundle.spec import PRESETS
     from samclip_edge.errors import InputError
     from samclip_edge.model import checkpoint
-    from samclip_edge.spec import PRESETS
-    from samclip_edge.train.teachers import merged
+    from samclip_edge.model.public import merged
 
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset; choose {' or '.join(PRESETS)}")

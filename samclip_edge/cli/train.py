@@ -30,10 +30,10 @@ def run(
 
     if output is None:
         raise InputError("-o: name the folder of the run")
-    from samclip_edge.train.engine import Run
     from samclip_edge.train.recipe import read_recipe
+    from samclip_edge.train.trainer import Trainer
 
-    made = Run(read_recipe(recipe), output, _Bar())
+    made = Trainer(read_recipe(recipe), output, _Bar())
     trained = made.train()
     if made.metrics is None:  # the main process speaks for all
         return
@@ -57,11 +57,11 @@ def reinforce(
     json: Json = False,
 ) -> None:
     """Store the teachers' answers once, so that no later epoch runs them: set `stored: DIR` in the recipe."""
-    from samclip_edge.train.engine import Run
     from samclip_edge.train.recipe import read_recipe
     from samclip_edge.train.reinforce import Reinforcement
+    from samclip_edge.train.trainer import Trainer
 
-    asking = Reinforcement(Run(read_recipe(recipe), run), output, bar())
+    asking = Reinforcement(Trainer(read_recipe(recipe), run), output, bar())
     asking.store()
     broken = sorted(asking.broken)
     for name in broken:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_edge.cli.common import Json, Threads, Units, bar, check_units, emit, table
+from samclip_edge.cli.common import Json, Threads, Units, bar, emit, table
 
 
 def run(
@@ -17,11 +17,11 @@ def run(
     json: Json = False,
 ) -> None:
     """Check every file of a bundle and run every graph against torch's stored answers. Exit 1 when one differs."""
-    from samclip_edge.bundle import Bundle
-    from samclip_edge.graphs import Engine
-    from samclip_edge.verify import verify
+    from samclip_edge.bundle.folder import Bundle
+    from samclip_edge.bundle.verify import verify
+    from samclip_edge.cli.loading import session_options
 
-    rows = verify(Bundle.open(bundle), Engine(threads, check_units(units)), bar())
+    rows = verify(Bundle.open(bundle), session_options(threads, units), bar())
     ok = all(row.ok for row in rows)
     document = {"bundle": str(bundle), "ok": ok, "checks": [row._asdict() for row in rows]}
     shown = [(row.what, "ok" if row.ok else "FAILED", row.found) for row in rows]

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from samclip_edge.bundle.spec import Frozen, ModelSpec
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
-from samclip_edge.spec import Frozen, ModelSpec
 
 State = dict[str, Tensor]
 _KEY = "samclip_edge"

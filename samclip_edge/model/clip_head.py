@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.model.image_encoder import Block
 from samclip_edge.model.layers import MLP
-from samclip_edge.spec import ModelSpec
 
 
 class ClipHead(nn.Module):

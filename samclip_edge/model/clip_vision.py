@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_edge.bundle.spec import CLIP_MEAN, CLIP_STD, ModelSpec
 from samclip_edge.model.text_encoder import Transformer
-from samclip_edge.spec import CLIP_MEAN, CLIP_STD, ModelSpec
 
 
 class ClipVision(nn.Module):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_edge.bundle.spec import CHANNELS, PATCH, PIXEL_MEAN, PIXEL_STD, EncoderSpec
 from samclip_edge.model.layers import LayerNorm2d, MLPBlock
-from samclip_edge.spec import CHANNELS, PATCH, PIXEL_MEAN, PIXEL_STD, EncoderSpec
 
 
 def relative_positions(table: Tensor, side: int) -> Tensor:

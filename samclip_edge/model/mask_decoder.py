@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from samclip_edge.bundle.spec import CHANNELS, DecoderSpec
 from samclip_edge.model.layers import MLP, LayerNorm2d, MLPBlock
-from samclip_edge.spec import CHANNELS, DecoderSpec
 
 MASKS = 4  # mask tokens: one for an unambiguous prompt, three for an ambiguous one
 

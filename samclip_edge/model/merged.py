@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.clip_vision import ClipVision
 from samclip_edge.model.image_encoder import ImageEncoder
 from samclip_edge.model.mask_decoder import MaskDecoder
 from samclip_edge.model.prompt_encoder import PromptEncoder
 from samclip_edge.model.text_encoder import TextEncoder
-from samclip_edge.spec import ModelSpec
 
 
 class MergedModel(nn.Module):

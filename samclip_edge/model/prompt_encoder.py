@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from samclip_edge.bundle.spec import CHANNELS, PATCH
 from samclip_edge.model.layers import LayerNorm2d
-from samclip_edge.spec import CHANNELS, PATCH
 
 
 class RandomPositions(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_edge.spec import Activation, ModelSpec
+from samclip_edge.bundle.spec import Activation, ModelSpec
 
 
 class QuickGELU(nn.Module):

@@ -16,11 +16,11 @@ from samclip_edge import SamClip, data
 from samclip_edge.benchmarks import baselines, bench, child, report
 from samclip_edge.benchmarks.bench import BOTH, MERGED, Measured
 from samclip_edge.benchmarks.costs import costs, multiply_adds
-from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scatter, settings_for
-from samclip_edge.bundle import Bundle
-from samclip_edge.everything import Settings
-from samclip_edge.image import read_photo
-from samclip_edge.spec import PRESETS, ClipVisionSpec
+from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scattered, settings_for
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.spec import PRESETS, ClipVisionSpec
+from samclip_edge.photo.read import read_photo
+from samclip_edge.tasks.everything import Settings
 
 PHOTO = read_photo(data.photos()[0])
 MERGED_GRAPHS = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
@@ -93,9 +93,8 @@ def test_every_scenario_runs_on_one_model_and_on_two(systems: dict[str, Path]) -
 
 
 def test_scattered_words_are_all_found_without_refinement(systems: dict[str, Path]) -> None:
-    scene = SamClip.load(systems[MERGED]).look(PHOTO)
     names = WORDS[:6]
-    scatter(scene, names)
+    scene = scattered(SamClip.load(systems[MERGED]), names).look(PHOTO)
     assert {mask.label for mask in scene.find(names, refine=False)} == set(names)
 
 

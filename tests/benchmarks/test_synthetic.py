@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from support import Ran
 
-from samclip_edge.benchmarks import synthetic
-from samclip_edge.benchmarks.synthetic import NAMES, Counts, Semantic
-from samclip_edge.masks import Mask, encode_rle
-from samclip_edge.train.scenes import render
+from samclip_edge.accuracy import synthetic
+from samclip_edge.accuracy.synthetic import NAMES, Counts, Semantic
+from samclip_edge.photo.masks import Mask, encode_rle
+from samclip_edge.rendered import render
 
 FEW = Counts(one_thing=6, captions=5, several=4)
 

@@ -12,10 +12,10 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from support import TOLERANCE, iou, off
 
-from samclip_edge.everything import Settings
-from samclip_edge.masks import Mask
+from samclip_edge.photo.masks import Mask
 from samclip_edge.pipeline import Scene
 from samclip_edge.progress import silent
+from samclip_edge.tasks.everything import Settings
 
 SHAPES = ["landscape", "portrait", "tiny", "very wide"]
 

@@ -11,7 +11,7 @@ import pytest
 from support import Ran
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle import Bundle
+from samclip_edge.bundle.folder import Bundle
 
 PHOTO = data.photos()[0]
 

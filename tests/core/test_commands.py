@@ -12,8 +12,8 @@ from support import Ran
 
 import samclip_edge
 from samclip_edge import SamClip, data
-from samclip_edge.masks import Mask, encode_rle
-from samclip_edge.pictures import color, draw_masks
+from samclip_edge.photo.masks import Mask, encode_rle
+from samclip_edge.photo.pictures import color, draw_masks
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 

@@ -11,22 +11,22 @@ import pytest
 from support import Ran, iou
 
 from samclip_edge import SamClip, data
-from samclip_edge.benchmarks.synthetic import Counts, evaluate
-from samclip_edge.masks import decode_rle, mask_box
+from samclip_edge.accuracy.synthetic import Counts, evaluate
+from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.model import checkpoint
-from samclip_edge.spec import PRESETS
-from samclip_edge.train.scenes import Scene, render
+from samclip_edge.photo.masks import decode_rle, mask_box
+from samclip_edge.rendered import RenderedScene, render
 
 SEED = 30_003  # a scene that training never saw
 
 
 @pytest.fixture
-def scene() -> Scene:
+def scene() -> RenderedScene:
     return render(SEED, 256, most=1)
 
 
 @pytest.fixture
-def photo(scene: Scene, tmp_path: Path) -> Path:
+def photo(scene: RenderedScene, tmp_path: Path) -> Path:
     path = tmp_path / "shapes.png"
     cv2.imwrite(str(path), scene.image[..., ::-1])
     return path
@@ -64,7 +64,7 @@ def test_it_names_and_finds_what_it_was_never_shown() -> None:
     assert found["referred mIoU, both heads"] > found["referred mIoU, CLIP head alone"] + 0.05
 
 
-def test_every_verb_runs_it(run: Callable[..., Ran], scene: Scene, photo: Path) -> None:
+def test_every_verb_runs_it(run: Callable[..., Ran], scene: RenderedScene, photo: Path) -> None:
     thing = scene.things[0]
     name = f"{thing.colour} {thing.shape}"
     named = run("classify", photo, "--label", name, "--label", "background", "--json")

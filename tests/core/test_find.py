@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from samclip_edge import SamClip, data
+from samclip_edge.encoded import pool
 from samclip_edge.errors import InputError
-from samclip_edge.everything import Settings
-from samclip_edge.find import _sample
-from samclip_edge.pipeline import Scene, pool
+from samclip_edge.pipeline import Scene
+from samclip_edge.tasks.everything import Settings
+from samclip_edge.tasks.find import _sample
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 
@@ -20,7 +21,6 @@ PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 @pytest.fixture
 def scene(tiny: SamClip, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """A photo whose left half looks to the CLIP head like "cup", its right half like "table"; nothing like "dog"."""
-    scene = tiny.look(PHOTO, 256)
     width = tiny.bundle.manifest.spec.features
     axes = dict(zip(("cup", "table", "dog", "background"), np.eye(width, dtype=np.float32), strict=False))
     monkeypatch.setattr(tiny.words, "features", lambda names, progress=None: np.stack([axes[name] for name in names]))
@@ -28,8 +28,12 @@ def scene(tiny: SamClip, monkeypatch: pytest.MonkeyPatch) -> Scene:
     patches[0, :, :, :8] = axes["cup"][:, None, None]
     patches[0, :, :, 8:] = axes["table"][:, None, None]
     image = (axes["cup"] * 0.8 + axes["table"] * 0.6)[None]
-    scene._features = {"image_features": image, "patch_features": patches}
-    return scene
+    run = tiny.sessions.run
+    said = {"image_features": image, "patch_features": patches}
+    monkeypatch.setattr(
+        tiny.sessions, "run", lambda name, *rest, **given: said if name == "clip_head" else run(name, *rest, **given)
+    )
+    return tiny.look(PHOTO, 256)
 
 
 def test_classify_is_a_softmax_of_scaled_cosines(scene: Scene) -> None:
@@ -52,8 +56,8 @@ def test_find_without_refinement_is_the_map_of_the_clip_head(scene: Scene) -> No
 
 def test_find_asks_the_decoder_with_each_names_map_and_points(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    decode = scene.decode
-    monkeypatch.setattr(scene, "decode", lambda prompts: asked.append(prompts) or decode(prompts))
+    decode = scene.encoded.decode
+    monkeypatch.setattr(scene.encoded, "decode", lambda prompts: asked.append(prompts) or decode(prompts))
     scene.find(["table", "dog", "cup"])
     (prompts,) = asked
     assert prompts.labels.tolist() == [[1, 1, 1, -1], [1, 1, 1, -1]]
@@ -70,7 +74,7 @@ def test_find_asks_the_decoder_with_each_names_map_and_points(scene: Scene, monk
 def test_a_refined_mask_is_named_by_all_its_patches(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Photo 600 x 400, the model's square 256: a low-res mask (64,64) has the photo's border at column 32, row 42."""
     answers = np.full((2, 4, 64, 64), -1, np.float32)
-    monkeypatch.setattr(scene, "decode", lambda prompts: (answers, np.ones((2, 4), np.float32)))
+    monkeypatch.setattr(scene.encoded, "decode", lambda prompts: (answers, np.ones((2, 4), np.float32)))
     table, cup = answers[:, 0]
 
     table[4:12, 4:28] = 1  # asked for the table, but what is there is the cup
@@ -90,9 +94,8 @@ def test_a_refined_mask_is_named_by_all_its_patches(scene: Scene, monkeypatch: p
 
 
 def test_a_name_can_lose_against_the_background(scene: Scene) -> None:
-    assert scene._features is not None
-    scene._features["patch_features"][:] = 0
-    scene._features["patch_features"][0, 3] = 1
+    scene.patch_features[:] = 0
+    scene.patch_features[3] = 1
     assert scene.find(["cup"]) == []
     assert scene.find(["cup"], refine=False) == []
 
@@ -150,9 +153,9 @@ def test_templates_are_averaged(tiny: SamClip) -> None:
 
 def test_the_encoder_runs_once(tiny: SamClip, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    run: Callable[..., object] = tiny.graphs.run
+    run: Callable[..., object] = tiny.sessions.run
     monkeypatch.setattr(
-        tiny.graphs, "run", lambda name, *rest, **inputs: ran.append(name) or run(name, *rest, **inputs)
+        tiny.sessions, "run", lambda name, *rest, **inputs: ran.append(name) or run(name, *rest, **inputs)
     )
     scene = tiny.look(PHOTO)
     scene.classify(["cup", "dog"])

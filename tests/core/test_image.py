@@ -14,8 +14,10 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from support import TOLERANCE, off
 
-from samclip_edge.image import Frame, read_photo, resize
-from samclip_edge.spec import PIXEL_MEAN
+from samclip_edge.bundle.spec import PIXEL_MEAN
+from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.read import read_photo
+from samclip_edge.photo.resize import resize
 
 
 @pytest.mark.parametrize("name", ["landscape", "portrait", "tiny", "very wide"])

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from samclip_edge import SamClip, data
-from samclip_edge.everything import Settings
+from samclip_edge.tasks.everything import Settings
 
 
 def ask(model: SamClip, photo: Path) -> list[object]:

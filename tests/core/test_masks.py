@@ -9,7 +9,7 @@ from pycocotools import mask as coco
 from segment_anything.utils.amg import calculate_stability_score
 from torchvision.ops import nms
 
-from samclip_edge.masks import Mask, decode_rle, encode_rle, mask_box, stability, suppress
+from samclip_edge.photo.masks import Mask, decode_rle, encode_rle, mask_box, stability, suppress
 
 
 def masks() -> list[np.ndarray]:

@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 from support import TOLERANCE, Ran, off, spread
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle import Bundle
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.spec import PRESETS, ClipVisionSpec, ModelSpec
+from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
-from samclip_edge.everything import Settings
-from samclip_edge.export.export import export_onnx
-from samclip_edge.image import clip_square
+from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
-from samclip_edge.spec import PRESETS, ClipVisionSpec, ModelSpec
-from samclip_edge.verify import verify
+from samclip_edge.photo.resize import clip_square
+from samclip_edge.tasks.everything import Settings
 
 SIDE = 64  # what the small CLIP here sees
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
@@ -85,8 +85,8 @@ def test_names_are_those_of_open_clip(two: SamClip, clip: open_clip.CLIP, photos
 
 def test_each_model_runs_once_and_only_when_it_is_asked(two: SamClip, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    run = two.graphs.run
-    monkeypatch.setattr(two.graphs, "run", lambda name, *rest, **given: ran.append(name) or run(name, *rest, **given))
+    run = two.sessions.run
+    monkeypatch.setattr(two.sessions, "run", lambda name, *rest, **given: ran.append(name) or run(name, *rest, **given))
     scene = two.look(PHOTO)
     assert ran == []
     scene.classify(["cat"])
@@ -111,7 +111,7 @@ def test_words_are_found_among_all_masks(two: SamClip, monkeypatch: pytest.Monke
     scene = two.look(PHOTO)
     every = scene.everything(["cat", "cup", "background"], Settings(4, score=-99, stability=0.0, overlap=1.0))
     big = sorted(every, key=lambda mask: -mask.area)
-    monkeypatch.setattr("samclip_edge.everything.everything", lambda *_: every)
+    monkeypatch.setattr("samclip_edge.tasks.find.everything", lambda *_: every)
     found = {mask.label: mask for mask in scene.find(["cat", "cup"])}
     owner = np.full((400, 600), "", object)
     for mask in big:

@@ -10,9 +10,10 @@ import open_clip
 import pytest
 
 from samclip_edge import data
+from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.export.tokenizer import clip_tokenizer
-from samclip_edge.spec import PRESETS
-from samclip_edge.text import Tokenizer, check_labels, clean, tokenizer_json
+from samclip_edge.text.names import check_labels
+from samclip_edge.text.tokenizer import Tokenizer, clean, tokenizer_json
 
 HAND_PICKED = [
     "a photo of a dog", "", "   ", "don't WE'LL I've they're", "tab\tnew\nline  space", "!!! ??? ...", "1234 5.6 7,890",

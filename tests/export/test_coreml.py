@@ -14,21 +14,24 @@ import torch
 from support import TOLERANCE, Ran, iou
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle import MANIFEST, Bundle, describe
-from samclip_edge.contract import GraphName, probe, signature
+from samclip_edge.bundle.contract import GraphName, probe, signature
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.manifest import MANIFEST
+from samclip_edge.bundle.sessions import SessionOptions
+from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError, ParityError
-from samclip_edge.export import coreml_graphs
-from samclip_edge.export.coreml import Options, export_coreml
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.graphs import answer
-from samclip_edge.graphs import Engine
-from samclip_edge.image import Frame, read_photo
-from samclip_edge.masks import Mask
+from samclip_edge.export.forms import neural_engine
+from samclip_edge.export.forms.fixed_size import answer
+from samclip_edge.export.options import CoreMLOptions
+from samclip_edge.export.targets.coreml import export_coreml
+from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model.checkpoint import load
-from samclip_edge.runtimes.mil import Interpreter, load_function
-from samclip_edge.runtimes.mil import coremltools as ct
-from samclip_edge.runtimes.mil_ops import OPS
-from samclip_edge.verify import verify
+from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.masks import Mask
+from samclip_edge.photo.read import read_photo
+from samclip_edge.runtimes.interpreters.mil import Interpreter, load_function
+from samclip_edge.runtimes.interpreters.mil import coremltools as ct
+from samclip_edge.runtimes.interpreters.mil_ops import OPS
 
 SIZE = 128
 GRAPHS: list[tuple[GraphName, int | None]] = [
@@ -48,7 +51,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same for iOS 16 in int8, with an image for its input and one prompt of two points."""
     folder = tmp_path_factory.mktemp("coreml") / "small"
-    options = Options("iOS16", image_input=True, points=2)
+    options = CoreMLOptions("iOS16", image_input=True, points=2)
     return export_coreml(data.CHECKPOINTS["tiny"], folder, [SIZE], ["cat"], precision="int8", options=options)
 
 
@@ -58,7 +61,7 @@ def test_modules_in_the_engines_layout_are_the_model(tiny_checkpoint: Path, name
     for prompts in ((2, 3), (1, 2), (3, 1)):
         inputs = {key: torch.from_numpy(value) for key, value in probe(model.spec, name, size, prompts).items()}
         with torch.inference_mode():
-            got = coreml_graphs.graph_module(model, name, size)(*inputs.values())
+            got = neural_engine.graph_module(model, name, size)(*inputs.values())
         for ours, wanted in zip(got if isinstance(got, tuple) else (got,), answer(model, name, inputs), strict=True):
             assert ours.shape == wanted.shape
             assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
@@ -73,7 +76,7 @@ def test_saved_packages_answer_as_torch_does(bundle: Bundle) -> None:
 
 def test_prompts_and_texts_are_open_within_their_ranges(bundle: Bundle) -> None:
     model, _ = load(data.CHECKPOINTS["tiny"])
-    graphs = SamClip(bundle, Engine(interpreted=True)).graphs
+    graphs = SamClip(bundle, SessionOptions(interpreted=True)).sessions
     for name in ("prompt_encoder", "mask_decoder", "text_encoder"):
         size = None if name == "text_encoder" else SIZE
         inputs = probe(model.spec, name, size, (5, 4))
@@ -95,7 +98,7 @@ def same(ours: list[Mask], theirs: list[Mask]) -> None:
 
 def test_the_pipeline_gives_the_names_and_masks_of_onnx(bundle: Bundle, tmp_path: Path) -> None:
     onnx = SamClip(export_onnx(data.CHECKPOINTS["tiny"], tmp_path / "onnx", [SIZE]))
-    interpreted = SamClip(bundle, Engine(interpreted=True))
+    interpreted = SamClip(bundle, SessionOptions(interpreted=True))
     pixels = read_photo(data.photos()[0])
     ours, theirs = interpreted.look(pixels), onnx.look(pixels)
     words = ["red circle", "blue square", "green triangle"]
@@ -148,7 +151,7 @@ def test_int8_stores_a_byte_a_weight_and_takes_an_image_and_one_prompt(small: Bu
     count = sum(parameter.numel() for parameter in model.image_encoder.parameters())
     assert (encoder / "Data/com.apple.CoreML/weights/weight.bin").stat().st_size < 1.3 * count
     assert all(row.ok for row in verify(small))
-    scene = SamClip(small, Engine(interpreted=True)).look(read_photo(data.photos()[0]))
+    scene = SamClip(small, SessionOptions(interpreted=True)).look(read_photo(data.photos()[0]))
     assert len(scene.segment(boxes=[[10, 10, 200, 150], [50, 40, 90, 90]])) == 2
     with pytest.raises(InputError, match="prompts of 2 points"):
         scene.segment(points=[[60, 80], [70, 90]])
@@ -269,7 +272,7 @@ class Mac:
 def test_on_a_mac_the_pipeline_runs_core_ml(bundle: Bundle, small: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = read_photo(data.photos()[0])
     for made, function in ((bundle, f"size_{SIZE}"), (small, None)):
-        wanted = SamClip(made, Engine(interpreted=True)).look(pixels).segment(boxes=[[10, 10, 200, 150]])
+        wanted = SamClip(made, SessionOptions(interpreted=True)).look(pixels).segment(boxes=[[10, 10, 200, 150]])
         with monkeypatch.context() as patch:
             patch.setattr("platform.system", lambda: "Darwin")
             patch.setattr(ct.models, "MLModel", Mac)

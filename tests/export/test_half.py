@@ -13,11 +13,11 @@ from safetensors import safe_open
 from support import TOLERANCE, Ran, off
 
 from samclip_edge import SamClip
-from samclip_edge.bundle import Bundle
-from samclip_edge.contract import probe
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.onnx import places
-from samclip_edge.graphs import Graphs
+from samclip_edge.bundle.contract import probe
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.export.weights import places
 from samclip_edge.model import checkpoint
 
 
@@ -46,8 +46,8 @@ def test_it_answers_as_the_checkpoint_in_it(half: Bundle) -> None:
     """The checkpoint is a whole model with weights rounded to half; torch with it is matched as fp32 bundles are."""
     model, origin = checkpoint.load(half.folder / "model.safetensors")
     assert (origin.note, model.spec) == (half.manifest.origin, half.manifest.spec)
-    graphs = Graphs(half)
-    from samclip_edge.export.graphs import answer
+    graphs = Sessions(half)
+    from samclip_edge.export.forms.fixed_size import answer
 
     for graph in half.manifest.graphs:
         inputs = probe(model.spec, graph.name, graph.size)

@@ -15,14 +15,15 @@ from support import Ran
 from torch import nn
 
 from samclip_edge import data
-from samclip_edge.benchmarks import precision
-from samclip_edge.benchmarks.synthetic import Counts
-from samclip_edge.bundle import Bundle, Parity
-from samclip_edge.contract import Signature, Tensor
-from samclip_edge.export.export import export_onnx
-from samclip_edge.export.onnx import trace
-from samclip_edge.export.quantize import HURTS, by_column, layer_names, layers, quantize, sensitivity
-from samclip_edge.verify import passes, verify
+from samclip_edge.accuracy.synthetic import Counts
+from samclip_edge.bundle.contract import Signature, Tensor
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import Parity
+from samclip_edge.bundle.verify import passes, verify
+from samclip_edge.export import costs
+from samclip_edge.export.precision.int8 import HURTS, by_column, layer_names, layers, quantize, sensitivity
+from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.export.targets.tracing import trace
 
 SIDES = Signature(inputs=(Tensor(name="x", shape=(5, 8)),), outputs=(Tensor(name="y", shape=(5, 6)),))
 
@@ -137,7 +138,7 @@ def test_verify_asks_int8_to_be_as_near_as_at_export() -> None:
 
 def test_it_costs_at_most_a_point(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trained default model, by the command, on few scenes; one scene named otherwise is allowed."""
-    monkeypatch.setattr(precision, "COUNTS", Counts(one_thing=30, captions=20, several=4))
+    monkeypatch.setattr(costs, "COUNTS", Counts(one_thing=30, captions=20, several=4))
     ran = run("export", "--precision", "int8", "--size", 256, "-o", tmp_path / "bundle", "--json")
     assert ran.code == 0, ran.err
     cost = ran.json["cost"]

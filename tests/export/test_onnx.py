@@ -12,16 +12,17 @@ import pytest
 import torch
 from support import TOLERANCE, Ran, off
 
-import samclip_edge.export.export as exporting
 from samclip_edge import SamClip, data
-from samclip_edge.bundle import Bundle
-from samclip_edge.contract import SIZED, GraphName, probe, signature
+from samclip_edge.bundle.contract import SIZED, GraphName, probe, signature
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import SessionOptions, Sessions
+from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import ParityError
-from samclip_edge.export.graphs import answer, graph_module
-from samclip_edge.graphs import Engine, Graphs
+from samclip_edge.export.forms.fixed_size import answer, graph_module
+from samclip_edge.export.targets import onnx as exporting
 from samclip_edge.model import checkpoint
-from samclip_edge.spec import PRESETS
-from samclip_edge.verify import verify
+from samclip_edge.runtimes import onnxruntime
 
 # Of the default domain up to opset 20; all stand in the operator tables of onnxruntime-web (wasm and WebGPU) and of
 # TensorRT's ONNX parser (onnx-tensorrt, docs/operators.md).
@@ -64,7 +65,7 @@ def test_graphs_answer_as_torch_at_every_batch(
 ) -> None:
     model, _ = checkpoint.load(tiny_checkpoint)
     asked = inputs(model.spec, name, size, batch, points)
-    got = tiny.graphs.run(name, size, **asked)
+    got = tiny.sessions.run(name, size, **asked)
     wanted = answer(model, name, {key: torch.from_numpy(value) for key, value in asked.items()})
     for tensor, value in zip(signature(model.spec, name, size).outputs, wanted, strict=True):
         assert off(value, got[tensor.name]) < TOLERANCE
@@ -74,7 +75,7 @@ def test_graphs_answer_as_torch_at_every_batch(
 def test_a_mask_alone_prompts_without_points(tiny: SamClip, tiny_checkpoint: Path) -> None:
     model, _ = checkpoint.load(tiny_checkpoint)
     asked = inputs(model.spec, "prompt_encoder", 128, 2, 0)
-    got = tiny.graphs.run("prompt_encoder", 128, **asked)
+    got = tiny.sessions.run("prompt_encoder", 128, **asked)
     wanted = answer(model, "prompt_encoder", {key: torch.from_numpy(value) for key, value in asked.items()})
     assert got["sparse"].shape == (2, 0, 256)
     assert off(wanted[1], got["dense"]) < TOLERANCE
@@ -92,7 +93,7 @@ def test_vit_b_answers_as_torch(vit_b: SimpleNamespace, size: int) -> None:
 
 
 def test_vit_b_bundle_verifies(vit_b: SimpleNamespace) -> None:
-    rows = verify(vit_b.bundle, Engine(2))
+    rows = verify(vit_b.bundle, SessionOptions(2))
     assert all(row.ok for row in rows)
     assert len(rows) > 30
 
@@ -221,11 +222,15 @@ def test_text_features_are_those_of_open_clip(vit_b: SimpleNamespace, clip: torc
     assert vit_b.bundle.manifest.text.logit_scale == pytest.approx(float(clip.logit_scale.exp()))
 
 
-def test_graphs_are_opened_once_and_only_when_asked(tiny_folder: Path) -> None:
-    graphs = Graphs(Bundle.open(tiny_folder))
-    assert not graphs._sessions
+def test_graphs_are_opened_once_and_only_when_asked(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_session = onnxruntime.open_session
+    opened = []
+    monkeypatch.setattr(
+        onnxruntime, "open_session", lambda *given: opened.append(given[1].name) or open_session(*given)
+    )
+    sessions = Sessions(Bundle.open(tiny_folder))
+    assert opened == []
     asked = probe(PRESETS["tiny"], "clip_head", 128)
-    graphs.run("clip_head", 128, **asked)
-    first = graphs._sessions["clip_head", 128]
-    graphs.run("clip_head", 128, **asked)
-    assert graphs._sessions == {("clip_head", 128): first}
+    sessions.run("clip_head", 128, **asked)
+    sessions.run("clip_head", 128, **asked)
+    assert opened == ["clip_head"]

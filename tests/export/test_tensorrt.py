@@ -19,20 +19,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from samclip_edge import SamClip, data
-from samclip_edge.benchmarks.synthetic import Counts, evaluate
-from samclip_edge.bundle import Bundle, Graph, Precision
-from samclip_edge.contract import GraphName, Signature, Tensor, probe, sample
+from samclip_edge.accuracy.synthetic import Counts, evaluate
+from samclip_edge.bundle.contract import GraphName, Signature, Tensor, probe, sample
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import Graph, Precision
+from samclip_edge.bundle.sessions import SessionOptions
+from samclip_edge.bundle.verify import compare_to, passes, verify
 from samclip_edge.errors import InputError
-from samclip_edge.export.builders import Builder, Options, choose, profile
-from samclip_edge.export.onnx import WeightFile, trace
-from samclip_edge.export.qdq import calibrate, insert_pairs
-from samclip_edge.export.quantize import Names, by_column, layer_names, run
-from samclip_edge.export.tensorrt import export_tensorrt
-from samclip_edge.export.typed import halve_types
-from samclip_edge.graphs import Engine
+from samclip_edge.export.options import TensorRTOptions
+from samclip_edge.export.precision.half import halve_types
+from samclip_edge.export.precision.int8 import Names, by_column, layer_names, run
+from samclip_edge.export.precision.qdq import calibrate, insert_pairs
+from samclip_edge.export.targets.tensorrt import export_tensorrt
+from samclip_edge.export.targets.tensorrt_builders import Builder, choose, profile
+from samclip_edge.export.targets.tracing import trace
+from samclip_edge.export.weights import WeightFile
 from samclip_edge.model import checkpoint
 from samclip_edge.runtimes.onnxruntime import OrtSession
-from samclip_edge.verify import compare_to, passes, verify
 
 GPUS = ("8.6", "8.9")  # the nearest to a Jetson Orin's 8.7 that TensorRT-RTX offers, and a GeForce RTX 40
 SIDES = Signature(inputs=(Tensor(name="x", shape=(1, 5, 8)),), outputs=(Tensor(name="y", shape=(1, 5, 8)),))
@@ -41,7 +44,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 @pytest.fixture(scope="module")
 def builder() -> Builder:
-    return choose(Options(capabilities=GPUS))
+    return choose(TensorRTOptions(capabilities=GPUS))
 
 
 def traced(module: nn.Module, x: np.ndarray) -> onnx.ModelProto:
@@ -304,7 +307,7 @@ def test_options_that_cannot_be_are_one_line(case: str, run: Callable[..., Ran],
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The shipped model in int8 at one size, with engines."""
     folder = tmp_path_factory.mktemp("int8") / "bundle"
-    options = Options(capabilities=GPUS)
+    options = TensorRTOptions(capabilities=GPUS)
     return export_tensorrt(data.CHECKPOINTS["tiny"], folder, [256], precision="int8", options=options)
 
 
@@ -327,10 +330,10 @@ def test_int8_and_fp16_cost_at_most_a_point(engines: Bundle, tmp_path: Path) -> 
     counts = Counts(one_thing=30, captions=20, several=4)
     wanted = evaluate(SamClip.load(data.TINY), counts=counts)["merged"]
     half = export_tensorrt(
-        data.CHECKPOINTS["tiny"], tmp_path / "half", [256], precision="fp16", options=Options(only_onnx=True)
+        data.CHECKPOINTS["tiny"], tmp_path / "half", [256], precision="fp16", options=TensorRTOptions(only_onnx=True)
     )
     for bundle in (engines, half):
-        found = evaluate(SamClip(bundle, Engine(interpreted=True)), counts=counts)["merged"]
+        found = evaluate(SamClip(bundle, SessionOptions(interpreted=True)), counts=counts)["merged"]
         for name, score in found.items():
             scenes = {"classification top-1": 30, "text-to-image recall@1": 20}.get(name)
             assert score >= wanted[name] - (0.01 if scenes is None else 1.5 / scenes), (bundle.manifest.precision, name)

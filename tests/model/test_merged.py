@@ -15,10 +15,10 @@ from segment_anything.modeling.image_encoder import ImageEncoderViT, get_rel_pos
 from support import TOLERANCE, off, spread
 from torch.nn import functional as F
 
-from samclip_edge.image import Frame
+from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.image_encoder import Attention, relative_positions
-from samclip_edge.spec import PRESETS
+from samclip_edge.photo.frame import Frame
 
 
 @pytest.mark.parametrize("side", [1, 5, 14, 32, 64, 70])

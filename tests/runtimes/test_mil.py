@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from samclip_edge.errors import InputError
-from samclip_edge.runtimes.mil import Interpreter, coremltools
-from samclip_edge.runtimes.mil_ops import OPS
+from samclip_edge.runtimes.interpreters.mil import Interpreter, coremltools
+from samclip_edge.runtimes.interpreters.mil_ops import OPS
 
 from coremltools.converters.mil.mil import Builder as mb  # isort: skip
 from coremltools.converters.mil.mil import types  # isort: skip

@@ -19,15 +19,18 @@ from standin_cuda import Gpu
 from support import Ran, iou
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle import MANIFEST, Bundle, describe
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.manifest import MANIFEST
+from samclip_edge.bundle.sessions import SessionOptions
+from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
-from samclip_edge.export.builders import Options, choose
-from samclip_edge.export.tensorrt import export_tensorrt
-from samclip_edge.graphs import Engine
-from samclip_edge.image import read_photo
-from samclip_edge.runtimes import tensorrt as our_runtime
-from samclip_edge.runtimes.tensorrt import load_module, record
-from samclip_edge.verify import verify
+from samclip_edge.export.options import TensorRTOptions
+from samclip_edge.export.targets.tensorrt import export_tensorrt
+from samclip_edge.export.targets.tensorrt_builders import choose
+from samclip_edge.photo.read import read_photo
+from samclip_edge.runtimes.tensorrt import library
+from samclip_edge.runtimes.tensorrt.__main__ import record
+from samclip_edge.runtimes.tensorrt.library import load_module
 
 SIZE = 128
 WORDS = ["red circle", "blue square", "green triangle"]
@@ -37,7 +40,9 @@ WORDS = ["red circle", "blue square", "green triangle"]
 def onnx_only(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The shipped model in float32, one size, without engines."""
     folder = tmp_path_factory.mktemp("trt") / "bundle"
-    return export_tensorrt(data.CHECKPOINTS["tiny"], folder, [SIZE], precision="fp32", options=Options(only_onnx=True))
+    return export_tensorrt(
+        data.CHECKPOINTS["tiny"], folder, [SIZE], precision="fp32", options=TensorRTOptions(only_onnx=True)
+    )
 
 
 @pytest.fixture
@@ -76,7 +81,7 @@ def bundle(onnx_only: Bundle, gpu: Gpu, tmp_path: Path) -> Bundle:
 
 
 def test_the_pipeline_answers_as_onnx_runtime_does(bundle: Bundle) -> None:
-    on_gpu, on_cpu = SamClip(bundle), SamClip(bundle, Engine(interpreted=True))
+    on_gpu, on_cpu = SamClip(bundle), SamClip(bundle, SessionOptions(interpreted=True))
     for photo in data.photos()[:2]:
         pixels = read_photo(photo)
         ours, theirs = on_gpu.look(pixels), on_cpu.look(pixels)
@@ -158,17 +163,17 @@ def test_an_engine_that_cannot_say_what_it_needs_gets_the_most(bundle: Bundle, m
 
     monkeypatch.setattr(Context, "update_device_memory_size_for_shapes", fail)
     photo = read_photo(data.photos()[0])
-    wanted = SamClip(bundle, Engine(interpreted=True)).look(photo).segment(points=[[60, 80]])[0].score
+    wanted = SamClip(bundle, SessionOptions(interpreted=True)).look(photo).segment(points=[[60, 80]])[0].score
     assert SamClip(bundle).look(photo).segment(points=[[60, 80]])[0].score == pytest.approx(wanted, abs=1e-5)
 
 
 def test_tensorrt_rtx_is_left_to_capture_by_itself(bundle: Bundle, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture of ours would keep the general kernels that it runs before those for the shapes are compiled."""
     strategies = load_module("tensorrt").CudaGraphStrategy.__members__
-    monkeypatch.setattr(our_runtime, "_MODULES", {"tensorrt_rtx": ("tensorrt",)})
+    monkeypatch.setattr(library, "_MODULES", {"tensorrt_rtx": ("tensorrt",)})
     change(bundle, builder="tensorrt_rtx")
     pixels, model = read_photo(data.photos()[0]), SamClip.load(bundle.folder)
-    wanted = SamClip(bundle, Engine(interpreted=True)).look(pixels).segment(points=[[60, 80]])[0].score
+    wanted = SamClip(bundle, SessionOptions(interpreted=True)).look(pixels).segment(points=[[60, 80]])[0].score
     for _ in range(4):
         assert model.look(pixels).segment(points=[[60, 80]])[0].score == pytest.approx(wanted, abs=1e-5)
     assert (gpu.count["captures"], gpu.count["launches"]) == (0, 4 * 3)
@@ -305,7 +310,7 @@ def test_the_builder_of_the_device(stripped: bool, monkeypatch: pytest.MonkeyPat
     with jetson(monkeypatch) as (_, module):
         if stripped:  # and newer
             module.PreviewFeature = IntEnum("PreviewFeature", {"RUNTIME_ACTIVATION_RESIZE_10_10": 2})
-        options = Options("tensorrt", portable=True, stripped=stripped, timing_cache=tmp_path / "times")
+        options = TensorRTOptions("tensorrt", portable=True, stripped=stripped, timing_cache=tmp_path / "times")
         made = export_tensorrt(
             data.CHECKPOINTS["tiny"], tmp_path / "b", [SIZE], WORDS, precision="fp16", options=options
         )
@@ -318,7 +323,7 @@ def test_the_builder_of_the_device(stripped: bool, monkeypatch: pytest.MonkeyPat
         assert flags == {frozenset({2, 3} if stripped else {2})}
         assert {tuple(config.preview.items()) for config in module.configs} == {((2, True),) if stripped else ()}
         scene = SamClip(made).look(read_photo(data.photos()[0]))
-        wanted = SamClip(made, Engine(interpreted=True)).look(read_photo(data.photos()[0]))
+        wanted = SamClip(made, SessionOptions(interpreted=True)).look(read_photo(data.photos()[0]))
         np.testing.assert_allclose(scene.embedding, wanted.embedding, atol=1e-5)
         (tmp_path / "times").write_bytes(b"another GPU")
         with pytest.raises(InputError, match=r"--timing-cache .*times: is not of this GPU"):

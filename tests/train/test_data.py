@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from samclip_edge.masks import mask_box
-from samclip_edge.train.data import ClipSteps, Images, Masks, SamSteps, Source, crop, steps
-from samclip_edge.train.prompts import point_among, sample_prompts, shaken_box
+from samclip_edge.photo.masks import mask_box
+from samclip_edge.train.data.batches import ClipSteps, Images, Masks, SamSteps, steps
+from samclip_edge.train.data.prompts import point_among, sample_prompts, shaken_box
+from samclip_edge.train.data.sources import Source, crop
 from samclip_edge.train.recipe import Batch, Data, Scenes
 
 ALONE = (0, 1)

@@ -14,13 +14,14 @@ import pytest
 from pycocotools import mask as coco
 
 from samclip_edge.errors import InputError
-from samclip_edge.train.data import ClipSteps, SamSteps, Source
-from samclip_edge.train.files import Files
+from samclip_edge.rendered import RenderedScene, render
+from samclip_edge.train.data.batches import ClipSteps, SamSteps
+from samclip_edge.train.data.files import Files
+from samclip_edge.train.data.sources import Source
 from samclip_edge.train.recipe import Batch, Data
-from samclip_edge.train.scenes import Scene, render
 
 
-def write_sample(folder: Path, name: str, scene: Scene) -> None:
+def write_sample(folder: Path, name: str, scene: RenderedScene) -> None:
     """A sample as SA-1B publishes it; its masks encoded by pycocotools."""
     cv2.imwrite(str(folder / f"{name}.jpg"), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
     height, width = scene.image.shape[:2]
@@ -41,7 +42,7 @@ def sa_1b(tmp_path: Path) -> Path:
     for number in range(6):
         scene = render(900 + number, size=200, fewest=2)
         cut = [type(t)(t.shape, t.colour, t.surface, t.mask[:160]) for t in scene.things if t.mask[:160].any()]
-        write_sample(folder, f"sa_{number}", Scene(scene.image[:160], tuple(cut), scene.ground))
+        write_sample(folder, f"sa_{number}", RenderedScene(scene.image[:160], tuple(cut), scene.ground))
     return folder
 
 

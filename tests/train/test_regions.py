@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from samclip_edge.spec import PIXEL_MEAN
-from samclip_edge.train.data import Masks
+from samclip_edge.bundle.spec import PIXEL_MEAN
+from samclip_edge.photo.masks import CUT_OUT
+from samclip_edge.train.data.batches import Masks
+from samclip_edge.train.data.regions import free_squares, regions
 from samclip_edge.train.losses import patch_distillation
-from samclip_edge.train.regions import MARGIN, free_squares, regions
 
 
 def batch(pixels: torch.Tensor, owner: list[int], masks: torch.Tensor) -> Masks:
@@ -22,7 +23,7 @@ def test_a_mask_is_cut_out_in_the_middle_on_the_mean_colour() -> None:
     pixels = torch.randint(0, 256, (1, 3, 128, 128), generator=torch.Generator().manual_seed(3)).float()
     mask = torch.zeros(1, 128, 128, dtype=torch.bool)
     mask[0, 48:80, 16:80] = True
-    found = regions(batch(pixels, [0], mask), grid=8, side=round(64 * MARGIN))
+    found = regions(batch(pixels, [0], mask), grid=8, side=round(64 * CUT_OUT))
     picture = found.pictures[0]
     torch.testing.assert_close(picture[:, 32:64, 16:80], pixels[0, :, 48:80, 16:80], atol=1e-2, rtol=0)
     around = torch.ones(96, 96, dtype=torch.bool)

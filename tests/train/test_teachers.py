@@ -14,10 +14,11 @@ from segment_anything.modeling import Sam
 from support import TOLERANCE, Ran, off
 
 from samclip_edge.errors import InputError
-from samclip_edge.train.data import Masks
+from samclip_edge.model.public import merged
+from samclip_edge.train.data.batches import Masks
 from samclip_edge.train.recipe import read_recipe
-from samclip_edge.train.tasks import asked, prompted
-from samclip_edge.train.teachers import OpenClip, merged
+from samclip_edge.train.stages import asked, prompted
+from samclip_edge.train.teachers import OpenClip
 
 
 @pytest.fixture

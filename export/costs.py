@@ -1,0 +1,57 @@
+"""What int8 costs: each graph alone in int8, then all of them, against the same model in float on the same scenes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from samclip_edge.accuracy.synthetic import Counts, evaluate, scenes
+from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import SessionOptions, Sessions
+from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.pipeline import SamClip
+from samclip_edge.progress import Progress, silent
+
+COUNTS = Counts(one_thing=600, captions=200, several=40)
+_SEEN = 30_000  # the seed from which scenes are drawn that layers are measured on
+_QUANTISED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "mask_decoder", "text_encoder")
+
+
+class Mixed(Sessions):
+    """The graphs of one bundle, but for one that comes from another."""
+
+    def __init__(self, most: Sessions, other: Sessions, name: GraphName) -> None:
+        super().__init__(most.bundle)
+        self._most, self._other, self._name = most, other, name
+
+    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+        """See `Sessions.run`."""
+        return (self._other if name == self._name else self._most).run(name, size, **inputs)
+
+
+def costs(
+    whole: SamClip, int8: SamClip, counts: Counts = COUNTS, progress: Progress = silent
+) -> dict[str, dict[str, float]]:
+    """The measures of `eval synthetic`: in float, with one graph in int8, and with all of them."""
+    found = {"float": evaluate(whole, counts=counts, progress=progress)["merged"]}
+    for name in _QUANTISED:
+        mixed = SamClip(whole.bundle, sessions=Mixed(whole.sessions, int8.sessions, name))
+        found[name] = evaluate(mixed, counts=counts, progress=progress)["merged"]
+    found["all in int8"] = evaluate(int8, counts=counts, progress=progress)["merged"]
+    return found
+
+
+def costs_of(checkpoint: Path, int8: Bundle, progress: Progress = silent) -> dict[str, dict[str, float]]:
+    """The same of an int8 bundle and the checkpoint that it was exported from, which is exported in float beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = export_onnx(checkpoint, Path(folder) / "float", int8.manifest.sizes, None, progress)
+        return costs(SamClip(whole), SamClip(int8, SessionOptions(interpreted=True)), COUNTS, progress)
+
+
+def rendered(count: int = 4) -> list[npt.NDArray[np.uint8]]:
+    """Scenes (256,256,3) to measure layers on."""
+    return [scene.image for scene in scenes(_SEEN, count, 256, most=4)]

@@ -1,0 +1,111 @@
+"""The five graphs as modules of fixed size, ready to be traced: same weights, same answers, nothing left to compute.
+
+Position tables are resized and gathered here, once, so that no graph interpolates, indexes or reshapes by computed
+numbers. A test holds every module against the model it was made from.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from samclip_edge.bundle.contract import GraphName
+from samclip_edge.export.forms.attention import fix_blocks
+from samclip_edge.model.image_encoder import ImageEncoder
+from samclip_edge.model.merged import MergedModel
+
+
+class ImageEncoderGraph(nn.Module):
+    """`image` to `tokens` and `embedding`."""
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        source, grid = model.image_encoder, model.spec.grid(size)
+        encoder: ImageEncoder = copy.copy(source)
+        encoder._modules, encoder._parameters = dict(source._modules), dict(source._parameters)
+        encoder.blocks = fix_blocks(source.blocks, grid)
+        encoder.pos_embed = nn.Parameter(source.position_table(grid, grid).detach().contiguous(), requires_grad=False)
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        out: tuple[Tensor, Tensor] = self.encoder(image)
+        return out
+
+
+class SamEncoderGraph(ImageEncoderGraph):
+    """`image` to `embedding`, where no CLIP head reads the tokens."""
+
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
+        """See `contract.signature`."""
+        return super().forward(image)[1]
+
+
+class ClipHeadGraph(nn.Module):
+    """`tokens` to `image_features` and `patch_features`."""
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        head = copy.copy(model.clip_head)
+        head._modules = dict(model.clip_head._modules)
+        head.blocks = fix_blocks(model.clip_head.blocks, model.spec.feature_grid(size))
+        self.head = head
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        out: tuple[Tensor, Tensor] = self.head(tokens)
+        return out
+
+
+class MaskDecoderGraph(nn.Module):
+    """`embedding`, `sparse` and `dense` to `masks` and `scores`; the positions of the embedding are a constant."""
+
+    image_pe: Tensor
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        grid = model.spec.grid(size)
+        self.decoder = model.mask_decoder
+        self.register_buffer("image_pe", model.prompt_encoder.grid_positions(grid, grid).detach())
+
+    def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        out: tuple[Tensor, Tensor] = self.decoder(embedding, self.image_pe, sparse, dense)
+        return out
+
+
+def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Module:
+    """The module to trace for a graph of the contract, in evaluation mode."""
+    module: nn.Module
+    if name == "text_encoder":
+        module = model.text_encoder
+    elif name == "clip_image_encoder":
+        module = model.visual
+    elif name == "prompt_encoder":
+        module = model.prompt_encoder
+    else:
+        assert size is not None
+        sized: dict[GraphName, Callable[[MergedModel, int], nn.Module]] = {
+            "image_encoder": SamEncoderGraph if model.spec.clip_vision else ImageEncoderGraph,
+            "clip_head": ClipHeadGraph,
+            "mask_decoder": MaskDecoderGraph,
+        }
+        module = sized[name](model, size)
+    return module.eval()
+
+
+@torch.inference_mode()
+def answer(model: MergedModel, name: GraphName, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """What the model itself, not the module made for tracing, answers to a graph's inputs."""
+    values = inputs.values()
+    if name == "mask_decoder":
+        out = model.decode_masks(*values)
+    elif name == "clip_image_encoder":
+        out = model.visual(*values)
+    else:
+        out = getattr(model, name)(*values)
+    outputs: tuple[Tensor, ...] = out if isinstance(out, tuple) else (out,)
+    return outputs[1:] if name == "image_encoder" and model.spec.clip_vision else outputs

@@ -1,0 +1,210 @@
+"""The five graphs for Core ML: the modules of `export.graphs`, in the layout of the Neural Engine.
+
+Numbers of prompts, points and texts stay open without a shape being computed: a reshape leaves at most one side to be
+inferred, and what has to grow with the batch is broadcast. A test holds every module against the model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.bundle.contract import GraphName
+from samclip_edge.bundle.spec import CHANNELS
+from samclip_edge.export.forms.channels_first import (
+    ChannelNorm,
+    MapBlock,
+    TokenAttention,
+    linear,
+    pointwise,
+    unit,
+    with_channel_norms,
+)
+from samclip_edge.model import text_encoder
+from samclip_edge.model.image_encoder import PatchEmbed
+from samclip_edge.model.layers import MLP
+from samclip_edge.model.mask_decoder import MASKS, TwoWayAttentionBlock
+from samclip_edge.model.merged import MergedModel
+
+
+class ImageEncoder(nn.Module):
+    """`image` to `tokens` and `embedding`."""
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        source, grid = model.image_encoder, model.spec.grid(size)
+        self.mean, self.std = source.pixel_mean, source.pixel_std
+        embed = source.patch_embed
+        self.stem = embed.proj if isinstance(embed, PatchEmbed) else embed.layers
+        positions = source.position_table(grid, grid).detach().permute(0, 3, 1, 2).contiguous()
+        self.positions = nn.Parameter(positions, requires_grad=False)
+        self.blocks = nn.ModuleList(MapBlock(block, grid) for block in source.blocks)  # type: ignore[arg-type]
+        self.neck = with_channel_norms(source.neck)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        x = self.stem((image - self.mean) / self.std) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return x, self.neck(x)
+
+
+def mlp(source: MLP) -> nn.Sequential:
+    """An MLP over maps."""
+    layers: list[nn.Module] = []
+    for layer in source.layers:
+        layers += [linear(layer), source.act]
+    return nn.Sequential(*layers[:-1])
+
+
+class ClipHead(nn.Module):
+    """`tokens` to `image_features` and `patch_features`."""
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        head, grid = model.clip_head, model.spec.feature_grid(size)
+        self.pool = model.spec.grid(size) != grid
+        self.blocks = nn.ModuleList(MapBlock(block, grid) for block in head.blocks)  # type: ignore[arg-type]
+        self.norm, self.mlp = ChannelNorm(head.norm), mlp(head.mlp)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        x = F.avg_pool2d(tokens, 2) if self.pool else tokens
+        for block in self.blocks:
+            x = block(x)
+        pooled = unit(self.mlp(self.norm(x.amax(dim=(2, 3), keepdim=True))))
+        return pooled[:, :, 0, 0], unit(self.mlp(self.norm(x)))
+
+
+class TwoWayBlock(nn.Module):
+    """`mask_decoder.TwoWayAttentionBlock` over rows of tokens."""
+
+    def __init__(self, block: TwoWayAttentionBlock) -> None:
+        super().__init__()
+        self.first = block.first
+        self.self_attn = TokenAttention(block.self_attn)
+        self.to_image = TokenAttention(block.cross_attn_token_to_image)
+        self.to_tokens = TokenAttention(block.cross_attn_image_to_token)
+        norms = (block.norm1, block.norm2, block.norm3, block.norm4)
+        self.norm1, self.norm2, self.norm3, self.norm4 = map(ChannelNorm, norms)
+        self.mlp = nn.Sequential(linear(block.mlp.lin1), block.mlp.act, linear(block.mlp.lin2))
+
+    def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens: (B,256,1,T), image: (B,256,1,h*w), and the positions of each. Returns both, updated."""
+        if self.first:
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            q = tokens + token_pe
+            tokens = tokens + self.self_attn(q, q, tokens)
+        tokens = self.norm1(tokens)
+        tokens = self.norm2(tokens + self.to_image(tokens + token_pe, image + image_pe, image))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = image + self.to_tokens(image + image_pe, tokens + token_pe, tokens)
+        return tokens, self.norm4(image)
+
+
+class MaskDecoder(nn.Module):
+    """`embedding`, `sparse` and `dense` to `masks` and `scores`."""
+
+    image_pe: Tensor
+    learned: Tensor
+
+    def __init__(self, model: MergedModel, size: int) -> None:
+        super().__init__()
+        decoder, grid = model.mask_decoder, model.spec.grid(size)
+        positions = model.prompt_encoder.grid_positions(grid, grid).detach()
+        self.register_buffer("image_pe", positions.reshape(1, CHANNELS, 1, grid * grid))
+        learned = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).detach()
+        self.register_buffer("learned", learned.T[None, :, None].contiguous())
+        transformer = decoder.transformer
+        self.layers = nn.ModuleList(TwoWayBlock(each) for each in transformer.layers)  # type: ignore[arg-type]
+        self.last, self.norm = (
+            TokenAttention(transformer.final_attn_token_to_image),
+            ChannelNorm(transformer.norm_final_attn),
+        )
+        self.upscale = with_channel_norms(decoder.output_upscaling)
+        self.kernels = nn.ModuleList(mlp(each) for each in decoder.output_hypernetworks_mlps)  # type: ignore[arg-type]
+        self.score = mlp(decoder.iou_prediction_head)
+        self.grid = grid
+
+    def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        grid = self.grid
+        prompts = sparse.transpose(1, 2)[:, :, None]  # (B,256,1,N)
+        learned = self.learned + 0 * prompts[..., :1]  # as many as there are prompts
+        tokens = torch.cat([learned, prompts], dim=3)
+        image = (embedding + dense).reshape(-1, CHANNELS, 1, grid * grid)
+        out = tokens
+        for layer in self.layers:
+            out, image = layer(out, image, tokens, self.image_pe)
+        out = self.norm(out + self.last(out + tokens, image + self.image_pe, image))
+        pixels = self.upscale(image.reshape(-1, CHANNELS, grid, grid)).reshape(-1, CHANNELS // 8, 16 * grid * grid)
+        kernels = [kernel(out[..., 1 + i : 2 + i]).squeeze(2) for i, kernel in enumerate(self.kernels)]
+        masks = torch.cat(kernels, dim=2).transpose(1, 2) @ pixels
+        return masks.reshape(-1, MASKS, 4 * grid, 4 * grid), self.score(out[..., :1])[:, :, 0, 0]
+
+
+class TextBlock(nn.Module):
+    """`text_encoder.ResidualAttentionBlock` over rows of tokens."""
+
+    causal: Tensor
+
+    def __init__(self, block: text_encoder.ResidualAttentionBlock) -> None:
+        super().__init__()
+        attention = block.attn
+        self.heads = attention.heads
+        self.norm1, self.norm2 = ChannelNorm(block.ln_1), ChannelNorm(block.ln_2)
+        self.qkv = pointwise(attention.in_proj_weight, attention.in_proj_bias)
+        self.out = linear(attention.out_proj)
+        widen, activate, narrow = block.mlp
+        self.mlp = nn.Sequential(linear(widen), activate, linear(narrow))
+        self.register_buffer("causal", attention.causal[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,D,1,T) to the same shape."""
+        channels, length = self.qkv.in_channels, self.causal.shape[3]
+        parts = self.qkv(self.norm1(x)).chunk(3, dim=1)
+        q, k, v = (part.reshape(-1, self.heads, channels // self.heads, length).transpose(2, 3) for part in parts)
+        taken = F.scaled_dot_product_attention(q, k, v, attn_mask=self.causal)
+        x = x + self.out(taken.transpose(2, 3).reshape(-1, channels, 1, length))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class TextEncoder(nn.Module):
+    """`tokens` to `text_features`."""
+
+    upto: Tensor
+
+    def __init__(self, model: MergedModel) -> None:
+        super().__init__()
+        source, context = model.text_encoder, model.spec.text.context
+        self.embedding, self.end_of_text = source.token_embedding, source.end_of_text
+        positions = source.positional_embedding.detach().T[None, :, None].contiguous()
+        self.positions = nn.Parameter(positions, requires_grad=False)
+        self.blocks = nn.ModuleList(TextBlock(each) for each in source.transformer.resblocks)  # type: ignore[arg-type]
+        self.norm = ChannelNorm(source.ln_final)
+        self.projection = pointwise(source.text_projection.T, None)
+        self.register_buffer("upto", torch.ones(context, context).triu())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """See `contract.signature`."""
+        x = self.embedding(tokens).transpose(1, 2)[:, :, None] + self.positions
+        for block in self.blocks:
+            x = block(x)
+        end = (tokens == self.end_of_text).to(x.dtype)
+        first = end * ((end @ self.upto) < 1.5).to(x.dtype)  # where the first end of text is
+        x = self.norm(x) * first[:, None, None]
+        return unit(self.projection(x.sum(dim=3, keepdim=True)))[:, :, 0, 0]
+
+
+def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Module:
+    """The module to convert for a graph of the contract, in evaluation mode."""
+    if name == "text_encoder":
+        return TextEncoder(model).eval()
+    if name == "prompt_encoder":
+        return model.prompt_encoder.eval()
+    assert size is not None
+    sized = {"image_encoder": ImageEncoder, "clip_head": ClipHead, "mask_decoder": MaskDecoder}
+    return sized[name](model, size).eval()

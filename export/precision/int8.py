@@ -1,0 +1,157 @@
+"""int8 for ONNX: weights by the column, activations as they come, and a measure of what each layer loses by it.
+
+The product with a weight matrix becomes the standard's integer product: the activation is rounded to uint8 over the
+range that it has in that call (DynamicQuantizeLinear), the weight to int8 over the largest of each column. ONNX Runtime
+runs the five nodes as one. Products of two activations, convolutions, tables, and what is a Gemm stay in float.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+from torch import nn
+
+from samclip_edge.bundle.contract import Arrays, GraphName
+from samclip_edge.progress import Progress, silent
+
+HURTS = 0.01  # a layer that alone moves an output by more than this share of it stays in float
+Names = Mapping[bytes, str]  # what a layer is called, by the digest of its weights as a graph holds them
+Rounding = Callable[[onnx.ModelProto, Names, Collection[str]], None]  # puts a graph's layers into int8 but for some
+
+
+def layer_names(model: nn.Module) -> Names:
+    """The layers of a model by their weights: as the parameter is stored, and transposed, as a product takes it."""
+    names: dict[bytes, str] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            values = parameter.detach().numpy()
+            for each in (values, values.T):
+                names.setdefault(_digest(each.tobytes()), name.removesuffix(".weight").removesuffix("_weight"))
+    return names
+
+
+def layers(model: onnx.ModelProto, names: Names) -> dict[str, str]:
+    """The layer of each product with a named weight, by the node's name, in order. Equal weights are one layer."""
+    weights = {each.name: each for each in model.graph.initializer if len(each.dims) == 2}
+    found: dict[str, str] = {}
+    for node in model.graph.node:
+        weight = weights.get(node.input[1]) if node.op_type == "MatMul" else None
+        name = None if weight is None else names.get(_digest(weight.raw_data))
+        if name is not None:
+            found[node.name] = name
+    return found
+
+
+def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -> None:
+    """Put a graph's layers into int8, in place, but for those named in `kept`."""
+    graph = model.graph
+    chosen = {node for node, name in layers(model, names).items() if name not in kept}
+    weights = {each.name: each for each in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    rounded: set[str] = set()  # activations and weights, of which several products may read one
+    for node in graph.node:
+        if node.name not in chosen:
+            nodes.append(node)
+            continue
+        (x, w), (y,) = node.input, node.output
+        if x not in rounded:
+            rounded.add(x)
+            nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [f"{x}_int8", f"{x}_scale", f"{x}_zero"]))
+        if w not in rounded:
+            rounded.add(w)
+            values, scale = by_column(numpy_helper.to_array(weights[w]))
+            graph.initializer.append(numpy_helper.from_array(values, f"{w}_int8"))
+            graph.initializer.append(numpy_helper.from_array(scale, f"{w}_scale"))
+        nodes += [
+            helper.make_node("MatMulInteger", [f"{x}_int8", f"{w}_int8", f"{x}_zero"], [f"{y}_int32"]),
+            helper.make_node("Cast", [f"{y}_int32"], [f"{y}_float"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{x}_scale", f"{w}_scale"], [f"{y}_by"]),
+            helper.make_node("Mul", [f"{y}_float", f"{y}_by"], [y]),
+        ]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    drop_unread(graph)
+
+
+def by_column(weight: np.ndarray, half: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """A weight (I,O) as int8 (I,O) and the scale of each column (O,): weight is about int8 * scale, -127..127.
+
+    half: scales that half precision holds exactly.
+    """
+    largest = np.abs(weight).max(axis=0)
+    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    if half:
+        scale = np.maximum(scale, 2.0**-14).astype(np.float16).astype(np.float32)
+    return np.clip(np.round(weight / scale), -127, 127).astype(np.int8), scale
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Take out the constants that no node reads any more."""
+    read = {name for node in graph.node for name in node.input}
+    left = [each for each in graph.initializer if each.name in read]
+    graph.ClearField("initializer")
+    graph.initializer.extend(left)
+
+
+def sensitivity(
+    model: onnx.ModelProto,
+    names: Names,
+    asked: Sequence[Arrays],
+    progress: Progress = silent,
+    rounding: Rounding = quantize,
+) -> dict[str, float]:
+    """What each layer of a graph alone costs in int8: the norm of the worst output's error over the output's norm."""
+    wanted = list(run(model, asked))
+    every = list(dict.fromkeys(layers(model, names).values()))
+    costs = {}
+    for name in progress(every, "measuring layers"):
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        rounding(changed, names, [each for each in every if each != name])
+        costs[name] = max(
+            float(np.linalg.norm(a - b) / np.linalg.norm(a))
+            for right, got in zip(wanted, run(changed, asked), strict=True)
+            for a, b in zip(right, got, strict=True)
+        )
+    return costs
+
+
+class Int8:
+    """Puts graphs into int8, every size of one alike: which layers hurt is measured at the size that comes first."""
+
+    def __init__(self, model: nn.Module, asked: Mapping[GraphName, Sequence[Arrays]], progress: Progress) -> None:
+        """Use the layers of `model`, and for each graph the inputs that its layers are measured on."""
+        self._names, self._asked, self._progress = layer_names(model), asked, progress
+        self._kept: dict[GraphName, tuple[str, ...]] = {}
+
+    def apply(self, name: GraphName, model: onnx.ModelProto) -> tuple[str, ...]:
+        """Change a graph in place. Returns the layers that were left in float."""
+        rounding = self.rounding(name, model)
+        if name not in self._kept:
+            costs = sensitivity(model, self._names, self._asked[name], self._progress, rounding)
+            self._kept[name] = tuple(layer for layer, cost in costs.items() if cost > HURTS)
+        rounding(model, self._names, self._kept[name])
+        return self._kept[name]
+
+    def rounding(self, name: GraphName, model: onnx.ModelProto) -> Rounding:
+        """How the layers of a graph are rounded."""
+        return quantize
+
+
+def run(model: onnx.ModelProto, asked: Iterable[Arrays]) -> Iterator[list[np.ndarray]]:
+    """What ONNX Runtime answers; what is rounded and put back to float is computed so, not as integers."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for inputs in asked:
+        yield session.run(None, inputs)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()

@@ -1,0 +1,109 @@
+"""int8 as TensorRT takes it: explicit pairs of QuantizeLinear and DequantizeLinear, scales fixed beforehand.
+
+What goes into a product with a weight matrix is rounded to int8 with one scale a tensor, which calibration chooses; the
+weight with one a column. Both are symmetric: zero is zero. The builder turns the pair and the product into an integer
+product; the graph itself says, in any engine, which numbers come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from samclip_edge.bundle.contract import Arrays, GraphName
+from samclip_edge.export.precision.int8 import Int8, Names, Rounding, by_column, drop_unread, layers, run
+from samclip_edge.progress import Progress
+
+_LEAST = 2.0**-14  # the least scale that half precision holds in full
+_CLIPS = np.linspace(0.2, 1, 33)  # shares of the largest value that calibration tries as the end of the range
+_SEEN = 1 << 18  # values of a tensor that it looks at
+
+
+class StaticInt8(Int8):
+    """Puts graphs into int8 with fixed scales, found at the size that comes first and kept for the others."""
+
+    def __init__(self, model: nn.Module, asked: Mapping[GraphName, Sequence[Arrays]], progress: Progress) -> None:
+        """See `Int8`; scales are found on what is asked, too."""
+        super().__init__(model, asked, progress)
+        self._scales: dict[GraphName, dict[str, float]] = {}
+
+    def rounding(self, name: GraphName, model: onnx.ModelProto) -> Rounding:
+        """See `Int8.rounding`."""
+        if name not in self._scales:
+            self._scales[name] = calibrate(model, self._names, self._asked[name])
+        scales = self._scales[name]
+        return lambda graph, names, kept: insert_pairs(graph, names, scales, kept)
+
+
+def calibrate(model: onnx.ModelProto, names: Names, asked: Sequence[Arrays]) -> dict[str, float]:
+    """The scale of what goes into each layer: of several ends of the range, that which rounds with the least square
+    error over everything that was asked. Layers that read one tensor share its scale.
+    """
+    reading = layers(model, names)
+    inputs = {node.name: node.input[0] for node in model.graph.node if node.name in reading}
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    every = list(dict.fromkeys(inputs.values()))
+    watched.graph.ClearField("output")
+    watched.graph.output.extend(helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in every)
+    seen: dict[str, list[np.ndarray]] = {each: [] for each in every}
+    largest = dict.fromkeys(every, 0.0)
+    for outputs in run(watched, asked):
+        for each, values in zip(every, outputs, strict=True):
+            flat = values.ravel()
+            seen[each].append(flat[:: max(1, len(asked) * flat.size // _SEEN)])
+            largest[each] = max(largest[each], float(np.abs(flat).max()))
+    best = {each: _best_scale(np.concatenate(parts), largest[each]) for each, parts in seen.items()}
+    scales: dict[str, float] = {}
+    for node, layer in reading.items():  # equal weights are one layer, which then takes the widest of its inputs
+        scales[layer] = max(scales.get(layer, 0.0), best[inputs[node]])
+    return scales
+
+
+def _best_scale(values: np.ndarray, largest: float) -> float:
+    scales = [max(float(np.float16(largest * clip / 127)), _LEAST) for clip in _CLIPS]
+    errors = [float(np.square(values - s * np.clip(np.round(values / s), -127, 127)).mean()) for s in scales]
+    return scales[int(np.argmin(errors))]
+
+
+def insert_pairs(model: onnx.ModelProto, names: Names, scales: Mapping[str, float], kept: Collection[str] = ()) -> None:
+    """Put a graph's layers into int8, in place, but for those named in `kept`."""
+    graph = model.graph
+    chosen = {node: layer for node, layer in layers(model, names).items() if layer not in kept}
+    weights = {each.name: each for each in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    made: set[str] = set()
+
+    def constant(name: str, values: np.ndarray) -> str:
+        if name not in made:
+            made.add(name)
+            graph.initializer.append(numpy_helper.from_array(values, name))
+        return name
+
+    zero = "int8_zero"
+    for node in graph.node:
+        layer = chosen.get(node.name)
+        if layer is not None:
+            constant(zero, np.array(0, np.int8))
+            x, w = node.input
+            scale = constant(f"{layer}.scale", np.array(scales[layer], np.float32))
+            rounded = f"{x}_by_{layer}"
+            if rounded not in made:
+                made.add(rounded)
+                nodes.append(helper.make_node("QuantizeLinear", [x, scale, zero], [f"{rounded}_int8"]))
+                nodes.append(helper.make_node("DequantizeLinear", [f"{rounded}_int8", scale, zero], [rounded]))
+            if f"{w}_rounded" not in made:
+                made.add(f"{w}_rounded")
+                values, columns = by_column(numpy_helper.to_array(weights[w]), half=True)
+                parts = [constant(f"{w}_int8", values), constant(f"{w}_scale", columns)]
+                nodes.append(helper.make_node("DequantizeLinear", parts, [f"{w}_rounded"], axis=1))
+            node.input[0], node.input[1] = rounded, f"{w}_rounded"
+        nodes.append(node)
+    copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    graph.ClearField("node")
+    graph.node.extend(copied)
+    drop_unread(graph)

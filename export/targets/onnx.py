@@ -1,0 +1,121 @@
+"""ONNX: graphs traced by torch, one file a size, whose weights lie in files that sizes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from samclip_edge.bundle.contract import GraphName, probe, signature
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.manifest import Graph, Precision
+from samclip_edge.bundle.verify import passes, reference_of
+from samclip_edge.errors import ParityError
+from samclip_edge.export.export import export_bundle
+from samclip_edge.export.forms.fixed_size import graph_module
+from samclip_edge.export.parity import Case, Pixels, measure, seen_by
+from samclip_edge.export.precision.half import halve_weights
+from samclip_edge.export.precision.int8 import Int8
+from samclip_edge.export.targets.tracing import trace
+from samclip_edge.export.weights import WeightFile, places
+from samclip_edge.model.checkpoint import Origin, save
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.progress import Progress, silent
+from samclip_edge.runtimes.onnxruntime import OrtSession
+
+CHECKPOINT = "model.safetensors"  # of a bundle whose graphs read their weights from one
+
+
+def export_onnx(
+    checkpoint: Path,
+    folder: Path,
+    sizes: Sequence[int] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    progress: Progress = silent,
+    precision: Precision = "fp32",
+    photos: Sequence[Pixels] | None = None,
+    vectors: bool = False,
+) -> Bundle:
+    """Write an ONNX bundle and return it, opened.
+
+    sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
+    encoder. precision: fp16 stores the weights in half, most of them in a checkpoint that the graphs read, and computes
+    in float32; int8 multiplies in int8 what loses little by it. photos: (H,W,3) RGB, on which that is measured; those
+    that ship with the package where None. vectors: with test vectors (`export.vectors`). Raises InputError for a bad
+    checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in ONNX Runtime is further from torch
+    than `verify.passes` allows.
+    """
+
+    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> OnnxWriter:
+        stored: Path | None = None
+        if precision == "fp16" and vocabulary is None:  # else it would bring the text encoder along
+            stored = save(model, partial / CHECKPOINT, origin, half=True)
+        known = places(stored) if stored else {}
+        int8 = Int8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
+
+        def change(name: GraphName, proto: onnx.ModelProto) -> tuple[str, ...]:
+            if precision == "fp16":
+                halve_weights(proto, known)
+            return int8.apply(name, proto) if int8 else ()
+
+        return OnnxWriter(model, partial, precision, change, stored)
+
+    return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, vectors, progress)
+
+
+# Puts a traced graph into a precision, in place, and gives the layers that int8 left in float.
+Change = Callable[[GraphName, onnx.ModelProto], tuple[str, ...]]
+
+
+class OnnxWriter:
+    """Writes graphs into a folder, one weight file for all sizes of a graph."""
+
+    def __init__(
+        self, model: MergedModel, folder: Path, precision: Precision, change: Change, checkpoint: Path | None = None
+    ) -> None:
+        """checkpoint: a file of the folder from which graphs read weights too."""
+        self._model, self._folder, self._precision, self._change = model, folder, precision, change
+        self._checkpoint = checkpoint
+        self._weights: dict[GraphName, WeightFile] = {}
+        self._graphs: list[Graph] = []
+
+    def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
+        """Trace, write and measure one graph."""
+        model = self._model
+        weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
+        sides = signature(model.spec, name, size)
+        proto = trace(graph_module(model, name, size), sides, probe(model.spec, name, size))
+        in_float = self._change(name, proto)
+        weights.take(proto)
+        path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
+        onnx.save_model(proto, path)
+        onnx.checker.check_model(path)
+        parity = measure(OrtSession(path, sides, self._precision, None), asked)
+        for output, found in parity.items():
+            if not passes(found, self._precision):
+                raise ParityError(
+                    f"{path.name}: {output} is off torch's by {found.error:.1e} of its standard deviation "
+                    f"(cosine {found.cosine:.6f}); no bundle was written"
+                )
+        self._graphs.append(
+            Graph(
+                name=name,
+                size=size,
+                files=(describe(self._folder, path),),
+                signature=sides,
+                parity=parity,
+                reference={output: reference_of(values) for output, values in asked[0][1].items()},
+                in_float=in_float,
+            )
+        )
+
+    def finish(self) -> dict[str, Any]:
+        """See `Writer.finish`. Called once no weight file will grow any more."""
+        done = []
+        for graph in self._graphs:
+            path = self._weights[graph.name].path
+            shared = [describe(self._folder, each) for each in (path, self._checkpoint) if each and each.exists()]
+            done.append(graph.model_copy(update={"files": (*graph.files, *shared)}))
+        return {"graphs": tuple(done)}

@@ -1,0 +1,108 @@
+"""TensorRT: strongly typed ONNX, held against torch in ONNX Runtime, and an engine built from each graph and size.
+
+The ONNX stays in the bundle: it is what any machine can check, and what another GPU builds its own engines from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from samclip_edge.bundle.contract import GraphName
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.manifest import BuiltEngines, Graph, Precision
+from samclip_edge.export.export import export_bundle
+from samclip_edge.export.options import TensorRTOptions
+from samclip_edge.export.parity import Pixels, seen_by
+from samclip_edge.export.precision.half import halve_types
+from samclip_edge.export.precision.qdq import StaticInt8
+from samclip_edge.export.targets.onnx import Change, OnnxWriter
+from samclip_edge.export.targets.tensorrt_builders import Builder, choose, profile
+from samclip_edge.export.targets.tensorrt_script import SCRIPT, build_script
+from samclip_edge.model.checkpoint import Origin
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.progress import Progress, silent
+
+
+def export_tensorrt(
+    checkpoint: Path,
+    folder: Path,
+    sizes: Sequence[int] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    progress: Progress = silent,
+    precision: Precision = "fp16",
+    photos: Sequence[Pixels] | None = None,
+    options: TensorRTOptions | None = None,
+    vectors: bool = False,
+) -> Bundle:
+    """Write a TensorRT bundle and return it, opened.
+
+    sizes, vocabulary, photos, vectors: see `export_onnx`. precision: fp32; fp16, by type; or int8, by explicit pairs of
+    Q and DQ with the rest in fp16. The prompt encoder is float32 always, because positions need it. Raises InputError
+    for a bad checkpoint, size or folder, where no builder is there, and for what it refuses; ParityError, leaving no
+    bundle, when a typed graph in ONNX Runtime is further from torch than `verify.passes` allows.
+    """
+    options = options or TensorRTOptions()
+    builder = None if options.only_onnx else choose(options)
+
+    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> EngineWriter:
+        int8 = StaticInt8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
+        return EngineWriter(model, partial, precision, typing(precision, int8), builder, options, progress)
+
+    return export_bundle(checkpoint, folder, "tensorrt", precision, writer, sizes, vocabulary, vectors, progress)
+
+
+def typing(precision: Precision, int8: StaticInt8 | None) -> Change:
+    """What puts a traced graph into a precision by the types of its tensors."""
+
+    def change(name: GraphName, proto: onnx.ModelProto) -> tuple[str, ...]:
+        if precision == "fp32" or name == "prompt_encoder":
+            return ()
+        in_float = int8.apply(name, proto) if int8 else ()
+        halve_types(proto)
+        return in_float
+
+    return change
+
+
+class EngineWriter(OnnxWriter):
+    """Writes typed ONNX into a folder, then the engines, and the script that builds them anew elsewhere."""
+
+    def __init__(
+        self,
+        model: MergedModel,
+        folder: Path,
+        precision: Precision,
+        change: Change,
+        builder: Builder | None,
+        options: TensorRTOptions,
+        progress: Progress,
+    ) -> None:
+        super().__init__(model, folder, precision, change)
+        self._builder, self._options, self._progress = builder, options, progress
+
+    def finish(self) -> dict[str, Any]:
+        """See `Writer.finish`."""
+        graphs: Sequence[Graph] = super().finish()["graphs"]
+        script = self._folder / SCRIPT
+        script.write_text(build_script(graphs, self._options), "utf-8")
+        found: dict[str, Any] = {"graphs": graphs, "script": describe(self._folder, script)}
+        if self._builder is None:
+            return found
+        built = []
+        for graph in self._progress(graphs, "building engines"):
+            path = self._folder / graph.files[0].path
+            engine = path.with_suffix(".engine")
+            engine.write_bytes(self._builder.build(path, profile(graph.signature)))
+            built.append(graph.model_copy(update={"built_engine": describe(self._folder, engine)}))
+        engines = BuiltEngines(
+            builder=self._builder.name,
+            version=self._builder.version,
+            capabilities=self._builder.capabilities,
+            portable=self._options.portable,
+            stripped=self._options.stripped,
+        )
+        return found | {"graphs": tuple(built), "built_engines": engines}

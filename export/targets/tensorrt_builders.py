@@ -1,0 +1,163 @@
+"""TensorRT's two builders behind one interface: typed ONNX in, an engine out, or one line that says why not.
+
+`tensorrt` times kernels on the GPU that is here, and builds for it alone. `tensorrt_rtx` needs none: it builds for
+compute capabilities that are named, and leaves the last step to the machine that loads the engine. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from samclip_edge.bundle.contract import Signature, Tensor
+from samclip_edge.bundle.machine import gpus
+from samclip_edge.bundle.manifest import BuilderName
+from samclip_edge.errors import InputError
+from samclip_edge.export.options import TensorRTOptions
+from samclip_edge.runtimes.tensorrt.cuda import the_device
+from samclip_edge.runtimes.tensorrt.library import first_error, load_module, logger, version
+
+PROMPTS, POINTS = 64, 32  # the most in one call: what the pipeline hands over, and what a hand clicks
+_USUAL = {"B": 1, "N": 2}  # a click or a box: two points
+_LEAST = {"B": 1, "N": 0}  # a mask alone has no points
+Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]  # of open inputs: least, usual, most
+
+
+def profile(signature: Signature) -> Shapes:
+    """The shapes that the open inputs of a graph may have (an optimisation profile)."""
+    bounds = _LEAST, _USUAL, {"B": PROMPTS, "N": POINTS}
+    return {
+        tensor.name: (_sides(tensor, bounds[0]), _sides(tensor, bounds[1]), _sides(tensor, bounds[2]))
+        for tensor in signature.inputs
+        if any(isinstance(side, str) for side in tensor.shape)
+    }
+
+
+def _sides(tensor: Tensor, chosen: dict[str, int]) -> tuple[int, ...]:
+    return tuple(side if isinstance(side, int) else chosen[side] for side in tensor.shape)
+
+
+def choose(options: TensorRTOptions) -> Builder:
+    """The builder of the options. Raises InputError where none is installed, or it cannot do what they ask."""
+    installed = [name for name in get_args(BuilderName) if _is_installed(name)]
+    if options.builder is None and not installed:
+        raise InputError(
+            "--target tensorrt: no builder is installed; pip install 'samclip-edge[tensorrt]' for TensorRT-RTX's, or "
+            "give --onnx-only and build on the device"
+        )
+    name = options.builder or installed[0]
+    load_module(name)  # says in a line that it is not there
+    if name == "tensorrt":
+        if options.capabilities:
+            raise InputError(
+                f"--compute-capability {options.capabilities[0]}: tensorrt builds for the GPU here; leave it out"
+            )
+        return Builder(name, options, (the_device().capability,))
+    for option, asked in (("--version-compatible", options.portable), ("--timing-cache", options.timing_cache)):
+        if asked:
+            raise InputError(f"{option}: TensorRT-RTX has no such thing; leave it out, or give --builder tensorrt")
+    if options.stripped and not gpus():
+        raise InputError("--strip-weights: TensorRT-RTX strips them only where there is a GPU; leave it out")
+    offered = _offered()
+    for each in options.capabilities:
+        if each not in offered:
+            mend = (
+                "for a Jetson give --onnx-only and build there" if each in ("7.2", "8.7", "11.0") else "choose of these"
+            )
+            raise InputError(f"--compute-capability {each}: TensorRT-RTX builds for {', '.join(offered)}; {mend}")
+    if not options.capabilities and not gpus():
+        raise InputError(f"--compute-capability: no GPU here to build for; name one or more of {', '.join(offered)}")
+    return Builder(name, options, options.capabilities or (the_device().capability,))
+
+
+def _is_installed(name: BuilderName) -> bool:
+    try:
+        load_module(name)
+    except InputError:
+        return False
+    return True
+
+
+def _offered() -> list[str]:
+    """The compute capabilities that TensorRT-RTX builds for: SM89 is 8.9, SM120 12.0."""
+    names = load_module("tensorrt_rtx").ComputeCapability.__members__
+    return [f"{name[2:-1]}.{name[-1]}" for name in names if name.startswith("SM")]
+
+
+class Builder:
+    """One of the two, ready to build."""
+
+    def __init__(self, name: BuilderName, options: TensorRTOptions, capabilities: Sequence[str]) -> None:
+        self.name, self.version, self.capabilities = name, version(name), tuple(capabilities)
+        self._options = options
+        self._log = logger(name)
+        self._builder = load_module(name).Builder(self._log)
+
+    def build(self, onnx: Path, shapes: Shapes) -> bytes:
+        """The engine of an ONNX file. Raises InputError with what the builder complained of first."""
+        if TYPE_CHECKING:
+            import tensorrt as trt  # whose stubs also stand for those of TensorRT-RTX
+        else:
+            trt = load_module(self.name)
+        builder: trt.Builder = self._builder
+        self._log.errors.clear()
+        self._log.layers = ""
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, self._log)
+        if not parser.parse_from_file(str(onnx)) or not network.num_outputs:
+            why = "no ONNX graph"
+            if parser.num_errors:
+                error = parser.get_error(0)
+                known = not error.node_operator() or parser.supports_operator(error.node_operator())
+                what = " ".join(error.desc().split())[:200] if known else "an op that it does not have"
+                why = f"{error.node_operator()} {error.node_name()}: {what}" if error.node_operator() else what
+            raise InputError(f"{onnx}: {self.name} does not take it ({why}); export it again")
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        config.clear_flag(trt.BuilderFlag.TF32)  # which would round what the types call float32 to 10 bits
+        resize = trt.PreviewFeature.__members__.get("RUNTIME_ACTIVATION_RESIZE_10_10")
+        if resize is not None:  # so that few prompts take the memory of few
+            config.set_preview_feature(resize, True)
+        if shapes:
+            made = builder.create_optimization_profile()
+            for name, bounds in shapes.items():
+                made.set_shape(name, *(trt.Dims(list(each)) for each in bounds))
+            config.add_optimization_profile(made)
+        if self._options.stripped:
+            config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        if self.name == "tensorrt":
+            if self._options.portable:
+                config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+            self._read_times(config)
+        else:
+            config.num_compute_capabilities = len(self.capabilities)  # type: ignore[attr-defined]
+            for index, each in enumerate(self.capabilities):
+                known = trt.ComputeCapability.__members__  # type: ignore[attr-defined]
+                config.set_compute_capability(known["SM" + each.replace(".", "")], index)  # type: ignore[attr-defined]
+        engine = builder.build_serialized_network(network, config)
+        if engine is None:
+            raise InputError(f"{onnx}: {self.name} cannot build it ({first_error(self._log)}); export it again")
+        if self.name == "tensorrt":
+            self._write_times(config)
+        return bytes(engine)
+
+    @property
+    def layers(self) -> str:
+        """What the engine that was built last is made of, as the builder lists it."""
+        return str(self._log.layers)
+
+    def _read_times(self, config: Any) -> None:
+        path = self._options.timing_cache
+        if path is not None:
+            known = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+            if known is None or not config.set_timing_cache(known, False):
+                raise InputError(f"--timing-cache {path}: is not of this GPU and {self.version}; name another file")
+
+    def _write_times(self, config: Any) -> None:
+        path = self._options.timing_cache
+        if path is not None:
+            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+            partial.write_bytes(bytes(config.get_timing_cache().serialize()))
+            os.replace(partial, path)

@@ -1,0 +1,109 @@
+"""A module as an ONNX graph: traced by torch, simplified, and stripped of what only the tracer needs.
+
+Opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Input sides are static;
+the batch of prompts or texts (B) and the number of points (N) stay open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common
+from onnxscript.optimizer import fold_constants
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
+from torch import nn
+
+from samclip_edge.bundle.contract import Arrays, Signature
+
+OPSET = 20
+_RULES = [
+    rules.no_op_cast_rule,
+    rules.no_op_expand_rule,
+    rules.no_op_transpose_rule,
+    rules.cast_cast_rule,
+    rules.reshape_reshape_rule,
+    rules.squeeze_reshape_1d_rule,
+    rules.transpose_transpose_rule,
+    rules.unsqueeze_unsqueeze_rule,
+    rules.materialize_reshape_shape_rule,
+    rules.collapse_slice_rule,
+    rules.collapse_slice2_rule,
+    rules.one_reshape_matmul_reshape_rule,
+    rules.two_reshapes_matmul_reshape_rule,
+    rules.fuse_batchnorm_into_conv_rule,
+]
+
+
+def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.ModelProto:
+    """The ONNX graph of a module, with the names and the open dimensions of the contract."""
+    open_sides = {letter: torch.export.Dim(letter) for letter in ("B", "N")}
+    shapes = tuple(
+        {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
+        for tensor in signature.inputs
+    )
+    with quiet():
+        program = torch.onnx.export(
+            module,
+            tuple(torch.from_numpy(inputs[tensor.name]) for tensor in signature.inputs),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[tensor.name for tensor in signature.inputs],
+            output_names=[tensor.name for tensor in signature.outputs],
+            dynamic_shapes=shapes,
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
+        assert program is not None
+        _simplify(program.model)
+    return _stripped(program.model_proto)
+
+
+def _simplify(model: ir.Model) -> None:
+    """What `torch.onnx.export` would do itself, but for a rule that holds every slice against every node: it never
+    finds anything here, and on an encoder at 1024 pixels takes a minute to say so."""
+    common.InlinePass()(model)
+    for _ in range(2):
+        fold_constants(model, onnx_shape_inference=True)
+        RewritePass(_RULES)(model)
+        common.RemoveUnusedNodesPass()(model)
+    for step in (
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+        common.RemoveUnusedOpsetsPass(),
+    ):
+        step(model)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the tracer's notes on its own deprecations from the user."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without stack traces and source paths, which the tracer writes beside every node."""
+    graph = model.graph
+    for thing in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        thing.ClearField("doc_string")
+        thing.ClearField("metadata_props")
+    model.producer_name, model.producer_version = "samclip-edge", ""
+    return model

@@ -1,0 +1,48 @@
+"""`python -m samclip_edge.runtimes.tensorrt FOLDER [--versionCompatible] [--stripWeights]` is how `build.sh` ends.
+
+It writes into the manifest what trtexec has built beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.manifest import MANIFEST, BuiltEngines
+from samclip_edge.errors import InputError
+from samclip_edge.runtimes.tensorrt.cuda import the_device
+from samclip_edge.runtimes.tensorrt.library import version
+
+
+def record(folder: Path, portable: bool = False, stripped: bool = False) -> BuiltEngines:
+    """Write into a bundle's manifest what `build.sh` has built beside it: each graph's engine, and for what it is.
+
+    portable, stripped: see `BuiltEngines`. Raises InputError where one is missing.
+    """
+    bundle = Bundle.open(folder)
+    graphs = []
+    for graph in bundle.manifest.graphs:
+        path = (folder / graph.files[0].path).with_suffix(".engine")
+        if not path.is_file():
+            raise InputError(f"{path}: is not there; run sh {folder / 'build.sh'}")
+        graphs.append(graph.model_copy(update={"built_engine": describe(folder, path)}))
+    made_for = (the_device().capability,)
+    engines = BuiltEngines(
+        builder="tensorrt", version=version("tensorrt"), capabilities=made_for, portable=portable, stripped=stripped
+    )
+    manifest = bundle.manifest.model_copy(update={"graphs": tuple(graphs), "built_engines": engines})
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(manifest.model_dump_json(indent=1, by_alias=True), "utf-8")
+    os.replace(partial, folder / MANIFEST)
+    return engines
+
+
+if __name__ == "__main__":
+    try:
+        _, given, *flags = sys.argv
+        print(json.dumps(record(Path(given), "--versionCompatible" in flags, "--stripWeights" in flags).model_dump()))
+    except InputError as error:
+        sys.exit(f"error: {error}")

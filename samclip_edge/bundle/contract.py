@@ -1,0 +1,146 @@
+"""The graphs: names, inputs, outputs, shapes. Exporters write to it, runtimes and `verify` hold bundles to it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from samclip_edge.bundle.spec import CHANNELS, MASK_STRIDE, Frozen, ModelSpec
+
+GraphName = Literal[
+    "image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "text_encoder", "clip_image_encoder"
+]
+SIZED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")  # of a merged model
+
+NOTHING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # what `labels` say of `points`
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+
+class Tensor(Frozen):
+    """An input or output: a dimension is a number, or a letter (B prompts or texts, N points) that a call chooses."""
+
+    name: str
+    dtype: Literal["float32", "int32"] = "float32"
+    shape: tuple[int | str, ...]
+
+
+class Signature(Frozen):
+    """What goes into a graph and what comes out, in order."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+# What an input or output is, in a line that engines which keep descriptions show to those who use a graph.
+MEANINGS = {
+    "image": "RGB, 0..255: the photo with its longest side resized to S, top left; the rest (123.675, 116.28, 103.53)",
+    "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: 77 token ids, 0 after the end of text",
+    "embedding": "SAM's embedding of the photo, which masks are decoded from",
+    "image_features": "the photo in CLIP's space, of length 1: its dot product with a text's feature is their cosine",
+    "patch_features": "each patch in CLIP's space, of length 1 along the channels",
+    "points": "x, y in pixels of the model's square: clicks, then two corners of a box or else one point 0, 0",
+    "labels": "of each point: 1 on the thing, 0 off it, 2 and 3 top left and bottom right of a box, -1 nothing",
+    "mask": "low-res logits of the step before, S/4 a side; zeros where there are none",
+    "has_mask": "1 where mask counts, else 0",
+    "sparse": "a prompt's points as the mask decoder takes them",
+    "dense": "a prompt's mask as the mask decoder takes it",
+    "masks": "logits, S/4 a side, above 0 inside: 0 for a prompt that is not ambiguous, 1 to 3 for a single click",
+    "scores": "predicted IoU of each of the four masks",
+    "text_features": "a text in CLIP's space, of length 1",
+}
+
+
+def sized(spec: ModelSpec) -> tuple[GraphName, ...]:
+    """The graphs that a model has at each of its input sizes."""
+    return tuple(name for name in SIZED if name != "clip_head" or not spec.clip_vision)
+
+
+def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Signature:
+    """The signature of graph `name` at input size `size` (None for `text_encoder` and `clip_image_encoder`).
+
+    `image` is RGB, 0..255; `points` are x, y in model pixels; `labels` are -1 none, 0 background, 1 foreground,
+    2 and 3 the corners of a box; masks are logits, of which 0 is the single-mask token and 1 to 3 the ambiguous three.
+    A model of two side by side has no `clip_head`: its `image_encoder` gives the embedding alone, and a
+    `clip_image_encoder` sees photos, or what is cut out of them, at CLIP's own size.
+    """
+    if name == "clip_image_encoder":
+        assert spec.clip_vision is not None
+        side = spec.clip_vision.size
+        return Signature(
+            inputs=(Tensor(name="image", shape=("B", 3, side, side)),),
+            outputs=(Tensor(name="image_features", shape=("B", spec.features)),),
+        )
+    if name == "text_encoder":
+        return Signature(
+            inputs=(Tensor(name="tokens", dtype="int32", shape=("B", spec.text.context)),),
+            outputs=(Tensor(name="text_features", shape=("B", spec.features)),),
+        )
+    assert size is not None
+    grid, features, low = spec.grid(size), spec.feature_grid(size), size // MASK_STRIDE
+    image = Tensor(name="image", shape=(1, 3, size, size))
+    tokens = Tensor(name="tokens", shape=(1, spec.encoder.width, grid, grid))
+    embedding = Tensor(name="embedding", shape=(1, CHANNELS, grid, grid))
+    sparse = Tensor(name="sparse", shape=("B", "N", CHANNELS))
+    dense = Tensor(name="dense", shape=("B", CHANNELS, grid, grid))
+    return {
+        "image_encoder": Signature(inputs=(image,), outputs=(embedding,) if spec.clip_vision else (tokens, embedding)),
+        "clip_head": Signature(
+            inputs=(tokens,),
+            outputs=(
+                Tensor(name="image_features", shape=(1, spec.features)),
+                Tensor(name="patch_features", shape=(1, spec.features, features, features)),
+            ),
+        ),
+        "prompt_encoder": Signature(
+            inputs=(
+                Tensor(name="points", shape=("B", "N", 2)),
+                Tensor(name="labels", shape=("B", "N")),
+                Tensor(name="mask", shape=("B", 1, low, low)),
+                Tensor(name="has_mask", shape=(1,)),
+            ),
+            outputs=(sparse, dense),
+        ),
+        "mask_decoder": Signature(
+            inputs=(embedding, sparse, dense),
+            outputs=(Tensor(name="masks", shape=("B", 4, low, low)), Tensor(name="scores", shape=("B", 4))),
+        ),
+    }[name]
+
+
+def probe(spec: ModelSpec, name: GraphName, size: int | None, prompts: tuple[int, int] = (2, 3)) -> Arrays:
+    """Inputs that every machine makes alike, to ask a graph the same question wherever it runs.
+
+    Drawn from numpy's frozen `RandomState`, whose stream is promised never to change. prompts: B and N.
+    """
+    random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
+    sides = dict(zip("BN", prompts, strict=True))
+    inputs: Arrays = {}
+    for tensor in signature(spec, name, size).inputs:
+        shape = [sides[side] if isinstance(side, str) else side for side in tensor.shape]
+        value: Array
+        if tensor.name == "image":
+            value = random.uniform(0, 255, shape)
+        elif tensor.name == "points":
+            value = random.uniform(0, size or 0, shape)
+        elif tensor.name == "labels":
+            value = random.randint(-1, 4, shape)
+        elif tensor.name == "has_mask":
+            value = np.ones(shape)
+        elif tensor.dtype == "int32":
+            value = random.randint(1, spec.text.vocab - 2, shape)
+            value[:, 0], value[:, -1] = spec.text.vocab - 2, spec.text.vocab - 1
+        else:
+            value = random.standard_normal(shape)
+        inputs[tensor.name] = value.astype(tensor.dtype)
+    return inputs
+
+
+def sample(values: Array, count: int = 64) -> npt.NDArray[np.float64]:
+    """At most `count` evenly spaced entries of an output: enough to tell a right graph from a wrong one."""
+    flat = values.reshape(-1)
+    return flat[np.linspace(0, flat.size - 1, min(count, flat.size)).astype(int)].astype(np.float64)

@@ -1,0 +1,141 @@
+"""`manifest.json`: what a bundle says of itself, as pydantic models. Format 1 fixes every name in it.
+
+A bundle comes from anywhere, so the manifest is validated and its paths must stay inside the folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from samclip_edge.bundle.contract import GraphName, Signature, signature, sized
+from samclip_edge.bundle.spec import Frozen, ModelSpec
+
+FORMAT: Literal[1] = 1
+MANIFEST = "manifest.json"
+Target = Literal["onnx", "coreml", "tensorrt"]
+BuilderName = Literal["tensorrt", "tensorrt_rtx"]
+Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]  # palettes: of Core ML alone
+
+
+def _inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
+        raise ValueError(f"path {path!r} leaves the bundle")
+    return path
+
+
+class File(Frozen):
+    """A file of the bundle."""
+
+    path: Annotated[str, AfterValidator(_inside)]
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Parity(Frozen):
+    """One output against torch, the worst over every input it was measured on."""
+
+    error: float  # max abs difference, over the standard deviation of torch's output
+    cosine: float
+
+
+class Reference(Frozen):
+    """Torch's answer to the contract's probe inputs, so that a machine without torch can check the graph."""
+
+    std: float
+    values: tuple[float, ...]  # `contract.sample` of the output
+
+
+class Step(Frozen):
+    """What torch, or where it has no such step the program at export, answered at one op to the probe inputs."""
+
+    op: str  # its type
+    std: float
+    values: tuple[float, ...]  # `contract.sample` of what the op gives
+    error: float  # how far the program was off them at export, over `std`
+
+
+class Graph(Frozen):
+    """A graph of the bundle."""
+
+    name: GraphName
+    size: int | None = None  # S; None for the text encoder
+    # The graph itself, then the weights it shares with other sizes; of a Core ML package its Manifest.json comes first;
+    # of TensorRT the typed ONNX that engines are built from.
+    files: tuple[File, ...] = Field(min_length=1)
+    built_engine: File | None = Field(default=None, alias="engine")  # of TensorRT, once it is built
+    function: str = "main"  # of a Core ML package
+    image: bool = False  # of Core ML, where `image` is a picture of whole numbers and not an array
+    points: int | None = None  # of Core ML, where fixed: one prompt in a call, of so many points
+    signature: Signature
+    parity: dict[str, Parity]
+    reference: dict[str, Reference]
+    in_float: tuple[str, ...] = ()  # of int8: the layers that were left in float, because they lose too much
+    steps: File | None = None  # of Core ML: what each op answered to the probe (`Step`)
+
+
+class Text(Frozen):
+    """How words become features: by the text encoder and its tokenizer, or by a vocabulary of precomputed ones."""
+
+    templates: File
+    logit_scale: float  # cosines are multiplied by this before the softmax
+    tokenizer: File | None = None
+    names: File | None = None  # a JSON list of K names
+    features: File | None = None  # .npy, (K,E) float32, L2-normalised
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Text:
+        if (self.tokenizer is None) == (self.names is None) or (self.names is None) != (self.features is None):
+            raise ValueError("text has either a tokenizer or a vocabulary of names and features")
+        return self
+
+
+class BuiltEngines(Frozen):
+    """What built a bundle's TensorRT engines, and what they run on."""
+
+    builder: BuilderName
+    version: str
+    capabilities: tuple[Annotated[str, Field(pattern=r"^\d+\.\d+$")], ...] = Field(min_length=1)  # compute capabilities
+    portable: bool = False  # version-compatible: other versions of the builder's runtime take them too
+    stripped: bool = False  # hold no weights; these are put in from the ONNX graph when an engine is loaded
+
+
+class Manifest(Frozen):
+    """`manifest.json`."""
+
+    format: Literal[1] = FORMAT
+    kind: Literal["merged", "sam+clip"] = "merged"
+    target: Target
+    precision: Precision
+    spec: ModelSpec
+    sizes: tuple[int, ...] = Field(min_length=1)
+    trained: bool
+    origin: str  # where the weights came from
+    producer: str  # the version that exported the bundle
+    graphs: tuple[Graph, ...]
+    text: Text
+    vectors: tuple[File, ...] = ()  # test vectors, `vectors/index.json` first, where they were asked for
+    built_engines: BuiltEngines | None = Field(default=None, alias="engines")  # of TensorRT, once they are built
+    script: File | None = None  # of TensorRT: what builds them on the device
+
+    @model_validator(mode="after")
+    def _whole(self) -> Manifest:
+        want: set[tuple[str, int | None]] = {(name, size) for name in sized(self.spec) for size in self.sizes}
+        if self.text.tokenizer is not None:
+            want.add(("text_encoder", None))
+        if self.kind != self.spec.kind:
+            raise ValueError(f"kind {self.kind} holds a spec of kind {self.spec.kind}")
+        if self.kind == "sam+clip":
+            want.add(("clip_image_encoder", None))
+        have = [(graph.name, graph.size) for graph in self.graphs]
+        if sorted(have, key=str) != sorted(want, key=str):
+            raise ValueError(f"the graphs {have} are not one each of {sorted(want, key=str)}")
+        for graph in self.graphs:
+            if graph.signature != signature(self.spec, graph.name, graph.size):
+                raise ValueError(f"the signature of {graph.name} is not the contract's")
+            if (graph.built_engine is None) != (self.built_engines is None):
+                raise ValueError(f"{graph.name} has an engine and nothing says what built it, or the other way round")
+        return self

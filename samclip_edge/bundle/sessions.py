@@ -1,0 +1,94 @@
+"""A bundle's sessions: each of its graphs loaded into an engine when it is first asked for, and kept.
+
+Engines are modules of `runtimes/`, which import this file. So they are named here, and imported only where a bundle
+asks for one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Literal, NamedTuple, Protocol
+
+from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.machine import gpus, on_a_mac
+from samclip_edge.bundle.manifest import File, Graph, Target
+
+_ONNX_RUNTIME = "samclip_edge.runtimes.onnxruntime"
+_RUNTIMES: dict[Target, str] = {
+    "onnx": _ONNX_RUNTIME,
+    "coreml": "samclip_edge.runtimes.coreml",
+    "tensorrt": "samclip_edge.runtimes.tensorrt.session",
+}
+# What runs a target's graphs where its engine is not: Core ML's programs op by op, and the ONNX that TensorRT is given.
+INTERPRETERS: dict[Target, str] = {"coreml": "samclip_edge.runtimes.interpreters.mil", "tensorrt": _ONNX_RUNTIME}
+Units = Literal["all", "cpu", "cpu+gpu", "cpu+ne"]
+
+
+class Session(Protocol):
+    """One graph, loaded into an engine. `run` may be called from several threads at once."""
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """All inputs by name to all outputs by name, as numpy arrays of the contract's types and shapes.
+
+        What one graph hands to another may stay where the engine has it, as something that numpy makes an array of.
+        """
+        ...
+
+
+class SessionOptions(NamedTuple):
+    """How graphs are run. An engine ignores an option that is not for it."""
+
+    threads: int | None = None  # of the CPU in one run; None leaves it to the engine
+    units: Units = "all"  # the compute units that Core ML may use
+    interpreted: bool = False  # run a bundle of another machine's engine by its interpreter: slow, but on any machine
+
+
+def runs_here(bundle: Bundle) -> bool:
+    """Whether this machine has the engine that a bundle was made for."""
+    target = bundle.manifest.target
+    if target == "tensorrt":
+        return bundle.manifest.built_engines is not None and gpus() > 0
+    return target == "onnx" or on_a_mac()
+
+
+class Sessions:
+    """The sessions of one bundle. May be used from several threads."""
+
+    def __init__(self, bundle: Bundle, options: SessionOptions | None = None) -> None:
+        self.bundle = bundle
+        self._options = options or SessionOptions()
+        target = bundle.manifest.target
+        self.interpreted = self._options.interpreted and target in INTERPRETERS
+        self._runtime = INTERPRETERS[target] if self.interpreted else _RUNTIMES[target]
+        self._sessions: dict[tuple[GraphName, int | None], Session] = {}
+        self._checked: set[File] = set()
+        self._lock = threading.Lock()
+
+    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+        """Run a graph on its inputs. Raises ChecksumError or InputError when its files are not what they should be."""
+        return self.open(name, size).run(inputs)
+
+    def open(self, name: GraphName, size: int | None = None) -> Session:
+        """The session of a graph, opened at the first call. Raises what `run` raises."""
+        with self._lock:
+            if (name, size) not in self._sessions:
+                graph = self.bundle.graph(name, size)
+                for file in self._needed(graph):
+                    if file not in self._checked:
+                        self.bundle.checked(file)
+                        self._checked.add(file)
+                # `runtimes.base.OpenSession`, by which every runtime is held
+                open_session: Callable[[Bundle, Graph, SessionOptions], Session]
+                open_session = import_module(self._runtime).open_session
+                self._sessions[name, size] = open_session(self.bundle, graph, self._options)
+            return self._sessions[name, size]
+
+    def _needed(self, graph: Graph) -> tuple[File, ...]:
+        """The files that running a graph reads."""
+        built = self.bundle.manifest.built_engines
+        if self.interpreted or graph.built_engine is None or built is None:
+            return graph.files
+        return (graph.built_engine, *graph.files) if built.stripped else (graph.built_engine,)

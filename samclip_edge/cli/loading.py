@@ -1,0 +1,40 @@
+"""The model that a verb runs. Imports the pipeline, so verbs import this inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast, get_args
+
+from samclip_edge import data
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import INTERPRETERS, SessionOptions, Units, runs_here
+from samclip_edge.cli.common import note
+from samclip_edge.errors import InputError
+from samclip_edge.pipeline import SamClip
+
+
+def session_options(threads: int | None, units: str, interpreted: bool = False) -> SessionOptions:
+    """How graphs are run, by the options as given. Raises InputError for compute units that there are not."""
+    known = get_args(Units)
+    if units not in known:
+        raise InputError(f"--units {units}: give {', '.join(known[:-1])} or {known[-1]}")
+    return SessionOptions(threads, cast("Units", units), interpreted)
+
+
+def load(bundle: Path | None, threads: int | None, units: str = "all", interpreted: bool = False) -> SamClip:
+    """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little.
+
+    interpreted: run a bundle for Core ML or TensorRT by its interpreter where its engine is not here.
+    """
+    opened = Bundle.open(data.TINY if bundle is None else bundle)
+    manifest = opened.manifest
+    interpreted = interpreted and manifest.target in INTERPRETERS and not runs_here(opened)
+    if interpreted:
+        missing = {"coreml": "Core ML here; its programs are", "tensorrt": "GPU with engines here; their ONNX is"}
+        note(f"note: there is no {missing[manifest.target]} run another way, slowly")
+    model = SamClip(opened, session_options(threads, units, interpreted))
+    if not manifest.trained:
+        note(f"note: untrained weights ({manifest.origin}); names and masks mean nothing yet")
+    elif bundle is None:
+        note("note: the shipped model knows rendered shapes and colours only; name a --bundle for photos")
+    return model

@@ -1,0 +1,88 @@
+"""What `segment` is asked, checked before any work is done. Imports the pipeline, so the verb imports this inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from samclip_edge.bundle.contract import BACKGROUND, FOREGROUND
+from samclip_edge.errors import InputError
+from samclip_edge.photo.masks import Mask
+from samclip_edge.pipeline import Scene
+from samclip_edge.progress import Progress
+from samclip_edge.tasks.everything import Settings
+from samclip_edge.text.names import check_labels
+
+
+@dataclass(frozen=True)
+class Question:
+    """Points and boxes, or names to find, or every mask: one of the three."""
+
+    points: list[tuple[float, float]]
+    point_labels: list[int]
+    boxes: list[tuple[float, ...]]
+    names: list[str] | None  # to find, or with `everything` to name masks by
+    everything: bool
+    all_masks: bool
+    refine: bool
+    settings: Settings
+
+    @classmethod
+    def of(
+        cls,
+        point: list[str] | None,
+        box: list[str] | None,
+        text: list[str] | None,
+        everything: bool,
+        label: list[str] | None,
+        all_masks: bool,
+        refine: bool,
+        settings: Settings,
+    ) -> Question:
+        """The options of the verb, parsed. Raises InputError where they do not go together."""
+        asked = [bool(point or box), text is not None, everything]
+        if sum(asked) != 1:
+            raise InputError("what to segment: give either --point and --box, or --text, or --everything")
+        if label is not None and not everything:
+            raise InputError("--label: names the masks of --everything; use --text to find things by name")
+        if box is not None and point is not None and len(box) > 1:
+            raise InputError(f"--box: {len(box)} boxes together with points; give one box, or no points")
+        points = [parse_point(each) for each in point or []]
+        boxes = [parse_box(each) for each in box or []]
+        names = check_labels(text, "--text") if text is not None else check_labels(label) if label is not None else None
+        where, marks = [at for at, _ in points], [mark for _, mark in points]
+        return cls(where, marks, boxes, names, everything, all_masks, refine, settings)
+
+    def ask(self, scene: Scene, progress: Progress) -> list[Mask]:
+        """The masks that answer it."""
+        if self.everything:
+            return scene.everything(self.names, self.settings, progress)
+        if self.names is not None:
+            return scene.find(self.names, refine=self.refine, progress=progress)
+        prompts = (self.points or None, self.point_labels or None, self.boxes or None)
+        if self.all_masks:
+            return [mask for three in scene.segment_all(*prompts) for mask in three]
+        return scene.segment(*prompts)
+
+
+def parse_point(text: str) -> tuple[tuple[float, float], int]:
+    """`x,y` or `x,y,0|1` of the command line to a point and its label. Raises InputError."""
+    parts = _parse("--point", text, "x,y or x,y,0 or x,y,1", (2, 3))
+    label = parts[2] if len(parts) == 3 else FOREGROUND
+    if label not in (BACKGROUND, FOREGROUND):
+        raise InputError(f"--point {text}: the label is 0 (background) or 1 (foreground)")
+    return (parts[0], parts[1]), int(label)
+
+
+def parse_box(text: str) -> tuple[float, ...]:
+    """`x0,y0,x1,y1` of the command line to a box. Raises InputError."""
+    return tuple(_parse("--box", text, "x0,y0,x1,y1", (4,)))
+
+
+def _parse(option: str, text: str, form: str, lengths: tuple[int, ...]) -> list[float]:
+    try:
+        parts = [float(part) for part in text.split(",")]
+    except ValueError:
+        parts = []
+    if len(parts) not in lengths:
+        raise InputError(f"{option} {text}: not of the form {form}")
+    return parts

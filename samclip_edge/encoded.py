@@ -1,0 +1,191 @@
+"""What the encoders say of one photo, each part computed when it is first asked for and kept.
+
+Two kinds with one interface: `Merged`, one encoder with two heads, and `SideBySide`, SAM and CLIP as two models, which
+is what runs on public weights today and what the merged model is held against. Tasks are written over the interface.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.errors import InputError
+from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.masks import Bits, Mask, encode_rle, square_around
+from samclip_edge.photo.resize import Floats, Pixels, clip_square
+
+_BATCH = 64  # prompts decoded together, as SAM's own generator does
+
+
+class Prompts(NamedTuple):
+    """B prompts as the `prompt_encoder` graph takes them."""
+
+    points: Floats  # (B,N,2) x, y in model pixels
+    labels: Floats  # (B,N)
+    mask: Floats  # (B,1,S/4,S/4) logits
+    has_mask: Floats  # (1,)
+    ambiguous: bool  # one click and nothing else: SAM answers with three masks
+
+
+class Encoded(ABC):
+    """A photo as the encoders see it. May be asked from several threads."""
+
+    has_patch_features: bool  # whether the CLIP of this kind says what each patch is of
+
+    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame) -> None:
+        self.sessions, self.pixels, self.frame = sessions, pixels, frame
+        self._lock = threading.Lock()
+        self._known: dict[GraphName, Arrays] = {}
+
+    def _once(self, graph: GraphName, size: int | None, inputs: Callable[[], Arrays]) -> Arrays:
+        """What a graph says of this photo: it runs at most once, on what `inputs` makes."""
+        with self._lock:
+            if graph not in self._known:
+                self._known[graph] = self.sessions.run(graph, size, **inputs())
+            return self._known[graph]
+
+    @property
+    @abstractmethod
+    def embedding(self) -> Array:
+        """SAM's embedding of the photo (1,256,h,w), where the engine has it."""
+
+    @property
+    @abstractmethod
+    def image_features(self) -> Floats:
+        """The photo in CLIP's space (E,), L2-normalised."""
+
+    @property
+    @abstractmethod
+    def patch_features(self) -> Floats:
+        """Each patch in CLIP's space (E,h',w') over the model's square, L2-normalised along E.
+
+        Raises InputError where there are none.
+        """
+
+    @abstractmethod
+    def features_under(self, mask: Bits) -> Floats:
+        """What is under a mask (H,W), in CLIP's space (E,), L2-normalised."""
+
+    def decode(self, prompts: Prompts) -> tuple[Floats, Floats]:
+        """Prompts to low-res masks (B,4,S/4,S/4) as logits and predicted IoUs (B,4): the single mask, then the three.
+
+        Raises InputError where the bundle takes prompts of another number of points only.
+        """
+        size, run = self.frame.size, self.sessions.run
+        fixed = self.sessions.bundle.graph("prompt_encoder", size).points
+        if fixed not in (None, prompts.points.shape[1]):
+            given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
+            raise InputError(
+                f"prompt: the bundle takes prompts of {fixed} points, not of {given}; export without --points"
+            )
+        masks, predicted_ious = [], []
+        step = 1 if fixed else _BATCH
+        for start in range(0, len(prompts.points), step):
+            part = slice(start, start + step)
+            prompted = run(
+                "prompt_encoder",
+                size,
+                points=prompts.points[part],
+                labels=prompts.labels[part],
+                mask=prompts.mask[part],
+                has_mask=prompts.has_mask,
+            )
+            decoded = run("mask_decoder", size, embedding=self.embedding, **prompted)
+            masks.append(decoded["masks"])
+            predicted_ious.append(decoded["scores"])
+        return np.concatenate(masks).astype(np.float32), np.concatenate(predicted_ious).astype(np.float32)
+
+    def mask(self, low_res: Floats, predicted_iou: float) -> Mask:
+        """Low-res logits (S/4,S/4) as a mask over the photo."""
+        return Mask(encode_rle(self.frame.to_photo(low_res) > 0), predicted_iou, low_res.copy())
+
+
+class Merged(Encoded):
+    """What the merged model says: one run of its encoder, when the photo is looked at, serves both heads."""
+
+    has_patch_features = True
+
+    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame) -> None:
+        super().__init__(sessions, pixels, frame)
+        self._encoder = sessions.run("image_encoder", frame.size, image=frame.square(pixels))
+
+    def _clip_head(self) -> Arrays:
+        return self._once("clip_head", self.frame.size, lambda: {"tokens": self._encoder["tokens"]})
+
+    @property
+    def embedding(self) -> Array:
+        """See `Encoded.embedding`."""
+        return self._encoder["embedding"]
+
+    @property
+    def image_features(self) -> Floats:
+        """See `Encoded.image_features`."""
+        return np.asarray(self._clip_head()["image_features"][0], np.float32)
+
+    @property
+    def patch_features(self) -> Floats:
+        """See `Encoded.patch_features`."""
+        return np.asarray(self._clip_head()["patch_features"][0], np.float32)
+
+    def features_under(self, mask: Bits) -> Floats:
+        """See `Encoded.features_under`: the mean of the patch features there."""
+        return pool(self.patch_features, self.frame.coverage(mask, self.patch_features.shape[-1]))
+
+
+class SideBySide(Encoded):
+    """What two models say: SAM encodes the photo when a mask is asked for, and CLIP when a name is.
+
+    This CLIP says nothing of patches, so a mask is named by showing CLIP what is in its box (Appendix C.1).
+    """
+
+    has_patch_features = False
+
+    @property
+    def embedding(self) -> Array:
+        """See `Encoded.embedding`."""
+        square = self.frame.square
+        return self._once("image_encoder", self.frame.size, lambda: {"image": square(self.pixels)})["embedding"]
+
+    @property
+    def image_features(self) -> Floats:
+        """See `Encoded.image_features`."""
+        return _first(self._once("clip_image_encoder", None, lambda: {"image": self._seen(self.pixels)}))
+
+    @property
+    def patch_features(self) -> Floats:
+        """Raises InputError: this CLIP has none."""
+        raise InputError("SAM + CLIP: has no features of patches; use a merged bundle")
+
+    def features_under(self, mask: Bits) -> Floats:
+        """See `Encoded.features_under`: what CLIP says of the photo in a square around the mask's box."""
+        rows, columns = square_around(mask)
+        return _first(self.sessions.run("clip_image_encoder", image=self._seen(self.pixels[rows, columns])))
+
+    def _seen(self, pixels: Pixels) -> Floats:
+        """Pixels as the `image` of CLIP's own encoder."""
+        vision = self.sessions.bundle.manifest.spec.clip_vision
+        assert vision is not None
+        return clip_square(pixels, vision.size)[None]
+
+
+def encode(sessions: Sessions, pixels: Pixels, frame: Frame) -> Encoded:
+    """A photo (H,W,3) RGB as the encoders of a bundle see it, of whichever kind the bundle is."""
+    kind = SideBySide if sessions.bundle.manifest.kind == "sam+clip" else Merged
+    return kind(sessions, pixels, frame)
+
+
+def pool(features: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The mean of patch features (E,h',w') under weights (h',w'), L2-normalised (E,)."""
+    total = np.tensordot(features, weights, axes=2)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
+
+
+def _first(outputs: Arrays) -> Floats:
+    return np.asarray(outputs["image_features"][0], np.float32)

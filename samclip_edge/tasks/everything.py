@@ -1,0 +1,78 @@
+"""Every mask in a photo: a grid of clicks, SAM's filters, and non-maximum suppression; then, new here, their names.
+
+Source: `segment_anything/automatic_mask_generator.py` with one crop, whose defaults these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, replace
+
+import numpy as np
+
+from samclip_edge.encoded import Encoded
+from samclip_edge.errors import InputError
+from samclip_edge.photo.masks import Mask, encode_rle, mask_box, stability, suppress
+from samclip_edge.progress import Progress
+from samclip_edge.tasks.prompts import prepare
+from samclip_edge.text.words import Words
+
+_BATCH = 64  # clicks whose masks are in memory together
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which masks of the grid are kept."""
+
+    points_per_side: int = 32
+    predicted_iou: float = 0.88  # the least
+    stability: float = 0.95  # the least IoU between the masks cut at `offset` above and below 0
+    offset: float = 1.0
+    overlap: float = 0.7  # the most IoU of two boxes before the worse mask is dropped
+    score: InitVar[float | None] = None  # the old name of `predicted_iou`
+
+    def __post_init__(self, score: float | None) -> None:
+        if score is not None:
+            object.__setattr__(self, "predicted_iou", score)
+        if not 1 <= self.points_per_side <= 256:
+            raise InputError(f"--grid {self.points_per_side}: give 1 to 256 clicks a side")
+
+
+def everything(encoded: Encoded, settings: Settings, progress: Progress) -> list[Mask]:
+    """All masks that pass the filters, best predicted IoU first, in photo pixels."""
+    frame, side = encoded.frame, settings.points_per_side
+    middles = (np.arange(side) + 0.5) / side
+    grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2) * (frame.width, frame.height)
+    found: list[Mask] = []
+    boxes: list[tuple[int, int, int, int]] = []
+    for start in progress(range(0, len(grid), _BATCH), "clicking everywhere"):
+        clicks = grid[start : start + _BATCH]
+        masks, predicted_ious = encoded.decode(prepare(frame, points=clicks[:, None]))
+        for click, k in zip(*np.nonzero(predicted_ious[:, 1:] > settings.predicted_iou), strict=True):
+            low_res = masks[click, 1 + k]
+            logits = frame.to_photo(low_res)
+            if stability(logits, settings.offset) < settings.stability:
+                continue
+            bits = logits > 0
+            x, y = clicks[click].tolist()
+            predicted_iou = float(predicted_ious[click, 1 + k])
+            found.append(Mask(encode_rle(bits), predicted_iou, low_res.copy(), point=(x, y)))
+            boxes.append(mask_box(bits))
+    if not found:
+        return []
+    # SAM's boxes end on the last pixel, not past it, and the overlap of small ones depends on that.
+    corners = np.array(boxes, np.float64) - (0, 0, 1, 1)
+    kept = suppress(corners, np.array([mask.predicted_iou for mask in found]), settings.overlap)
+    return [found[index] for index in kept]
+
+
+def name_masks(
+    encoded: Encoded, words: Words, masks: Sequence[Mask], names: Sequence[str], progress: Progress
+) -> list[Mask]:
+    """Name each mask by what is under it: `label` and its `confidence`."""
+    named = []
+    for mask in masks:
+        probabilities = words.probabilities(encoded.features_under(mask.bits), names, progress)
+        best = int(probabilities.argmax())
+        named.append(replace(mask, label=names[best], confidence=float(probabilities[best])))
+    return named

@@ -1,0 +1,134 @@
+"""Prompts in photo coordinates, checked and brought to what the `prompt_encoder` graph takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from samclip_edge.bundle.contract import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, NOTHING, TOP_LEFT
+from samclip_edge.encoded import Prompts
+from samclip_edge.errors import InputError
+from samclip_edge.photo.frame import Frame
+
+Floats = npt.NDArray[np.float32]
+
+
+def prepare(
+    frame: Frame,
+    points: npt.ArrayLike | None = None,
+    labels: npt.ArrayLike | None = None,
+    boxes: npt.ArrayLike | None = None,
+    mask: npt.ArrayLike | None = None,
+) -> Prompts:
+    """Check prompts and put them in SAM's order: points, then the box, or a point labelled -1 where there is none.
+
+    points: (N,2) for one prompt or (B,N,2) for several, x, y in photo pixels; labels alike without the 2: 1 foreground
+    (also where None), 0 background. boxes: (4,) or (B,4) x0, y0, x1, y1 in photo pixels. mask: (S/4,S/4) logits of the
+    step before, for one prompt or (B,S/4,S/4).
+    Raises InputError for shapes that do not fit together, NaN, coordinates outside the photo, and reversed boxes.
+    """
+    where = points_of(frame, points)
+    marks = labels_of(where, labels)
+    corners = boxes_of(frame, boxes)
+    logits = mask_of(frame, mask)
+    counts = {len(part) for part in (where, corners, logits) if part is not None}
+    if not counts:
+        raise InputError("no prompt: give a point, a box or a mask")
+    if len(counts) > 1:
+        raise InputError(f"prompts: points, boxes and masks speak of {sorted(counts)} prompts; give as many of each")
+    batch = counts.pop()
+
+    parts = [np.zeros((batch, 0, 2), np.float32)]
+    kinds = [np.zeros((batch, 0), np.float32)]
+    if where is not None:
+        parts.append(frame.to_model(where))
+        kinds.append(marks)
+    if corners is not None:
+        parts.append(frame.to_model(corners.reshape(batch, 2, 2)))
+        kinds.append(np.tile(np.array([TOP_LEFT, BOTTOM_RIGHT], np.float32), (batch, 1)))
+    elif where is not None:
+        parts.append(np.zeros((batch, 1, 2), np.float32))
+        kinds.append(np.full((batch, 1), NOTHING, np.float32))
+    side = frame.low_res
+    return Prompts(
+        points=np.concatenate(parts, axis=1),
+        labels=np.concatenate(kinds, axis=1),
+        mask=np.zeros((batch, 1, side, side), np.float32) if logits is None else logits[:, None],
+        has_mask=np.array([logits is not None], np.float32),
+        ambiguous=where is not None and where.shape[1] == 1 and corners is None and logits is None,
+    )
+
+
+def points_of(frame: Frame, points: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
+    """Points as (B,N,2), each inside the photo."""
+    if points is None:
+        return None
+    array = _numbers("point", points)
+    array = array[None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[2] != 2 or not array.size:
+        raise InputError(f"point: an array of shape {array.shape} is neither (N,2) nor (B,N,2) x,y")
+    for x, y in array.reshape(-1, 2):
+        if not (0 <= x < frame.width and 0 <= y < frame.height):
+            raise InputError(
+                f"point {x:g},{y:g}: outside the photo, which is {frame.width}x{frame.height}; "
+                f"x goes from 0 to {frame.width - 1}, y from 0 to {frame.height - 1}"
+            )
+    return array
+
+
+def labels_of(points: npt.NDArray[np.float64] | None, labels: npt.ArrayLike | None) -> Floats:
+    """Labels as (B,N), each 0 or 1; all foreground where None."""
+    if points is None:
+        if labels is not None:
+            raise InputError("labels: given without points; give the points they speak of")
+        return np.zeros((0, 0), np.float32)
+    if labels is None:
+        return np.full(points.shape[:2], FOREGROUND, np.float32)
+    array = _numbers("labels", labels)
+    array = array[None] if array.ndim == 1 else array
+    if array.shape != points.shape[:2]:
+        raise InputError(f"labels: shape {array.shape} for points of shape {points.shape}; give one label a point")
+    if not np.isin(array, (BACKGROUND, FOREGROUND)).all():
+        raise InputError("labels: only 0 (background) and 1 (foreground) label a point")
+    return array.astype(np.float32)
+
+
+def boxes_of(frame: Frame, boxes: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
+    """Boxes as (B,4), each inside the photo with corners in order."""
+    if boxes is None:
+        return None
+    array = _numbers("box", boxes)
+    array = array[None] if array.ndim == 1 else array
+    if array.ndim != 2 or array.shape[1] != 4 or not array.size:
+        raise InputError(f"box: an array of shape {array.shape} is neither (4,) nor (B,4) x0,y0,x1,y1")
+    for x0, y0, x1, y1 in array:
+        name = f"box {x0:g},{y0:g},{x1:g},{y1:g}"
+        if x0 >= x1 or y0 >= y1:
+            raise InputError(f"{name}: reversed or empty; give x0,y0,x1,y1 with x0 < x1 and y0 < y1")
+        if x0 < 0 or y0 < 0 or x1 > frame.width or y1 > frame.height:
+            raise InputError(f"{name}: reaches outside the photo, which is {frame.width}x{frame.height}; clip it")
+    return array
+
+
+def mask_of(frame: Frame, mask: npt.ArrayLike | None) -> Floats | None:
+    """A mask prompt as (B,S/4,S/4) logits."""
+    if mask is None:
+        return None
+    array = _numbers("mask", mask)
+    array = array[None] if array.ndim == 2 else array
+    side = frame.low_res
+    if array.ndim != 3 or array.shape[1:] != (side, side) or not array.size:
+        raise InputError(
+            f"mask: shape {array.shape} is not ({side},{side}) logits; pass the `logits` of a mask of the same size"
+        )
+    return array.astype(np.float32)
+
+
+def _numbers(what: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{what}: not an array of numbers of one shape") from None
+    if not np.isfinite(array).all():
+        raise InputError(f"{what}: NaN or infinite; give numbers")
+    return array

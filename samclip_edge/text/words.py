@@ -1,0 +1,110 @@
+"""Words to text features, once each: by the bundle's text encoder, or looked up in its vocabulary."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.progress import Progress, silent
+from samclip_edge.text.names import read_templates
+from samclip_edge.text.tokenizer import Tokenizer
+
+Floats = npt.NDArray[np.float32]
+_BATCH = 32
+_REMEMBERED = 10_000  # names; 30 MB of features at the most
+
+
+def vocabulary_names(bundle: Bundle) -> list[str] | None:
+    """The names of a bundle that holds a vocabulary; None where it holds the text encoder."""
+    file = bundle.manifest.text.names
+    if file is None:
+        return None
+    path = bundle.checked(file)
+    try:
+        names = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: no list of names ({one_line(error)}); export the bundle again") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: no list of names; export the bundle again")
+    return names
+
+
+class Words:
+    """The text side of a bundle. May be used from several threads."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._lock = threading.Lock()
+        bundle, text = sessions.bundle, sessions.bundle.manifest.text
+        self.logit_scale = text.logit_scale
+        self.templates = read_templates(bundle.checked(text.templates))
+        self._known: dict[str, Floats] = {}
+        self._tokenizer: Tokenizer | None = None
+        if text.tokenizer is not None:
+            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), bundle.manifest.spec.text.context)
+        elif text.names is not None and text.features is not None:
+            self._known = self._vocabulary()
+
+    def _vocabulary(self) -> dict[str, Floats]:
+        bundle, text = self._sessions.bundle, self._sessions.bundle.manifest.text
+        names = vocabulary_names(bundle)
+        assert names is not None
+        assert text.features is not None
+        path = bundle.checked(text.features)
+        try:
+            features = np.load(path, allow_pickle=False)
+        except ValueError as error:
+            raise InputError(f"{path}: no vocabulary ({one_line(error)}); export the bundle again") from None
+        if features.shape != (len(names), bundle.manifest.spec.features) or features.dtype != np.float32:
+            raise InputError(
+                f"{path}: {features.dtype} {features.shape} for {len(names)} names; export the bundle again"
+            )
+        return dict(zip(names, features, strict=True))
+
+    @property
+    def vocabulary(self) -> list[str] | None:
+        """The names of a bundle without a text encoder; None where any word will do."""
+        return None if self._tokenizer else list(self._known)
+
+    def features(self, names: Sequence[str], progress: Progress = silent) -> Floats:
+        """A feature for each name (K,E), L2-normalised: the mean over the prompt templates (CLIP, Sec. 3.1.4).
+
+        Raises InputError for a name that the bundle's vocabulary does not hold.
+        """
+        with self._lock:
+            missing = [name for name in dict.fromkeys(names) if name not in self._known]
+            if missing and self._tokenizer is None:
+                raise InputError(
+                    f"label {missing[0]!r}: not in the bundle's vocabulary of {len(self._known)} names; choose one of "
+                    "them (`samclip-edge info` lists them) or export with the text encoder"
+                )
+            if len(self._known) + len(missing) > _REMEMBERED and self._tokenizer is not None:
+                self._known = {name: self._known[name] for name in names if name in self._known}
+            for name in progress(missing, "reading names") if missing else ():
+                mean = self.encode([template.replace("{}", name) for template in self.templates]).mean(axis=0)
+                self._known[name] = mean / np.linalg.norm(mean)
+            return np.stack([self._known[name] for name in names])
+
+    def probabilities(self, features: Floats, names: Sequence[str], progress: Progress = silent) -> Floats:
+        """Softmax over names of the scaled cosines. features: (..., E), L2-normalised. Returns (..., K)."""
+        logits = self.logit_scale * (features @ self.features(names, progress).T)
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """A feature for each text as it stands (B,E), L2-normalised. Raises InputError without a text encoder."""
+        if self._tokenizer is None:
+            raise InputError("text: the bundle holds a vocabulary, not a text encoder; use the names in it")
+        tokens = self._tokenizer(texts)
+        parts = [
+            self._sessions.run("text_encoder", tokens=tokens[start : start + _BATCH])["text_features"]
+            for start in range(0, len(tokens), _BATCH)
+        ]
+        return np.concatenate(parts).astype(np.float32)

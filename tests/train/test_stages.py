@@ -1,0 +1,63 @@
+"""What a step reads: patches left out of pooling, masks of a first round as prompts of a second."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.model import checkpoint
+from samclip_edge.train.data.batches import Images, Masks
+from samclip_edge.train.data.stored import eighths, from_eighths
+from samclip_edge.train.stages import _left_out, as_prompt, image_features
+
+
+def images(pixels: torch.Tensor, draws: list[int]) -> Images:
+    nothing = [""] * len(draws)
+    return Images(pixels, nothing, nothing, None, draws, [])
+
+
+@torch.no_grad()
+def test_pooling_over_some_patches_by_hand() -> None:
+    """All of them give the head's own answer; one alone gives the feature of a patch."""
+    model = checkpoint.build(PRESETS["tiny"], seed=2)
+    pixels = 255 * torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    tokens = model.image_encoder.tokens(pixels)
+    assert torch.equal(image_features(model, images(pixels, [1, 2]), 1.0), model.clip_head(tokens)[0])
+    head = model.clip_head
+    x = head.layers(tokens).flatten(1, 2)
+    # Where the share that is drawn between nothing and all comes out below two of 64 patches, one is left.
+    alone = [d for d in range(4000) if torch.rand((), generator=torch.Generator().manual_seed(d)) < 2 / 64][:3]
+    for draw in alone:
+        got = image_features(model, images(pixels, [draw, draw]), 1e-9)[0]
+        each = F.normalize(head.mlp(head.norm(x[0])), dim=-1)
+        assert (each @ got).max().item() > 1 - 1e-5
+
+
+def test_every_patch_is_pooled_over_some_time_and_shares_are_spread() -> None:
+    kept = ~torch.stack([_left_out(draw, 8, 0.25) for draw in range(400)])
+    shares = kept.float().mean(dim=(1, 2))
+    assert 0.24 <= shares.min() < 0.3
+    assert 0.95 < shares.max() <= 1
+    assert abs(shares.mean() - 0.625) < 0.03
+    assert kept.float().mean(dim=0).min() > 0.5
+
+
+def test_half_of_the_second_rounds_masks_are_as_coarse_as_patches() -> None:
+    masks = torch.randn(2, 4, 16, 16)
+    points = torch.zeros(2, 3, 2)
+    points[1, 2, 0] = 7  # an odd column
+    nothing = torch.zeros(0)
+    prompts = as_prompt(masks, Masks(nothing, nothing, nothing, points, nothing, None, None, []))
+    assert torch.equal(prompts[0], masks[0, 0])
+    patches = masks[1, 0].reshape(4, 4, 4, 4).mean(dim=(1, 3))
+    wanted = F.interpolate(patches[None, None], size=(16, 16), mode="bilinear")[0, 0]
+    torch.testing.assert_close(prompts[1], wanted)
+
+
+def test_stored_logits_keep_their_side_of_zero() -> None:
+    logits = torch.tensor([0.0, 1e-9, -1e-9, 0.3, -0.05, 4.06, 99.0, -99.0])
+    stored = from_eighths(eighths(logits))
+    assert stored.tolist() == [-0.125, 0.125, -0.125, 0.25, -0.125, 4.0, 15.875, -15.875]
+    assert torch.equal(stored > 0, logits > 0)
+    assert torch.equal(from_eighths(eighths(stored)), stored)

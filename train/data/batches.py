@@ -1,0 +1,184 @@
+"""What a step is fed: batches that are a function of the recipe's seed and the step alone.
+
+So a run that was killed goes on with the same data, and several processes share out the very batch of one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from samclip_edge import data as shipped
+from samclip_edge.text.names import read_templates
+from samclip_edge.train.data.files import BrokenSample
+from samclip_edge.train.data.prompts import sample_prompts
+from samclip_edge.train.data.sources import Masked, Sample, Source, generator
+from samclip_edge.train.data.stored import Stored
+from samclip_edge.train.recipe import Batch
+
+_TRIES = 100  # broken samples in a row before a run gives up on its data
+Item = TypeVar("Item")
+
+
+class Images(NamedTuple):
+    """A batch of D_CLIP."""
+
+    pixels: Tensor  # (B,3,S,S) RGB, 0..255
+    captions: list[str]  # only `teach_clip` reads them; empty where there are none
+    contents: list[str]  # what is on each, in the same words however the caption puts it
+    features: Tensor | None  # (B,E) of the CLIP teacher, where they were stored
+    draws: list[int]  # a random number for each, for what is left to chance later
+    skipped: list[str]  # samples that could not be used, and why
+
+
+class Masks(NamedTuple):
+    """A batch of D_SAM: M masks on B images, each with its prompts."""
+
+    pixels: Tensor  # (B,3,S,S) RGB, 0..255
+    owner: Tensor  # (M,) which image a mask is of
+    masks: Tensor  # (M,S,S) bool
+    points: Tensor  # (M,3,2) x, y in model pixels: two of the first round, one more in the second
+    labels: Tensor  # (M,3)
+    logits: Tensor | None  # (2,M,4,S/4,S/4) of the SAM teacher in both rounds, where they were stored
+    scores: Tensor | None  # (2,M,4) of the same
+    skipped: list[str]
+
+
+class _Steps(Dataset[list[Item]], Generic[Item]):
+    """The steps of a stage as a dataset: item t is a list of the parts in which this process takes step start + t."""
+
+    def __init__(
+        self,
+        source: Source,
+        shapes: Sequence[Batch],
+        steps: range,
+        share: tuple[int, int],
+        parts: int,
+        stored: Stored | None,
+    ) -> None:
+        """share: which process of how many. parts: see `Recipe.accumulate`."""
+        self.source, self.shapes, self.steps, self.share, self.parts = source, shapes, steps, share, parts
+        self.stored = stored
+        # Which shape each step takes, and the samples before it; the variable batch sampler of CVNets draws alike.
+        self.chosen = generator(source.seed, "shapes").integers(len(shapes), size=steps.stop)
+        self.before = np.cumsum([0, *(shapes[i].images for i in self.chosen)])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, item: int) -> list[Item]:
+        step = self.steps[item]
+        shape = self.shapes[self.chosen[step]]
+        rank, processes = self.share
+        size = shape.images // (processes * self.parts)
+        first = int(self.before[step]) + rank * size * self.parts
+        return [self.batch(shape, range(first + i * size, first + (i + 1) * size)) for i in range(self.parts)]
+
+    def batch(self, shape: Batch, indices: range) -> Item:
+        """One part of a batch."""
+        raise NotImplementedError
+
+    def usable(self, index: int, skipped: list[str]) -> Iterator[Sample]:
+        """The index-th sample, then, for as long as samples turn out broken, the image after it."""
+        sample = self.source.draw(index)
+        for step in range(_TRIES):
+            yield Sample((sample.image + step) % len(self.source), sample.variant)
+        raise BrokenSample(f"{_TRIES} broken samples in a row; the last: {skipped[-1]}")
+
+
+class ClipSteps(_Steps[Images]):
+    """D_CLIP."""
+
+    templates = read_templates(shipped.TEMPLATES)
+
+    def batch(self, shape: Batch, indices: range) -> Images:
+        """See `Images`."""
+        pixels, captions, contents, draws, features = [], [], [], [], []
+        skipped: list[str] = []
+        for index in indices:
+            for sample in self.usable(index, skipped):
+                try:
+                    picture, text, content = self.source.picture(sample, shape, self.templates)
+                except BrokenSample as broken:
+                    skipped.append(str(broken))
+                    continue
+                pixels.append(picture)
+                captions.append(text)
+                contents.append(content)
+                draws.append(zlib.crc32(repr((self.source.seed, "draw", *sample)).encode()))
+                if self.stored is not None:
+                    features.append(self.stored.features(shape, *sample))
+                break
+        return Images(
+            torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)),
+            captions,
+            contents,
+            torch.from_numpy(np.stack(features)) if features else None,
+            draws,
+            skipped,
+        )
+
+
+class SamSteps(_Steps[Masks]):
+    """D_SAM: each image with up to `most` of its masks."""
+
+    def __init__(self, most: int, *rest: object) -> None:
+        super().__init__(*rest)  # type: ignore[arg-type]
+        self.most = most
+
+    def batch(self, shape: Batch, indices: range) -> Masks:
+        """See `Masks`."""
+        skipped: list[str] = []
+        found: list[Masked] = []
+        answers: list[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]] = []
+        for index in indices:
+            for sample in self.usable(index, skipped):
+                try:
+                    found.append(self.source.masked(sample, shape, self.most))
+                except BrokenSample as broken:
+                    skipped.append(str(broken))
+                    continue
+                if self.stored is not None:
+                    answers.append(self.stored.masks(shape, *sample))
+                break
+        batch = collected(found)._replace(skipped=skipped)
+        if not answers:
+            return batch
+        logits, scores = (torch.from_numpy(np.concatenate(each, axis=1)) for each in zip(*answers, strict=True))
+        return batch._replace(logits=logits, scores=scores)
+
+
+def collected(images: Sequence[Masked]) -> Masks:
+    """Images of one size with their masks as a batch, prompts drawn for every mask."""
+    owners, masks, points, labels = [], [], [], []
+    for place, (_, found, random) in enumerate(images):
+        for bits in found:
+            where, kinds = sample_prompts(bits, random)
+            owners.append(place)
+            masks.append(bits)
+            points.append(where)
+            labels.append(kinds)
+    return Masks(
+        pixels=torch.from_numpy(
+            np.stack([picture for picture, _, _ in images]).transpose(0, 3, 1, 2).astype(np.float32)
+        ),
+        owner=torch.tensor(owners),
+        masks=torch.from_numpy(np.stack(masks)),
+        points=torch.from_numpy(np.stack(points)),
+        labels=torch.from_numpy(np.stack(labels)),
+        logits=None,
+        scores=None,
+        skipped=[],
+    )
+
+
+def steps(samples: Dataset[Item], workers: int) -> Iterator[Item]:
+    """The items of a dataset of steps, drawn ahead by worker processes."""
+    return iter(DataLoader(samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))

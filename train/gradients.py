@@ -1,0 +1,65 @@
+"""The gradients of one step, over all its losses, parts and processes: what one process has of the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.train.data.batches import Images, Masks
+from samclip_edge.train.recipe import Stage
+from samclip_edge.train.stages import Loss, losses
+from samclip_edge.train.teachers import Teachers
+
+Part = tuple[Images | None, Masks | None]  # of a step, see `Recipe.accumulate`
+
+
+def gradients(
+    accelerator: Accelerator, bf16: bool, model: MergedModel, stage: Stage, teachers: Teachers | None, parts: list[Part]
+) -> dict[str, float]:
+    """One backward for each loss (Sec. 3), then the sum over processes. Returns the losses by name.
+
+    Images may have unlike numbers of masks, so each part of each process counts for as many as it has.
+    bf16: compute the losses in it.
+    """
+
+    def total(value: Tensor) -> Tensor:
+        return accelerator.reduce(value, "sum") if accelerator.num_processes > 1 else value
+
+    counts = torch.tensor(
+        [[len(clip.pixels) if clip else 0, len(sam.owner) if sam else 0] for clip, sam in parts],
+        dtype=torch.float32,
+        device=accelerator.device,
+    )
+    shares = counts / total(counts.sum(dim=0)).clamp(min=1)
+    values: dict[str, Tensor] = {}
+    for (clip, sam), share in zip(parts, shares, strict=True):
+        for loss in _autocast(accelerator.device.type, bf16, model, stage, teachers, clip, sam):
+            value = share[0 if loss.of == "clip" else 1] * loss.value
+            accelerator.backward(loss.weight * value)
+            values[loss.name] = values.get(loss.name, torch.zeros_like(value)) + value.detach()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    if accelerator.num_processes > 1:  # all in one message
+        summed = total(nn.utils.parameters_to_vector(gradients))
+        nn.utils.vector_to_parameters(summed, gradients)
+    return {name: float(total(value)) for name, value in values.items()}
+
+
+def _autocast(device: str, bf16: bool, *rest: Any) -> Iterator[Loss]:
+    """The losses of a step, computed in the recipe's precision."""
+    made = losses(*rest)
+    while True:
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            loss = next(made, None)
+        if loss is None:
+            return
+        yield loss
+
+
+def has_bf16() -> bool:
+    """Whether this machine multiplies in bf16; a processor that does not is slower in it than in fp32."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or torch.cpu._is_avx512_bf16_supported()

@@ -1,0 +1,208 @@
+"""What each stage learns: which parameters move and how fast, and the losses of a step, one backward each.
+
+`teach_clip` and `teach_sam` make teachers where none can be had; `probe`, `joint` and `adapt` are the paper's stages
+(Sec. 3, Fig. 3): the CLIP head alone, then everything with rehearsal, then the head alone over several sizes.
+`distill` is its control (Appendix D): `joint` without rehearsal, head and backbone at the full rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional as F
+
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.text.tokenizer import Tokenizer
+from samclip_edge.train.data.batches import Images, Masks
+from samclip_edge.train.data.regions import regions
+from samclip_edge.train.data.stored import eighths, from_eighths
+from samclip_edge.train.losses import (
+    contrastive,
+    feature_distillation,
+    mask_distillation,
+    mask_loss,
+    patch_distillation,
+)
+from samclip_edge.train.recipe import Stage
+from samclip_edge.train.teachers import ClipTeacher, Teachers
+
+_all_gather: Callable[[Tensor], tuple[Tensor, ...]] = all_gather  # differentiable
+MAX_SCALE = 100.0  # CLIP's bound on what cosines are multiplied by
+
+
+class Loss(NamedTuple):
+    """One term of a step: backward is run for each on its own."""
+
+    name: str
+    weight: float
+    value: Tensor  # a mean
+    of: Literal["clip", "sam"]  # the images or masks it is a mean over
+
+
+def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
+    """The parts that a stage trains, each with its share of the learning rate. All others are frozen."""
+    parts: dict[str, list[tuple[nn.Module, float]]] = {
+        "teach_clip": [(model.image_encoder, 1.0), (model.clip_head, 1.0), (model.text_encoder, 1.0)],
+        "teach_sam": [(model.image_encoder, 1.0), (model.prompt_encoder, 1.0), (model.mask_decoder, 1.0)],
+        "probe": [(model.clip_head, 1.0)],
+        "distill": [(model.clip_head, 1.0), (model.image_encoder, 1.0)],
+        "joint": [
+            (model.clip_head, 1.0),
+            (model.image_encoder, stage.slower),
+            (model.prompt_encoder, stage.slower),
+            (model.mask_decoder, stage.slower),
+        ],
+        "adapt": [(model.clip_head, 1.0)],
+    }
+    return parts[stage.task]
+
+
+def losses(
+    model: MergedModel, stage: Stage, teachers: Teachers | None, clip: Images | None, sam: Masks | None
+) -> Iterator[Loss]:
+    """The losses of a step, made one after another so that each can be run backward before the next is built."""
+    if stage.task == "teach_clip":
+        assert clip is not None
+        yield Loss("contrastive", 1.0, caption_loss(model, clip, stage.patches), "clip")
+    elif stage.task == "teach_sam":
+        assert sam is not None
+        yield Loss("masks", 1.0, true_mask_loss(model, sam), "sam")
+    else:
+        assert teachers is not None
+        assert clip is not None
+        yield Loss("clip", 1.0, clip_loss(model, teachers.clip, clip, stage.patches), "clip")
+        if stage.task == "joint":
+            assert sam is not None
+            yield Loss("sam", stage.sam_weight, sam_loss(model, teachers.sam, sam), "sam")
+        if stage.regions:
+            assert sam is not None
+            yield Loss("regions", stage.regions, region_loss(model, teachers.clip, sam), "sam")
+
+
+def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
+    """CLIP's contrastive loss between all images and captions of a step, those of other processes included."""
+    tokens = Tokenizer.of(model.spec.text)(batch.captions)
+    longest = int((tokens != 0).sum(axis=1).max())  # what comes after the end of text is never attended to
+    texts = model.text_encoder(torch.from_numpy(tokens[:, :longest]).to(batch.pixels.device)).float()
+    images = image_features(model, batch, share).float()
+    contents = batch.contents
+    if distributed.is_initialized():
+        images, texts = (torch.cat(_all_gather(each.contiguous())) for each in (images, texts))
+        lists: list[list[str]] = [[]] * distributed.get_world_size()
+        distributed.all_gather_object(lists, contents)
+        contents = [content for each in lists for content in each]
+    scale = model.text_encoder.logit_scale.exp().clamp(max=MAX_SCALE)
+    return contrastive(images, texts, scale, contents)
+
+
+def image_features(model: MergedModel, batch: Images, share: float) -> Tensor:
+    """CLIP features (B,E) of a batch, pooled over between `share` and all of the patches of each image."""
+    tokens = model.image_encoder.tokens(batch.pixels)
+    left_out = None
+    if share < 1:
+        grid = model.spec.feature_grid(batch.pixels.shape[-1])
+        left_out = torch.stack([_left_out(draw, grid, share) for draw in batch.draws]).to(tokens.device)
+    features: Tensor = model.clip_head.image_features(tokens, left_out)
+    return features
+
+
+def _left_out(draw: int, grid: int, share: float) -> Tensor:
+    """(grid,grid) bool: all but a share of the patches, at least one of which is kept."""
+    random = torch.Generator().manual_seed(draw)
+    kept = share + (1 - share) * torch.rand((), generator=random)
+    rank = torch.rand(grid * grid, generator=random).argsort().argsort()
+    return (rank >= max(int(kept * grid * grid), 1)).view(grid, grid)
+
+
+def prompted(model: MergedModel, batch: Masks, embedding: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """All prompts of a batch to masks (M,4,S/4,S/4) as logits and scores (M,4).
+
+    embedding: (B,256,h,w) of the images. mask: logits (M,S/4,S/4) of the first round, which makes this the second.
+    """
+    side = batch.pixels.shape[-1] // 4
+    given = torch.zeros(len(batch.owner), side, side, device=embedding.device) if mask is None else mask
+    count = 2 if mask is None else 3
+    has_mask = torch.full((1,), float(mask is not None), device=embedding.device)
+    sparse, dense = model.prompt_encoder(batch.points[:, :count], batch.labels[:, :count], given[:, None], has_mask)
+    masks: tuple[Tensor, Tensor] = model.decode_masks(embedding[batch.owner], sparse, dense)
+    return masks
+
+
+def as_prompt(masks: Tensor, batch: Masks) -> Tensor:
+    """Masks (M,4,S/4,S/4) of the first round as the mask prompts (M,S/4,S/4) of the second: the single-mask token's.
+
+    About half of them, those whose third point lies in an odd column, are only as fine as a patch, because `find`
+    prompts with the CLIP head's map (Sec. 4.4).
+    """
+    single = masks[:, :1].detach().float()
+    coarse = F.interpolate(F.avg_pool2d(single, 4), size=single.shape[-2:], mode="bilinear", align_corners=False)
+    odd = batch.points[:, 2, 0] % 2 >= 1
+    return torch.where(odd[:, None, None], coarse[:, 0], single[:, 0])
+
+
+def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
+    """SAM's own loss (SAM, Sec. A) over two rounds: focal and dice of the single mask and of the best of the three, and
+    the squared error of every predicted IoU.
+    """
+    embedding = model.image_encoder(batch.pixels)[1]
+    first = prompted(model, batch, embedding)
+    second = prompted(model, batch, embedding, as_prompt(first[0], batch))
+    return (_true_mask_loss(*first, batch.masks) + _true_mask_loss(*second, batch.masks)) / 2
+
+
+def _true_mask_loss(low_res: Tensor, scores: Tensor, wanted: Tensor) -> Tensor:
+    wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # at half the side of the image
+    masks = F.interpolate(low_res.float(), size=wanted.shape[-2:], mode="bilinear", align_corners=False)
+    each = torch.stack([mask_loss(masks[:, k], wanted) for k in range(masks.shape[1])], dim=1)
+    with torch.no_grad():
+        cut, true = masks > 0, wanted[:, None] > 0.5
+        iou = (cut & true).sum(dim=(2, 3)) / (cut | true).sum(dim=(2, 3)).clamp(min=1)
+    return (each[:, 0] + each[:, 1:].min(dim=1).values).mean() + F.mse_loss(scores.float(), iou)
+
+
+def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images, share: float) -> Tensor:
+    """Eq. 1. The teacher sees the same crop at its own size, or was asked before."""
+    wanted = teacher(batch.pixels) if batch.features is None else batch.features
+    return feature_distillation(image_features(model, batch, share).float(), wanted.float())
+
+
+def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tensor:
+    """Eq. 1 for the patches of every region of D_SAM's images (see `regions`), added up, for each mask of the batch."""
+    features = model.clip_head(model.image_encoder.tokens(batch.pixels))[1].float()
+    found = regions(batch, features.shape[-1], teacher.size)
+    wanted = teacher(found.pictures).float()
+    return patch_distillation(features[found.owner], found.patches, wanted).sum() / len(batch.owner)
+
+
+def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:
+    """Eq. 2 over the four masks of each prompt in both rounds, and the squared error of the predicted IoU."""
+    logits, wanted_scores = asked(teacher, batch)
+    embedding = model.image_encoder(batch.pixels)[1]
+    total = torch.zeros((), device=embedding.device)
+    for turn in range(2):
+        mask = None if turn == 0 else as_prompt(logits[0], batch)
+        masks, scores = prompted(model, batch, embedding, mask)
+        total = total + mask_distillation(masks.float().flatten(0, 1), logits[turn].flatten(0, 1))
+        total = total + F.mse_loss(scores.float(), wanted_scores[turn])
+    return total / 2
+
+
+@torch.no_grad()
+def asked(teacher: MergedModel, batch: Masks) -> tuple[Tensor, Tensor]:
+    """What the SAM teacher answers in both rounds: logits (2,M,4,S/4,S/4), rounded as they are stored, and scores
+    (2,M,4). Where they were stored, it is not asked.
+    """
+    if batch.logits is not None and batch.scores is not None:
+        return from_eighths(batch.logits), batch.scores
+    embedding = teacher.image_encoder(batch.pixels)[1]
+    answers = [prompted(teacher, batch, embedding)]
+    logits = from_eighths(eighths(answers[0][0]))
+    answers.append(prompted(teacher, batch, embedding, as_prompt(logits, batch)))
+    return (
+        torch.stack([logits, from_eighths(eighths(answers[1][0]))]),
+        torch.stack([scores.float() for _, scores in answers]),
+    )
