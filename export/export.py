@@ -21,6 +21,7 @@ from samclip_edge.export.parity import Case, cases, clip_cases, text_cases
 from samclip_edge.export.vectors import Vectors
 from samclip_edge.model.checkpoint import Origin, load
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.moved import old_names
 from samclip_edge.progress import Progress, silent
 from samclip_edge.text.names import BACKGROUND_NAMES, read_templates
 from samclip_edge.text.tokenizer import Tokenizer, tokenizer_json
@@ -131,3 +132,6 @@ def text_features(
         mean = model.text_encoder(torch.from_numpy(tokens)).mean(dim=0)
         features.append((mean / mean.norm()).numpy())
     return np.stack(features)
+
+
+__getattr__ = old_names(__name__)

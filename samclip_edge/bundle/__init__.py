@@ -3,3 +3,7 @@
 `spec` and `contract` say what there is, `manifest` and `folder` where it lies, `sessions` runs it, `verify` checks it.
 Nothing here reads a photo, a word or a checkpoint, and nothing imports torch.
 """
+
+from samclip_edge.moved import old_names
+
+__getattr__ = old_names(__name__)
