@@ -75,11 +75,12 @@ def in_turn(systems: dict[str, Path], scenario: str, threads: int) -> dict[str, 
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in systems}
     for _ in range(ROUNDS):
         for name, path in systems.items():
-            found[name].append(_child(path, scenario, threads))
+            found[name].append(in_a_process(path, scenario, threads))
     return {name: _together(parts) for name, parts in found.items()}
 
 
-def _child(path: Path, scenario: str, threads: int) -> dict[str, Any]:
+def in_a_process(path: Path, scenario: str, threads: int) -> dict[str, Any]:
+    """What `child` measures in a fresh process. Raises InputError where it does not run to its end."""
     asked = {"system": str(path.resolve()), "scenario": scenario, "threads": threads, "runs": RUNS}
     command = [sys.executable, "-m", "samclip_edge.benchmarks.child", json.dumps(asked)]
     ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})

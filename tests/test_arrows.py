@@ -1,4 +1,4 @@
-"""The rooms of DESIGN.md and the arrows between them."""
+"""The rooms of CONTRIBUTING.md and the arrows between them. Imports for types and inside functions count too."""
 
 from __future__ import annotations
 
@@ -11,63 +11,174 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("runtimes", "export", "train", "benchmarks")  # which are one package with samclip_edge/
 CORE = {"numpy", "cv2", "tokenizers", "pydantic", "typer", "rich"}
-ROOMS = {  # folder: (third-party packages, rooms) that it may import
-    "samclip_edge": (CORE, {"core"}),
-    "samclip_edge/cli": (
-        CORE | {"onnxruntime", "open_clip", "torch"},
-        {"core", "model", "export", "runtimes", "train", "benchmarks"},
+
+# Room: (the packages of others, and the rooms, that it may import besides itself). A room is a folder or a file; what
+# lies in no smaller room belongs to the folder. A room may import those above it in this list, and no other.
+BASE = {"samclip_edge"}  # errors, progress and the names that apps import
+LOOK = BASE | {"samclip_edge/data", "samclip_edge/bundle", "samclip_edge/photo", "samclip_edge/text"}
+ASK = LOOK | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/pipeline"}
+ENGINES = {"runtimes", "runtimes/interpreters", "runtimes/tensorrt"}
+EXPORT = {"export", "export/forms", "export/precision", "export/targets"}
+TRACING = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "coremltools"}
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "samclip_edge": (set(), set()),
+    "samclip_edge/data": (set(), BASE),
+    "samclip_edge/bundle": ({"numpy", "pydantic"}, BASE),
+    "samclip_edge/photo": ({"numpy", "cv2"}, BASE | {"samclip_edge/bundle"}),
+    "samclip_edge/text": ({"numpy", "tokenizers"}, BASE | {"samclip_edge/data", "samclip_edge/bundle"}),
+    "samclip_edge/encoded": ({"numpy"}, BASE | {"samclip_edge/bundle", "samclip_edge/photo"}),
+    "samclip_edge/tasks": ({"numpy", "cv2"}, LOOK | {"samclip_edge/encoded"}),
+    "samclip_edge/pipeline": ({"numpy"}, LOOK | {"samclip_edge/encoded", "samclip_edge/tasks"}),
+    "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
+    "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
+    "samclip_edge/model": ({"torch", "safetensors", "pydantic", "open_clip"}, BASE | {"samclip_edge/bundle"}),
+    "runtimes": ({"numpy", "onnxruntime", "coremltools", "PIL"}, BASE | {"samclip_edge/bundle"}),
+    "runtimes/tensorrt": ({"numpy", "cuda", "tensorrt"}, BASE | {"samclip_edge/bundle", "runtimes"}),
+    "runtimes/interpreters": ({"numpy", "torch", "coremltools"}, BASE | {"samclip_edge/bundle", "runtimes"}),
+    "export/forms": ({"torch"}, {"samclip_edge/bundle", "samclip_edge/model"}),
+    "export/precision": ({"numpy", "torch", "onnx", "onnxruntime"}, BASE | {"samclip_edge/bundle", "export/weights"}),
+    "export/targets": (
+        TRACING | {"numpy", "tensorrt"},
+        LOOK | ENGINES | EXPORT | {"export/weights", "samclip_edge/model"},
     ),
-    "samclip_edge/model": (CORE | {"torch", "safetensors"}, {"core", "model"}),
-    "runtimes": (CORE | {"onnxruntime", "coremltools", "torch", "PIL", "cuda"}, {"core", "runtimes"}),
+    "export/weights": ({"numpy", "onnx"}, set()),
+    "export/costs": ({"numpy"}, ASK | {"samclip_edge/accuracy", "export/targets"}),
     "export": (
-        CORE | {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "open_clip", "coremltools"},
-        {"core", "model", "runtimes", "export"},
+        {"numpy", "torch", "tokenizers", "open_clip"},
+        LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
     ),
+    "train/data": ({"numpy", "cv2", "torch"}, LOOK | {"samclip_edge/rendered", "train/recipe"}),
+    "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle"}),
     "train": (
-        CORE | {"torch", "accelerate", "yaml", "matplotlib", "open_clip", "segment_anything"},
-        {"core", "model", "train"},
+        {"numpy", "torch", "accelerate", "matplotlib", "open_clip"},
+        LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},
     ),
     "benchmarks": (
-        CORE | {"matplotlib", "onnx", "onnxruntime", "pycocotools", "segment_anything", "torch"},
-        {"core", "model", "runtimes", "export", "train", "benchmarks"},
+        {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything"},
+        ASK | EXPORT | {"samclip_edge/model"},
+    ),
+    "samclip_edge/cli": (
+        CORE | {"onnxruntime"},
+        ASK
+        | EXPORT
+        | {"samclip_edge/accuracy", "samclip_edge/model", "export/costs", "train", "train/recipe", "benchmarks"},
     ),
 }
-FILES = [(folder, path) for folder in ROOMS for path in sorted((ROOT / folder).glob("*.py"))]
 
 
-def imports(tree: ast.AST) -> list[str]:
-    """Every module that a file imports anywhere, but for types alone."""
-    found = []
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
+def module_of(path: Path) -> str:
+    """The name by which a file of ours is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = ("samclip_edge", *parts) if parts[0] in FOLDERS else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(p): p for top in ("samclip_edge", *FOLDERS) for p in sorted((ROOT / top).rglob("*.py"))}
+
+
+def room_of(path: Path) -> str:
+    """The smallest room that a file lies in."""
+    inside = path.relative_to(ROOT).with_suffix("")
+    return next(place.as_posix() for place in (inside, *inside.parents) if place.as_posix() in ROOMS)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports anywhere: of ours by the file that it is, of others by its first name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute, so that a room is named"
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
-        found += imports(node)
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in FILES else str(node.module) for name in inside]
+        else:
+            continue
+        found |= {name if name in FILES else name.partition(".")[0] for name in names}
     return found
 
 
-@pytest.mark.parametrize(("folder", "path"), FILES, ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
-def test_a_file_imports_only_what_its_room_may(folder: str, path: Path) -> None:
-    packages, rooms = ROOMS[folder]
-    for module in imports(ast.parse(path.read_text())):
-        first, *rest = module.split(".")
-        if first == "samclip_edge":
-            room = (
-                rest[0] if rest and rest[0] in ("model", "runtimes", "export", "train", "benchmarks", "cli") else "core"
-            )
-            assert room in rooms or folder.endswith(room), f"{path} imports {module}"
+IMPORTS = {module: imports(path) for module, path in FILES.items()}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_file_imports_only_what_its_room_may(module: str) -> None:
+    room = room_of(FILES[module])
+    packages, rooms = ROOMS[room]
+    for imported in IMPORTS[module]:
+        if imported in FILES:
+            assert room_of(FILES[imported]) in rooms | {room}, f"{module} imports {imported}"
         else:
-            assert first in packages or first in sys.stdlib_module_names, f"{path} imports {module}"
+            assert imported in packages or imported in sys.stdlib_module_names, f"{module} imports {imported}"
 
 
-def test_every_room_of_the_repository_is_held() -> None:
-    packages = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/__init__.py")}
-    assert {p for p in packages if not p.startswith((".venv", "build", "tests", "samclip_edge/data"))} == set(ROOMS)
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """A way that leads back to where it began; empty where there is none."""
+    done: set[str] = set()
+
+    def search(way: list[str]) -> list[str]:
+        for place in sorted(arrows[way[-1]] & arrows.keys()):
+            if place in way:
+                return [*way[way.index(place) :], place]
+            if place not in done and (found := search([*way, place])):
+                return found
+        done.add(way[-1])
+        return []
+
+    return next(filter(None, (search([start]) for start in arrows if start not in done)), [])
+
+
+def test_circles_are_found() -> None:
+    assert circle({"a": {"b", "x"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"a"}}) == ["a", "a"]
+
+
+def test_no_circle_of_files_nor_of_rooms() -> None:
+    assert circle(IMPORTS) == []
+    rooms: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for module, imported in IMPORTS.items():
+        own = room_of(FILES[module])
+        rooms[own] |= {room_of(FILES[each]) for each in imported if each in FILES} - {own}
+    assert circle(rooms) == []
+
+
+def test_no_file_imports_ours_for_types_alone() -> None:
+    for module, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                assert "samclip_edge" not in ast.unparse(node), f"{module} hides an import from the arrows"
+
+
+def test_a_folder_says_what_may_live_in_it() -> None:
+    for folder in {path.parent for path in FILES.values()}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder} has no docstring"
+    for folder in (ROOT / "tests", ROOT / "docs", ROOT / "train" / "recipes"):
+        assert (folder / "README.md").is_file(), f"{folder} has no README"
+    told = (ROOT / "tests" / "README.md").read_text()
+    for folder in {path.parent for path in (ROOT / "tests").glob("*/*.py")}:
+        assert f"`{folder.name}/`" in told, f"tests/README.md does not name {folder.name}"
+
+
+def test_files_and_functions_can_be_held_in_the_head() -> None:
+    for path in (*FILES.values(), *(ROOT / "tests").rglob("*.py")):
+        text = path.read_text()
+        assert text.count("\n") <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
+
+
+def test_private_attributes_stay_inside() -> None:
+    """A name with an underscore is read from `self` or `cls`, or is torch's or a named tuple's own."""
+    theirs = {"_replace", "_asdict", "_modules", "_parameters", "_is_avx512_bf16_supported"}
+    for path in (*FILES.values(), *(ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            private = isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
+            if private and node.attr not in theirs:
+                assert ast.unparse(node.value) in ("self", "cls"), f"{path}:{node.lineno}: {ast.unparse(node)}"
 
 
 def fresh(code: str) -> str:

@@ -128,7 +128,7 @@ class Trainer:
             self._log_skipped(index, step, parts)
             self.report(f"{index + 1} {stage.task}", step, last)
             if step % self.recipe.save_every == 0 and step < last:
-                if stage.task in ("joint", "distill") and self._forgets(index, step, learner.model, teachers):
+                if stage.task in ("joint", "distill") and self.forgets(index, step, learner.model, teachers):
                     break
                 self._save(index, step, learner)
         model = learner.model
@@ -192,7 +192,7 @@ class Trainer:
             return None
         return type(batch)(*(part.to(self.accelerator.device) if isinstance(part, Tensor) else part for part in batch))
 
-    def _forgets(self, index: int, step: int, model: MergedModel, teachers: Teachers | None) -> bool:
+    def forgets(self, index: int, step: int, model: MergedModel, teachers: Teachers | None) -> bool:
         """The forgetting monitor: how well the student's masks still overlap the teacher's, logged; whether to stop."""
         assert teachers is not None
         stage = self.recipe.stages[index]

@@ -106,7 +106,7 @@ def test_the_settings_of_random_weights_keep_a_hundred_masks(systems: dict[str, 
 
 
 def test_a_process_tells_time_and_memory(systems: dict[str, Path]) -> None:
-    found = bench._child(systems[MERGED], "one click", threads=1)
+    found = bench.in_a_process(systems[MERGED], "one click", threads=1)
     assert len(found["seconds"]) == bench.RUNS
     assert set(found["stages"][0]) == {"image_encoder", "prompt_encoder", "mask_decoder"}
     for total, stages in zip(found["seconds"], found["stages"], strict=True):
@@ -121,7 +121,7 @@ def test_a_process_tells_time_and_memory(systems: dict[str, Path]) -> None:
 
 def test_words_are_read_before_they_are_timed() -> None:
     """The shipped bundle holds a text encoder, where the baselines of the other tests hold a vocabulary."""
-    found = bench._child(data.TINY, "words to masks", threads=1)
+    found = bench.in_a_process(data.TINY, "words to masks", threads=1)
     assert [set(stages) for stages in found["stages"]] == [set(MERGED_GRAPHS)] * bench.RUNS
 
 

@@ -12,8 +12,9 @@ import pytest
 from support import Ran
 
 from samclip_edge.accuracy import synthetic
-from samclip_edge.accuracy.synthetic import NAMES, Counts, Semantic
-from samclip_edge.photo.masks import Mask, encode_rle
+from samclip_edge.accuracy.measures import Semantic, average_precision
+from samclip_edge.accuracy.synthetic import NAMES, Counts
+from samclip_edge.photo.masks import Mask, cut_out, encode_rle
 from samclip_edge.rendered import render
 
 FEW = Counts(one_thing=6, captions=5, several=4)
@@ -82,7 +83,7 @@ def test_a_mask_alone_lies_in_the_middle_of_the_mean_colour() -> None:
     wanted = np.full((12, 12, 3), (124, 116, 104), np.uint8)
     wanted[4:8, 2:10] = image[5:9, 10:18]
     wanted[4, 2] = (124, 116, 104)
-    np.testing.assert_array_equal(synthetic._alone(image, Mask(encode_rle(bits), 0.9)), wanted)
+    np.testing.assert_array_equal(cut_out(image, bits), wanted)
 
 
 def test_what_knows_everything_scores_one_and_half_masks_score_half() -> None:
@@ -98,7 +99,7 @@ def test_what_knows_everything_scores_one_and_half_masks_score_half() -> None:
 
 def test_semantic_iou_by_hand() -> None:
     """Two scenes of 8 pixels; names 0 and 3 and the background, 80."""
-    counted = Semantic()
+    counted = Semantic(len(NAMES) + 1)
     counted.add(np.array([[0, 0, 80, 80]] * 2), np.array([[0, 80, 80, 80]] * 2))
     counted.add(np.array([[3, 3, 80, 80]] * 2), np.array([[3, 3, 3, 5]] * 2))
     # 0: 2 of 4. 3: 4 of 6. 5: 0 of 2, found where it is not. Background: 4 of 10.
@@ -111,7 +112,7 @@ def test_average_precision_by_hand() -> None:
     left, right = np.zeros((2, 20, 20), bool)
     left[:, :8], right[5:, 10:] = True, True
     exact, nothing = Mask(encode_rle(left), 0.9), Mask(encode_rle(np.zeros_like(left)), 0.8)
-    assert synthetic.average_precision([[left, right]], [[exact, nothing]]) == pytest.approx(51 / 101)
+    assert average_precision([[left, right]], [[exact, nothing]]) == pytest.approx(51 / 101)
 
 
 def test_the_command_measures_a_bundle_and_its_teachers(
