@@ -8,5 +8,5 @@ samclip-edge verify demo/bundle
 samclip-edge classify $photo --label "a heart and a star" --label "a ring and a square" -o demo/names.png
 samclip-edge segment $photo --point 180,321 --bundle demo/bundle -o demo/click.png
 samclip-edge segment $photo --text "blue heart" --text "orange star" -o demo/find.png
-samclip-edge segment $photo --everything --grid 12 --min-score 0.7 --min-stability 0.8 \
+samclip-edge segment $photo --everything --grid 12 --min-iou 0.7 --min-stability 0.8 \
     --label "blue heart" --label "orange star" --label background -o demo/everything.png
