@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend. Each says in one line what is wrong, where, and what to do."""
+"""Errors that a user can mend. Each says in one line what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ class InputError(ValueError):
 
 
 class ChecksumError(InputError):
-    """A file of a bundle that is not the file its manifest was written for. `verify` exits with 1 on it."""
+    """A file of a bundle is not the one that its manifest describes. `verify` exits with 1 on it."""
 
 
 class ParityError(Exception):
-    """A graph whose answers are not the model's. The command line exits with 1 on it."""
+    """The answers of a graph are too far from the model's. The command line exits with 1 on it."""
 
 
 def one_line(error: BaseException) -> str:

@@ -56,6 +56,11 @@ class SamClip:
         """The input sizes S that the bundle holds, rising."""
         return self.bundle.manifest.sizes
 
+    @property
+    def graphs(self) -> Sessions:
+        """The old name of `sessions`, until 0.3."""
+        return self.sessions
+
     def look(self, photo: Photo, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Scene:
         """Encode a photo, once. What the scene is asked afterwards does not run the encoder again.
 

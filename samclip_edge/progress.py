@@ -1,4 +1,4 @@
-"""How long work reports: a function that wraps what is iterated over. The command line passes one with a bar."""
+"""Progress of long work: a function that wraps what is iterated over. The command line passes one with a bar."""
 
 from __future__ import annotations
 

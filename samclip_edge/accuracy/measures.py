@@ -55,9 +55,8 @@ def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequenc
             area = int(each.sum())
             common = {"id": len(annotations) + 1, "image_id": image, "category_id": 1, "iscrowd": 0, "area": area}
             annotations.append(common | {"segmentation": encode_rle(each), "bbox": [x0, y0, x1 - x0, y1 - y0]})
-        results.extend(
-            {"image_id": image, "category_id": 1, "segmentation": mask.rle, "score": mask.score} for mask in masks
-        )
+        found = {"image_id": image, "category_id": 1}
+        results.extend(found | {"segmentation": mask.rle, "score": mask.predicted_iou} for mask in masks)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
         ground = COCO()
         ground.dataset = {

@@ -26,7 +26,7 @@ NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 TRAINED_FROM = 1_000_000  # `tiny.yaml` trains on scenes from this seed on, and watches itself on those below 2000
 _ONE, _MANY = 10_000, 20_000  # the seeds from which scenes of one thing and of several are drawn here
 # Of the two-model pipeline: things here are large, and a small model's masks are less sure of themselves than SAM's.
-_GRID = Settings(points_per_side=12, score=0.7, stability=0.8)
+_GRID = Settings(points_per_side=12, predicted_iou=0.7, stability=0.8)
 
 
 @dataclass

@@ -22,7 +22,7 @@ Arrays = dict[str, Array]
 
 
 class Tensor(Frozen):
-    """An input or output: a dimension is a number, or a letter (B prompts or texts, N points) that a call chooses."""
+    """An input or output. A dimension is a number, or a letter that each call chooses: B prompts or texts, N points."""
 
     name: str
     dtype: Literal["float32", "int32"] = "float32"
@@ -36,7 +36,7 @@ class Signature(Frozen):
     outputs: tuple[Tensor, ...]
 
 
-# What an input or output is, in a line that engines which keep descriptions show to those who use a graph.
+# One line for each input and output, for engines that keep descriptions and show them to whoever uses a graph.
 MEANINGS = {
     "image": "RGB, 0..255: the photo with its longest side resized to S, top left; the rest (123.675, 116.28, 103.53)",
     "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: 77 token ids, 0 after the end of text",
@@ -113,9 +113,9 @@ def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Sign
 
 
 def probe(spec: ModelSpec, name: GraphName, size: int | None, prompts: tuple[int, int] = (2, 3)) -> Arrays:
-    """Inputs that every machine makes alike, to ask a graph the same question wherever it runs.
+    """Random inputs that come out the same on every machine, so that a graph can be checked wherever it runs.
 
-    Drawn from numpy's frozen `RandomState`, whose stream is promised never to change. prompts: B and N.
+    They are drawn from numpy's `RandomState`, whose stream is promised never to change. prompts: B and N.
     """
     random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
     sides = dict(zip("BN", prompts, strict=True))
@@ -141,6 +141,6 @@ def probe(spec: ModelSpec, name: GraphName, size: int | None, prompts: tuple[int
 
 
 def sample(values: Array, count: int = 64) -> npt.NDArray[np.float64]:
-    """At most `count` evenly spaced entries of an output: enough to tell a right graph from a wrong one."""
+    """At most `count` evenly spaced values of an output: enough to tell a right graph from a wrong one."""
     flat = values.reshape(-1)
     return flat[np.linspace(0, flat.size - 1, min(count, flat.size)).astype(int)].astype(np.float64)

@@ -89,7 +89,7 @@ class Bundle:
 
 
 def read_steps(bundle: Bundle, graph: Graph) -> dict[str, Step]:
-    """What each op of a Core ML program answered to the probe, by the name of what it gives, in order."""
+    """What each op of a Core ML program answered to the probe, in order, by the name of its output."""
     if graph.steps is None:
         raise InputError(f"{bundle.folder}: says nothing of the ops of {graph.name}; export the bundle again")
     path = bundle.checked(graph.steps)
@@ -115,9 +115,9 @@ def describe(folder: Path, path: Path) -> File:
 
 @contextmanager
 def new_bundle(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`, which takes its place when the block ends well and vanishes when it fails.
+    """A temporary folder beside `folder`. It gets its name when the block ends well, and is removed when it fails.
 
-    A bundle that stands there already is replaced; any other folder that is not empty is refused with InputError.
+    A bundle that is there already is replaced. Any other folder that is not empty is refused with InputError.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder to write the bundle to")

@@ -17,7 +17,7 @@ FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
 Target = Literal["onnx", "coreml", "tensorrt"]
 BuilderName = Literal["tensorrt", "tensorrt_rtx"]
-Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]  # palettes: of Core ML alone
+Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]  # palettes are for Core ML only
 
 
 def _inside(path: str) -> str:
@@ -36,26 +36,26 @@ class File(Frozen):
 
 
 class Parity(Frozen):
-    """One output against torch, the worst over every input it was measured on."""
+    """How far one output is from torch's: the worst over all inputs that it was measured on."""
 
     error: float  # max abs difference, over the standard deviation of torch's output
     cosine: float
 
 
 class Reference(Frozen):
-    """Torch's answer to the contract's probe inputs, so that a machine without torch can check the graph."""
+    """Torch's answer to the contract's probe inputs, by which a machine without torch checks a graph."""
 
-    std: float
+    std: float  # the standard deviation of the whole output
     values: tuple[float, ...]  # `contract.sample` of the output
 
 
 class Step(Frozen):
-    """What torch, or where it has no such step the program at export, answered at one op to the probe inputs."""
+    """What torch answers to the probe at one op of a Core ML program; the program itself, where torch has no such op."""
 
     op: str  # its type
     std: float
     values: tuple[float, ...]  # `contract.sample` of what the op gives
-    error: float  # how far the program was off them at export, over `std`
+    error: float  # the largest difference of the program from `values` at export, over `std`
 
 
 class Graph(Frozen):
@@ -63,18 +63,18 @@ class Graph(Frozen):
 
     name: GraphName
     size: int | None = None  # S; None for the text encoder
-    # The graph itself, then the weights it shares with other sizes; of a Core ML package its Manifest.json comes first;
-    # of TensorRT the typed ONNX that engines are built from.
+    # The graph itself comes first, then the weights that it shares with other sizes. For Core ML the first file is the
+    # package's Manifest.json, for TensorRT the typed ONNX that engines are built from.
     files: tuple[File, ...] = Field(min_length=1)
-    built_engine: File | None = Field(default=None, alias="engine")  # of TensorRT, once it is built
-    function: str = "main"  # of a Core ML package
-    image: bool = False  # of Core ML, where `image` is a picture of whole numbers and not an array
-    points: int | None = None  # of Core ML, where fixed: one prompt in a call, of so many points
+    built_engine: File | None = Field(default=None, alias="engine")  # for TensorRT, once it is built
+    function: str = "main"  # for Core ML: the name of the function in the package
+    image: bool = False  # for Core ML: whether `image` is a picture of whole numbers, and not an array
+    points: int | None = None  # for Core ML: where a call takes one prompt only, how many points that has
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
-    in_float: tuple[str, ...] = ()  # of int8: the layers that were left in float, because they lose too much
-    steps: File | None = None  # of Core ML: what each op answered to the probe (`Step`)
+    in_float: tuple[str, ...] = ()  # for int8: the layers that were left in float, because int8 changes too much
+    steps: File | None = None  # for Core ML: what each op answered to the probe (`Step`)
 
 
 class Text(Frozen):
@@ -94,13 +94,13 @@ class Text(Frozen):
 
 
 class BuiltEngines(Frozen):
-    """What built a bundle's TensorRT engines, and what they run on."""
+    """What built the TensorRT engines of a bundle, and for which GPUs."""
 
     builder: BuilderName
     version: str
     capabilities: tuple[Annotated[str, Field(pattern=r"^\d+\.\d+$")], ...] = Field(min_length=1)  # compute capabilities
-    portable: bool = False  # version-compatible: other versions of the builder's runtime take them too
-    stripped: bool = False  # hold no weights; these are put in from the ONNX graph when an engine is loaded
+    portable: bool = False  # version-compatible: newer versions of the runtime load them too
+    stripped: bool = False  # without weights, which are read from the ONNX graph when an engine is loaded
 
 
 class Manifest(Frozen):
@@ -118,8 +118,8 @@ class Manifest(Frozen):
     graphs: tuple[Graph, ...]
     text: Text
     vectors: tuple[File, ...] = ()  # test vectors, `vectors/index.json` first, where they were asked for
-    built_engines: BuiltEngines | None = Field(default=None, alias="engines")  # of TensorRT, once they are built
-    script: File | None = None  # of TensorRT: what builds them on the device
+    built_engines: BuiltEngines | None = Field(default=None, alias="engines")  # for TensorRT, once they are built
+    script: File | None = None  # for TensorRT: what builds them on the device
 
     @model_validator(mode="after")
     def _whole(self) -> Manifest:

@@ -1,4 +1,4 @@
-"""What a model is made of: every width, depth and size, as data that rides along in checkpoints and manifests."""
+"""What a model is made of: every width, depth and size, as data that checkpoints and manifests carry."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ClipHeadSpec(Frozen):
 
 
 class ClipVisionSpec(Frozen):
-    """The image tower of a CLIP of its own, where nothing is merged: a ViT that sees photos at one size."""
+    """The image tower of a separate CLIP, for SAM + CLIP side by side: a ViT that sees photos at one size."""
 
     width: Count
     depth: Count
@@ -77,15 +77,15 @@ class TextSpec(Frozen):
     width: Count
     depth: Count
     heads: Count
-    vocab: Annotated[int, Field(ge=514, le=49408)] = 49408  # of CLIP's byte pairs; fewer keep the commonest
+    vocab: Annotated[int, Field(ge=514, le=49408)] = 49408  # CLIP's token ids; a smaller number keeps the commonest
     context: Count = 77
-    activation: Activation = "gelu"  # of both towers of CLIP
+    activation: Activation = "gelu"  # in both towers of CLIP
 
 
 class ModelSpec(Frozen):
-    """A merged model: one encoder, two heads, and the towers that prompt them.
+    """A merged model: one image encoder, SAM's decoder, the CLIP head, and CLIP's text tower.
 
-    With `clip_vision` nothing is merged: SAM, and a CLIP with an image tower of its own in place of the CLIP head.
+    With `clip_vision` it is SAM + CLIP side by side: a CLIP with an image tower of its own takes the CLIP head's place.
     """
 
     name: str
@@ -130,7 +130,7 @@ PRESETS = {
         features=768,
         sizes=(224, 336, 448, 1024),
     ),
-    # What the merged model is held against: SAM ViT-B and OpenCLIP's ViT-B-16.
+    # What the merged model is compared with: SAM ViT-B and OpenCLIP's ViT-B-16, unmerged.
     "sam+clip": ModelSpec(
         name="sam+clip",
         encoder=EncoderSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),

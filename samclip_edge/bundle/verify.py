@@ -19,11 +19,12 @@ from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.errors import ChecksumError
 from samclip_edge.progress import Progress, silent
 
-# Where an output stops being the model's (DESIGN.md, Truth).
+# How far an output may be from torch's.
 MAX_ERROR = 1e-4  # of fp32: max abs difference over the reference's standard deviation
 MIN_COSINE = 0.9995  # of fp16
-# int8 is judged by the task. What can be asked of a graph: at export that it is not broken, and later that it is about
-# as near as it was then; another machine may round another way.
+# int8 is judged by the task. Of one graph two things can be asked: at export a cosine of at least `_INT8_WORST`, which
+# a broken graph misses; later at most `_INT8_SLACK` times the distance that was measured at export, since another
+# machine may round another way.
 _INT8_WORST, _INT8_SLACK = 0.9, 2.0
 _STEPS = "samclip_edge.runtimes.interpreters.steps"  # by name, as `sessions` names runtimes
 _INTERPRETED = {"coreml": " (op by op)", "tensorrt": " (its ONNX)"}
@@ -69,8 +70,8 @@ def reference_of(output: Array) -> Reference:
 def verify(bundle: Bundle, options: SessionOptions | None = None, progress: Progress = silent) -> list[Row]:
     """Hold every file against its checksum and every graph against torch's answers; one row each.
 
-    What is for Core ML or TensorRT is interpreted on any machine (`graphs.INTERPRETERS`), of Core ML each op held
-    against torch's, and run by the engine itself where there is one.
+    Graphs for Core ML or TensorRT are run by their interpreter (`sessions.INTERPRETERS`), which any machine has, and by
+    the engine itself where it is here. Of a Core ML program every op is checked too.
     """
     rows = [row for file in progress(bundle.files(), "checking files") for row in _file_row(bundle, file)]
     if not all(row.ok for row in rows):

@@ -22,7 +22,7 @@ def session_options(threads: int | None, units: str, interpreted: bool = False) 
 
 
 def load(bundle: Path | None, threads: int | None, units: str = "all", interpreted: bool = False) -> SamClip:
-    """The model to run, the shipped one where none is named, with a note on stderr where its answers mean little.
+    """The model to run: the bundle that is named, or the shipped one. Says on stderr where its answers mean little.
 
     interpreted: run a bundle for Core ML or TensorRT by its interpreter where its engine is not here.
     """

@@ -121,7 +121,7 @@ class _Bar:
         self._stage, self._task = "", self._progress.add_task("starting", total=None)
 
     def __call__(self, stage: str, step: int, steps: int) -> None:
-        """See `engine.Report`."""
+        """See `trainer.Report`."""
         if stage != self._stage:
             self._progress.start()
             self._progress.remove_task(self._task)

@@ -1,7 +1,7 @@
-"""What a photo's bytes say before anything decodes them: its format, its size, and whether all of it is there.
+"""What the bytes of a photo say before anything decodes them: its format, its size, and whether the file is whole.
 
-A decoder allocates what a header asks for and fills a truncated photo with grey, so both are settled here first.
-JPEG, PNG, WebP, GIF, BMP and TIFF: the formats that people send.
+A decoder allocates what a header asks for, and fills a truncated photo with grey. So both are checked here first, for
+JPEG, PNG, WebP, GIF, BMP and TIFF.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Header(NamedTuple):
-    """What a header promises. width and height are in stored pixels, before any EXIF rotation."""
+    """What a header says. width and height are in stored pixels, before any EXIF rotation."""
 
     format: str
     width: int

@@ -144,14 +144,14 @@ def stability(logits: Floats, offset: float) -> float:
     return int(np.count_nonzero(logits > offset)) / union if union else 0.0
 
 
-def suppress(boxes: npt.NDArray[np.float64], scores: npt.NDArray[np.float64], threshold: float) -> list[int]:
+def suppress(boxes: npt.NDArray[np.float64], quality: npt.NDArray[np.float64], threshold: float) -> list[int]:
     """Greedy non-maximum suppression, as `torchvision.ops.nms`.
 
-    boxes: (M,4) x0, y0, x1, y1. Returns the indices kept, best score first: each overlaps no better kept one by more
-    than `threshold` IoU.
+    boxes: (M,4) x0, y0, x1, y1. quality: (M,), by which the better of two is kept. Returns the indices that are kept,
+    best first: no two of them overlap by more than `threshold` IoU.
     """
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-quality, kind="stable")
     kept: list[int] = []
     while order.size:
         best, rest = order[0], order[1:]

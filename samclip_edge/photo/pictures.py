@@ -95,7 +95,7 @@ def _scaled(mask: Mask, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], n
 
 
 def _middle(bits: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, int]:
-    """The x, y deepest inside a mask."""
+    """x, y of the pixel of a mask that is farthest from its edge."""
     depth = cv2.distanceTransform(np.pad(bits, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(x), int(y)

@@ -13,13 +13,13 @@ from samclip_edge.text.words import Words
 
 
 class Guess(NamedTuple):
-    """A name and how sure the model is of it among the names it was given, 0..1."""
+    """A name, and its probability among the names that were given."""
 
     label: str
-    score: float
+    score: float  # 0..1
 
 
 def classify(encoded: Encoded, words: Words, names: Sequence[str], progress: Progress) -> list[Guess]:
     """The names with their probabilities, best first."""
-    scores = words.probabilities(encoded.image_features, names, progress)
-    return [Guess(names[index], float(scores[index])) for index in np.argsort(-scores, kind="stable")]
+    chances = words.probabilities(encoded.image_features, names, progress)
+    return [Guess(names[index], float(chances[index])) for index in np.argsort(-chances, kind="stable")]

@@ -37,10 +37,11 @@ def find(
 ) -> list[Mask]:
     """One mask for each name that is somewhere in the photo, most confident first; no two masks overlap.
 
-    Every patch is compared with all names and with `background`, against which a name can lose. A name is present where
-    it is the likeliest of all. Of those patches, the ones with at least `threshold` times its highest probability are
-    where up to `points` points are sampled. Without `refine` the CLIP head's own maps, enlarged, are the answer.
-    `confidence` is the name's mean probability over its mask. Raises InputError for points or a threshold out of range.
+    Every patch is compared with all names, and with those of `background`, against which a name can lose. A name is
+    present in the patches where it is the likeliest. Up to `points` of these patches become point prompts; they are
+    sampled among the patches with at least `threshold` times the name's highest probability. Without `refine` the
+    answer is the CLIP head's own maps, enlarged. `confidence` is the name's mean probability over its mask.
+    Raises InputError for points or a threshold out of range.
     """
     if not 1 <= points <= 3:
         raise InputError(f"points {points}: sample 1 to 3 points a name")
@@ -68,7 +69,7 @@ def find(
             cover = frame.coverage(bits, maps.shape[-1])
             confidence = float((maps[k] * cover).sum() / cover.sum())
             masks.append(Mask(encode_rle(bits), None, low_res[k], names[k], confidence))
-    return sorted(masks, key=lambda mask: -mask.score)
+    return sorted(masks, key=lambda mask: -(mask.confidence or 0.0))
 
 
 def find_among_masks(
@@ -96,7 +97,7 @@ def find_among_masks(
         for k, name in enumerate(names)
         if k in confidence
     ]
-    return sorted((mask for mask in found if mask.area), key=lambda mask: -mask.score)
+    return sorted((mask for mask in found if mask.area), key=lambda mask: -(mask.confidence or 0.0))
 
 
 def _with_background(names: Sequence[str], background: Sequence[str]) -> list[str]:
@@ -116,7 +117,7 @@ def _sample(likely: Floats, points: int, threshold: float) -> list[tuple[int, in
 def _refined(encoded: Encoded, asked: dict[int, tuple[Floats, list[tuple[int, int]]]]) -> dict[int, Floats]:
     """The mask decoder's logits (S/4,S/4) for each name, prompted by its probability map and its sampled patches.
 
-    Names with as many points go together; padding one to the points of another would change its mask.
+    Names with the same number of points are decoded together. Padding a prompt to more points would change its mask.
     """
     low_res: dict[int, Floats] = {}
     for count in sorted({len(patches) for _, patches in asked.values()}):
@@ -138,9 +139,9 @@ def _refined(encoded: Encoded, asked: dict[int, tuple[Floats, list[tuple[int, in
 
 
 def _renamed(encoded: Encoded, words: Words, low_res: dict[int, Floats], names: Sequence[str]) -> dict[int, Floats]:
-    """The masks by the names that all their patches have together; those of one name become one.
+    """Name each mask by the mean feature of all its patches, and join the masks of one name.
 
-    The background's are kept: a thing that was taken for something else is not to be given to a weaker mask beneath.
+    Masks that turn out to be background are kept, so that their pixels are not given to a weaker mask beneath.
     """
     renamed: dict[int, Floats] = {}
     for logits in low_res.values():

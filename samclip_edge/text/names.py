@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samclip_edge.errors import InputError, one_line
 
-BACKGROUND_NAMES = ("background",)  # what `find` holds names against, so that one name alone can lose
+BACKGROUND_NAMES = ("background",)  # `find` compares names with these too, so that one name alone can lose
 
 
 def read_templates(path: Path) -> list[str]:

@@ -47,8 +47,8 @@ def clean(text: str) -> str:
 def tokenizer_json(vocab: int) -> str:
     """CLIP's `tokenizer.json`, cut to `vocab` ids where that is fewer than its 49408.
 
-    The commonest merges are kept, and start and end of text stay the last two ids. Any text can still be written, in
-    more and shorter pieces; a small model spends its parameters elsewhere.
+    The commonest merges are kept, and start and end of text stay the last two ids. Any text can still be tokenized,
+    into more and shorter pieces; a small model saves parameters of its token embedding.
     """
     text = data.TOKENIZER.read_text("utf-8")
     fields = json.loads(text)
@@ -87,6 +87,6 @@ class Tokenizer:
             raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Token ids (B,77) int32: start of text, the words, end of text, zeros. What is over-long loses its end."""
+        """Token ids (B,77) int32: start of text, the words, end of text, zeros. A text that is too long is cut."""
         encoded = self._tokenizer.encode_batch([clean(text) for text in texts])
         return np.array([line.ids for line in encoded], np.int32)

@@ -18,7 +18,7 @@ from samclip_edge.text.tokenizer import Tokenizer
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 32
-_REMEMBERED = 10_000  # names; 30 MB of features at the most
+_REMEMBERED = 10_000  # names whose features are kept; at most 30 MB
 
 
 def vocabulary_names(bundle: Bundle) -> list[str] | None:
@@ -99,7 +99,7 @@ class Words:
         return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """A feature for each text as it stands (B,E), L2-normalised. Raises InputError without a text encoder."""
+        """A feature (B,E) for each text, without templates, L2-normalised. Raises InputError without a text encoder."""
         if self._tokenizer is None:
             raise InputError("text: the bundle holds a vocabulary, not a text encoder; use the names in it")
         tokens = self._tokenizer(texts)
