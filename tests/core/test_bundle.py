@@ -154,3 +154,21 @@ def test_a_bundle_can_be_moved(bundle_copy: Path) -> None:
     moved = bundle_copy.rename(bundle_copy.with_name("with spaces é"))
     assert SamClip.load(moved).look(PHOTO, 128).classify(["a", "b"])
     assert Bundle.open(moved).manifest.trained is False
+
+
+def test_built_engines_keep_their_keys_in_the_manifest(bundle_copy: Path) -> None:
+    """Format 1 calls them `engine` and `engines`; apps in other languages read these."""
+
+    def build(fields: dict) -> None:
+        for graph in fields["graphs"]:
+            graph["engine"] = graph["files"][0]
+        fields["engines"] = {"builder": "tensorrt", "version": "10.3.0", "capabilities": ["8.7"]}
+
+    edit(bundle_copy, build)
+    fields = json.loads((bundle_copy / "manifest.json").read_text())
+    manifest = Bundle.open(bundle_copy).manifest
+    assert manifest.built_engines is not None
+    assert all(graph.built_engine == graph.files[0] for graph in manifest.graphs)
+    written = json.loads(manifest.model_dump_json(by_alias=True))
+    assert {"engine", "engines"} <= {*written, *written["graphs"][0]}
+    assert [graph["engine"] for graph in written["graphs"]] == [graph["engine"] for graph in fields["graphs"]]

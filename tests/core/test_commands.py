@@ -45,9 +45,12 @@ def test_every_mode_of_segment_runs(run: Callable[..., Ran], tiny_folder: Path) 
     assert {mask["label"] for mask in masks("--text", "cup", "--text", "table")} <= {"cup", "table"}
     assert {mask["label"] for mask in masks("--text", "cup", "--no-refine")} <= {"cup"}
     every = masks(
-        "--everything", "--grid", 2, "--min-score", -9, "--min-stability", 0, "--label", "cup", "--label", "table"
+        "--everything", "--grid", 2, "--min-iou", -9, "--min-stability", 0, "--label", "cup", "--label", "table"
     )
     assert every
+    assert every == masks(
+        "--everything", "--grid", 2, "--min-score", -9, "--min-stability", 0, "--label", "cup", "--label", "table"
+    )
     assert all(mask["label"] in ("cup", "table") and 0 <= mask["confidence"] <= 1 for mask in every)
 
 
@@ -82,6 +85,9 @@ def test_help_and_version(run: Callable[..., Ran]) -> None:
         ran = run(verb, "--help")
         assert ran.code == 0
         assert "--json" in ran.out
+    told = run("export", "--help").out
+    assert told.index("--size") < told.index("Of --target coreml:") < told.index("--points")
+    assert told.index("--points") < told.index("Of --target tensorrt:") < told.index("--onnx-only")
     ran = run("no-such-verb")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
 
