@@ -1,1 +1,1 @@
-"""What a bundle can do, measured: accuracy on tasks that need no download."""
+"""Measures what a merged bundle costs, against SAM and CLIP side by side: time, memory, size and multiply-adds."""

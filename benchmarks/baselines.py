@@ -1,4 +1,4 @@
-"""The systems that `bench` compares, exported into a folder where they are not there yet."""
+"""Exports the systems that `bench` compares, unless they are in the folder already."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def random_bundle(
     progress: Progress = silent,
     target: Target = "onnx",
 ) -> Path:
-    """A bundle of random weights with a vocabulary of `WORDS`; neither time nor memory depends on the weights.
+    """Export a bundle with random weights and a vocabulary of `WORDS`. Time and memory do not depend on the weights.
 
-    target: onnx or tensorrt. Of the CLIP head no two layers are alike, as in a trained one. A bundle that is there is
-    kept.
+    target: onnx or tensorrt. The layers of the CLIP head differ from each other, as in a trained one. A bundle that is
+    in the folder already is kept. Returns the folder.
     """
     if not (folder / MANIFEST).is_file():
         model = MergedModel(PRESETS[preset])
@@ -48,7 +48,10 @@ def random_bundle(
 
 
 def naive_encoder(path: Path) -> Path | None:
-    """SAM ViT-B's encoder, exported by `torch.onnx.export` and nothing else; None without segment_anything."""
+    """Export SAM ViT-B's encoder by `torch.onnx.export` alone, unless `path` exists. Returns the path of the ONNX file.
+
+    Returns None if segment_anything is not installed.
+    """
     try:
         from segment_anything import sam_model_registry
     except ImportError:

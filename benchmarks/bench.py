@@ -1,4 +1,4 @@
-"""What a merged model saves: systems measured in turn, each in a fresh process, and what comes of it as ratios."""
+"""Measures what a merged model saves: each system in fresh processes, the systems in turn."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from samclip_edge.bundle.sessions import runs_here
 from samclip_edge.errors import InputError
 from samclip_edge.progress import Progress, silent
 
-ROUNDS, RUNS = 3, 3  # processes of each system, and runs in each: fewer where one takes long
+ROUNDS, RUNS = 3, 3  # processes for each system, and runs in each process (fewer if a run takes long)
 MERGED, BOTH, NAIVE = "merged", "SAM + CLIP", "naive export"
 
 
 class Measured(NamedTuple):
-    """One system in one scenario: a number a process, but `seconds`, which are all runs of all processes."""
+    """One system in one scenario.
+
+    `seconds` has one number for each run of each process; the other lists have one for each process.
+    """
 
     seconds: list[float]
-    load: list[float]
-    first: list[float]  # seconds of the run that warms up
+    load: list[float]  # seconds to open the bundle and its graphs
+    first: list[float]  # seconds of the warm-up run, without opening graphs
     peak: list[int]  # bytes, of the whole process
-    above: list[int]  # bytes, above the bare engine
-    stages: dict[str, float]  # median seconds of each graph in a run
+    above: list[int]  # bytes, above the process before the bundle was opened
+    stages: dict[str, float]  # by graph: median seconds that it takes in a run
 
     @property
     def latency(self) -> float:
@@ -50,14 +53,14 @@ class Result(NamedTuple):
     """Everything that `bench` found."""
 
     machine: dict[str, Any]
-    sizes: dict[str, tuple[int, int]]  # of a system, bytes on disk and deflated
+    sizes: dict[str, tuple[int, int]]  # by system: bytes on disk, and compressed by deflate
     scenarios: dict[str, dict[str, Measured]]  # by scenario, by system
     encoder: dict[str, Measured]  # SAM's encoder alone, by system and precision
-    growth: dict[str, dict[str, Measured]]  # with S, prompts, words: of the merged model
+    growth: dict[str, dict[str, Measured]]  # of the merged model: by S, prompts or words, then by scenario
     costs: list[Cost]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists and dictionaries."""
+        """The result as plain lists and dictionaries."""
         fields = self._asdict()
         fields["scenarios"] = {
             scenario: {system: each._asdict() for system, each in found.items()}
@@ -71,7 +74,7 @@ class Result(NamedTuple):
 
 
 def in_turn(systems: dict[str, Path], scenario: str, threads: int) -> dict[str, Measured]:
-    """Measure systems A B A B, each time in a fresh process."""
+    """Measure systems in turn (A, B, A, B), each time in a fresh process."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in systems}
     for _ in range(ROUNDS):
         for name, path in systems.items():
@@ -85,7 +88,7 @@ def in_a_process(path: Path, scenario: str, threads: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "samclip_edge.benchmarks.child", json.dumps(asked)]
     ran = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
     if ran.returncode:
-        last = (ran.stderr.strip().splitlines() or ["killed, perhaps for want of memory"])[-1]
+        last = (ran.stderr.strip().splitlines() or ["it was killed, perhaps because memory ran out"])[-1]
         raise InputError(f"{path}: {scenario!r} did not run to its end ({last})")
     return json.loads(ran.stdout)
 
@@ -103,19 +106,20 @@ def _together(parts: Sequence[dict[str, Any]]) -> Measured:
 
 
 def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = silent) -> Result:
-    """Measure a merged bundle, `vit_b` of random weights where None, against SAM and CLIP side by side.
+    """Measure a merged bundle against SAM and CLIP side by side.
 
-    folder: where systems are exported to, and found again the next time.
+    bundle: None measures `vit_b` with random weights. folder: where the other systems are exported to, and found again
+    the next time. Raises InputError for a bundle that is not merged, or that has no engine on this machine.
     """
     merged = bundle or random_bundle("vit_b", folder / "vit_b", "fp32", (224, 1024), progress)
     opened = Bundle.open(merged)
     if opened.manifest.kind != "merged":
-        raise InputError(f"{merged}: is {opened.manifest.kind}; name a merged bundle, which that is measured against")
+        raise InputError(f"{merged}: is {opened.manifest.kind}, not merged; name a merged bundle")
     target, precision = opened.manifest.target, opened.manifest.precision
     if not runs_here(opened):
         where = {"coreml": "Core ML, which runs on a Mac", "tensorrt": "TensorRT, and needs engines and their GPU"}
-        raise InputError(f"{merged}: is for {where[target]}; measure it there, or one of --target onnx here")
-    if target == "tensorrt":  # by the same builder, in the same precision
+        raise InputError(f"{merged}: is for {where[target]}; measure it there, or a bundle of --target onnx here")
+    if target == "tensorrt":  # both systems by the same builder, in the same precision
         both = random_bundle("sam+clip", folder / f"sam+clip_tensorrt_{precision}", precision, None, progress, target)
     else:
         both = random_bundle("sam+clip", folder / "sam+clip", "fp32", None, progress)
@@ -154,7 +158,7 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
 
 
 def machine(threads: int, bundle: Bundle) -> dict[str, Any]:
-    """What it was measured on, and by which engine a bundle ran there."""
+    """The machine that measured, and the engine that ran the bundle."""
     built = bundle.manifest.built_engines
     engine = {"onnx": f"ONNX Runtime {version('onnxruntime')}", "coreml": f"Core ML of macOS {platform.mac_ver()[0]}"}
     if built is not None:

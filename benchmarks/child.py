@@ -1,6 +1,6 @@
-"""One system, one scenario, in a process of its own: `python -m samclip_edge.benchmarks.child '{...}'` prints JSON.
+"""Measures one system in one scenario: `python -m samclip_edge.benchmarks.child '{...}'` prints JSON.
 
-A process is fresh for each, because memory that was once taken is never given back to be measured again.
+Each runs in a fresh process, because the peak memory of a process never falls again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from samclip_edge.pipeline import SamClip
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.names import BACKGROUND_NAMES
 
-ENOUGH = 20.0  # seconds after which no run follows
-WORDS = 20  # that a scenario asks for where it does not say
+ENOUGH = 20.0  # no further run begins after so many seconds of runs
+WORDS = 20  # how many words a scenario asks for, unless its name says otherwise
 
 
 def peak() -> int:
-    """The most memory that this process has held so far, in bytes."""
+    """The peak memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what `getrusage` says on Linux counts the parent's, from before this program was started
+    if status.is_file():  # on Linux, `getrusage` also counts the parent process from before exec
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource
@@ -41,7 +41,7 @@ def peak() -> int:
 
 
 class Timed(Sessions):
-    """Adds up the seconds that each graph takes, and those that opening them takes."""
+    """Sessions that add up the seconds each graph runs, and the seconds spent on opening graphs."""
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         super().__init__(bundle, SessionOptions(threads))
@@ -60,9 +60,10 @@ class Timed(Sessions):
 
 
 def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, Any]:
-    """Seconds to load, of a first run that warms up, of each run after it and of its graphs; and peak memory.
+    """Measure a bundle: seconds to load, of a warm-up run, of each run after it and of its graphs, and peak memory.
 
-    scenario: one of `SCENARIOS`, or `encode S`, `boxes N`, `words K`.
+    scenario: one of `SCENARIOS`, or `encode S`, `boxes N`, `words K`. Returns the fields of `bench.Measured`, with
+    `seconds` and `stages` as one entry for each run.
     """
     bare = peak()
     start = time.perf_counter()
@@ -76,7 +77,7 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     known = [word for word in words if word not in BACKGROUND_NAMES][:count]
     if run is scenarios.words and not two_models:
         model = scenarios.scattered(model, known)
-    model.words.features([*known, *BACKGROUND_NAMES])  # once in an app's life, so in no run
+    model.words.features([*known, *BACKGROUND_NAMES])  # an app does this once, so it is not part of a run
     asked = scenarios.Asked(photo, known, Settings())
     start, opened = time.perf_counter(), timed.opening
     warm(model, asked)  # opens the graphs
@@ -102,7 +103,7 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
 
 
 def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario, int]:
-    """What is run, what warms it up, which opens every graph that it needs, and how many words there are."""
+    """What to run, what to run for warm-up, and how many words. The warm-up opens every graph that the run needs."""
     if named in scenarios.SCENARIOS:
         run = scenarios.SCENARIOS[named]
         dear = run in (scenarios.words, scenarios.everything)
@@ -123,7 +124,7 @@ def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario, int]:
 
 
 def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:
-    """The same of a bare ONNX file with one input, opened as ONNX Runtime opens files when told nothing."""
+    """Measure an ONNX file with one input, as `measure` does, with ONNX Runtime's default options."""
     bare = peak()
     start = time.perf_counter()
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""What the graphs of a bundle are made of: parameters, read off them, and multiply-adds, by the shapes of a run."""
+"""Counts the parameters and the multiply-adds of the graphs of a bundle."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import onnxruntime
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Graph
 
-_SIDES = {"B": 1, "N": 2}  # one prompt of a point and its padding, one text
+_SIDES = {"B": 1, "N": 2}  # B: one prompt or text; N: one point, and one labelled as padding
 
 
 class Cost(NamedTuple):
-    """Of one graph at one size."""
+    """What one graph has at one input size."""
 
     graph: str
     size: int | None
@@ -29,14 +29,17 @@ class Cost(NamedTuple):
 
 
 def costs(bundle: Bundle) -> list[Cost]:
-    """Every graph of a bundle that has them as ONNX, with one prompt of one point, and one text; of others nothing."""
+    """The costs of every graph of a bundle, for one prompt of one point and for one text.
+
+    Empty for a Core ML bundle, which has no ONNX files.
+    """
     found: list[Cost] = []
     if bundle.manifest.target == "coreml":
         return found
     for graph in bundle.manifest.graphs:
         path = bundle.folder / graph.files[0].path
         model = onnx.load(path, load_external_data=False)
-        # Numbers of a shape are int64; all other constants were learned, or made from what was.
+        # Constants for shapes are int64. All others were learned, or computed from what was.
         weights = (each for each in model.graph.initializer if each.data_type != onnx.TensorProto.INT64)
         parameters = sum(math.prod(each.dims) for each in weights)
         found.append(Cost(graph.name, graph.size, parameters, multiply_adds(path, _zeros(graph))))
@@ -51,16 +54,16 @@ def _zeros(graph: Graph) -> dict[str, np.ndarray]:
 
 
 def multiply_adds(path: Path, inputs: dict[str, np.ndarray]) -> int:
-    """Multiplications in the products and convolutions of a graph; all else is small beside them.
+    """Count the multiplications in the matrix products and convolutions of a graph; the rest is small beside them.
 
-    The shapes are those of a run, which ONNX Runtime's profile tells, because a graph that computes some of its own
-    does not.
+    The shapes come from ONNX Runtime's profile of one run on `inputs`, because some are computed only while the graph
+    runs.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_mem_reuse = options.enable_mem_pattern = False
-    options.add_session_config_entry("session.disable_prepacking", "1")  # of a packed weight no shape is told
+    options.add_session_config_entry("session.disable_prepacking", "1")  # the profile has no shapes for packed weights
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = f"{folder}/run"
@@ -71,14 +74,14 @@ def multiply_adds(path: Path, inputs: dict[str, np.ndarray]) -> int:
 
 
 def _products(node: dict[str, Any]) -> int:
-    """Multiplications of a node: what it puts out, times what goes into each."""
+    """The multiplications of a node: the number of its outputs, times those that each takes."""
     inputs, outputs = (
         [next(iter(each.values())) for each in node[f"{side}_type_shape"]] for side in ("input", "output")
     )
     kind = node["op_name"]
     if kind in ("MatMul", "MatMulInteger"):
         return math.prod(outputs[0]) * inputs[0][-1]
-    if kind == "Gemm":  # whichever is turned over, inputs hold M K and K N numbers, and the output M N
+    if kind == "Gemm":  # transposed or not: M K and K N inputs, M N outputs, so sqrt(MK KN MN)
         return math.isqrt(math.prod(inputs[0]) * math.prod(inputs[1]) * math.prod(outputs[0]))
     if kind == "Conv":
         return math.prod(outputs[0]) * math.prod(inputs[1][1:])
@@ -88,7 +91,7 @@ def _products(node: dict[str, Any]) -> int:
 
 
 def download_size(bundle: Bundle) -> int:
-    """Bytes of the bundle's files, deflated."""
+    """The bytes of the bundle's files, each compressed by deflate."""
     total = 0
     for file in bundle.files():
         deflate = zlib.compressobj(1)

@@ -1,4 +1,4 @@
-"""What `bench` found, for people: Markdown tables of ratios, and a picture of bars with their spread."""
+"""Writes the result of `bench` as Markdown tables with ratios, and as a bar chart with the spread of the runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from samclip_edge.benchmarks.bench import BOTH, MERGED, NAIVE, Measured, Result
 
 
 def markdown(result: Result) -> str:
-    """The tables."""
+    """All tables of a result, below a line that names the model and the machine."""
     on = result.machine
     head = (
         f"{on['model']} at {on['sizes'][0]} and {on['sizes'][1]}, {on['threads']} threads; {on['processor']}, "
@@ -28,7 +28,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def seconds(found: Measured) -> str:
-    """The median, and the spread."""
+    """The median of the runs, and in brackets the shortest and the longest."""
     return f"{_short(found.latency)} ({_short(min(found.seconds))} to {_short(max(found.seconds))})"
 
 
@@ -121,7 +121,7 @@ def _growth(result: Result) -> str:
 
 
 def picture(result: Result, path: Path) -> None:
-    """Latency beside peak memory, a pair of bars a scenario, from the least to the most as a line on each."""
+    """Draw latency and peak memory side by side: a pair of bars for each scenario, each with its range as a line."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""What an app does, in the words of the pipeline, so that one model and two are asked the very same things."""
+"""What an app does with a photo, as calls of `SamClip`, so that one model and two models do the same work."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from samclip_edge.pipeline import SamClip
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.tasks.prompts import prepare
 
-# Twenty things that photos are of; a bundle with a vocabulary is asked for the names in it instead.
+# Twenty things that photos show. A bundle with a vocabulary is asked for the names in its vocabulary instead.
 WORDS = (
     "person", "dog", "cat", "car", "bicycle", "tree", "grass", "sky", "building", "road", "table", "chair", "cup",
     "bottle", "book", "phone", "shoe", "bag", "plate", "window",
 )  # fmt: skip
-MASKS = 100  # of a photo, where weights are random and the filters mean nothing: SA-1B's mean (SAM, Sec. 5)
+MASKS = 100  # kept per photo if weights are random, where SAM's filters mean nothing: SA-1B's mean (SAM, Sec. 5)
 
 
 class Asked(NamedTuple):
@@ -32,36 +32,36 @@ class Asked(NamedTuple):
 
 
 def name(model: SamClip, asked: Asked) -> None:
-    """What is on the photo, at the smallest size."""
+    """Name what is on the photo, at the smallest size."""
     model.look(asked.photo, model.sizes[0]).classify(asked.words)
 
 
 def click(model: SamClip, asked: Asked) -> None:
-    """One click, at the largest size."""
+    """Segment at one click, at the largest size."""
     model.look(asked.photo).segment(points=_clicks(asked, 1)[0])
 
 
 def ten_clicks(model: SamClip, asked: Asked) -> None:
-    """Ten clicks on one photo, one after another."""
+    """Segment at ten clicks on one photo, one after another, at the largest size."""
     scene = model.look(asked.photo)
     for each in _clicks(asked, 10):
         scene.segment(points=each)
 
 
 def name_and_click(model: SamClip, asked: Asked) -> None:
-    """Both, from one look at the largest size."""
+    """Name the photo and segment at one click, from one look at the largest size."""
     scene = model.look(asked.photo)
     scene.classify(asked.words)
     scene.segment(points=_clicks(asked, 1)[0])
 
 
 def words(model: SamClip, asked: Asked) -> None:
-    """Words to masks, every word being somewhere: one model asks its patches, two name every mask there is."""
+    """Find words, each of which is on the photo. One model compares them with its patches; two name every mask."""
     model.look(asked.photo).find(asked.words, settings=asked.settings)
 
 
 def everything(model: SamClip, asked: Asked) -> None:
-    """Every mask, named."""
+    """Find every mask and name it."""
     model.look(asked.photo).everything(asked.words, asked.settings)
 
 
@@ -82,13 +82,13 @@ def _clicks(asked: Asked, count: int) -> list[list[list[float]]]:
 
 
 class Scattered(Sessions):
-    """Sessions whose CLIP head says every one of some names somewhere, as random weights never would.
+    """Sessions whose patch features contain every name somewhere, which random weights would not give.
 
-    That is the dearest case of `find`. The CLIP head runs as always; its patch features are then replaced.
+    That is the slowest case of `find`. The CLIP head runs as always; then its patch features are replaced.
     """
 
     def __init__(self, sessions: Sessions, features: Floats) -> None:
-        """features: (K,E), of the names."""
+        """features: (K,E), the text features of the names."""
         super().__init__(sessions.bundle)
         self._own, self._features = sessions, features
 
@@ -104,12 +104,12 @@ class Scattered(Sessions):
 
 
 def scattered(model: SamClip, names: Sequence[str]) -> SamClip:
-    """The same model, whose patches say every name somewhere."""
+    """The same model, with every name in its patch features; see `Scattered`."""
     return SamClip(model.bundle, sessions=Scattered(model.sessions, model.words.features(names)))
 
 
 def settings_for(model: SamClip, photo: Pixels) -> Settings:
-    """SAM's filters where weights are trained; else what keeps the `MASKS` masks of the highest predicted IoU."""
+    """SAM's filters if the weights are trained; else settings that keep the `MASKS` masks of highest predicted IoU."""
     if model.bundle.manifest.trained:
         return Settings()
     scene = model.look(photo)

@@ -1,4 +1,7 @@
-"""What int8 costs: each graph alone in int8, then all of them, against the same model in float on the same scenes."""
+"""What int8 costs in accuracy, measured on the same rendered scenes as the same model in float32.
+
+First with one graph at a time in int8, then with all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
 
 COUNTS = Counts(one_thing=600, captions=200, several=40)
-_SEEN = 30_000  # the seed from which scenes are drawn that layers are measured on
+_SEEN = 30_000  # seed of the first rendered scene that layers are measured on
 _QUANTISED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "mask_decoder", "text_encoder")
 
 
 class Mixed(Sessions):
-    """The graphs of one bundle, but for one that comes from another."""
+    """The sessions of one bundle (`most`), except that graph `name` runs in another bundle (`other`)."""
 
     def __init__(self, most: Sessions, other: Sessions, name: GraphName) -> None:
         super().__init__(most.bundle)
@@ -36,7 +39,7 @@ class Mixed(Sessions):
 def costs(
     whole: SamClip, int8: SamClip, counts: Counts = COUNTS, progress: Progress = silent
 ) -> dict[str, dict[str, float]]:
-    """The measures of `eval synthetic`: in float, with one graph in int8, and with all of them."""
+    """The measures of `eval synthetic`, by what runs in int8: nothing ("float"), one graph, or all of them."""
     found = {"float": evaluate(whole, counts=counts, progress=progress)["merged"]}
     for name in _QUANTISED:
         mixed = SamClip(whole.bundle, sessions=Mixed(whole.sessions, int8.sessions, name))
@@ -46,12 +49,15 @@ def costs(
 
 
 def costs_of(checkpoint: Path, int8: Bundle, progress: Progress = silent) -> dict[str, dict[str, float]]:
-    """The same of an int8 bundle and the checkpoint that it was exported from, which is exported in float beside it."""
+    """`costs` of an int8 bundle. checkpoint: what it was exported from.
+
+    The checkpoint is exported once more, in float32 and to a temporary folder, to compare with.
+    """
     with tempfile.TemporaryDirectory() as folder:
         whole = export_onnx(checkpoint, Path(folder) / "float", int8.manifest.sizes, None, progress)
         return costs(SamClip(whole), SamClip(int8, SessionOptions(interpreted=True)), COUNTS, progress)
 
 
 def rendered(count: int = 4) -> list[npt.NDArray[np.uint8]]:
-    """Scenes (256,256,3) to measure layers on."""
+    """Images (256,256,3) of rendered scenes, to measure int8 layers on."""
     return [scene.image for scene in scenes(_SEEN, count, 256, most=4)]

@@ -31,12 +31,14 @@ class Writer(Protocol):
     """Writes the graphs of one target into a folder."""
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
-        """Write a graph, to be held against `asked`, whose first case is the probe."""
+        """Write a graph. `asked` are the cases to compare it with torch on; the first is the probe.
+
+        Raises ParityError, here or in `finish`, when the graph's answers are not the model's.
+        """
         ...
 
     def finish(self) -> dict[str, Any]:
-        """What the manifest says of this target: its `graphs`, and whatever else. Raises ParityError for a graph that
-        is not the model's."""
+        """The manifest's fields that this target fills in: `graphs`, and any others. Raises what `write` raises."""
         ...
 
 
@@ -51,14 +53,16 @@ def export_bundle(
     vectors: bool,
     progress: Progress,
 ) -> Bundle:
-    """What every target does: sizes, words, cases, manifest. writer: given the model, its origin, the folder to write
-    into and the smallest size."""
+    """What all targets share: checks the sizes, writes the text side, collects the cases, writes the manifest.
+
+    writer: makes the target's `Writer` of the model, its origin, the folder to write into and the smallest size.
+    """
     model, origin = load(checkpoint)
     chosen = tuple(sorted(set(sizes or model.spec.sizes)))
     for each in chosen:
         if each not in model.spec.sizes:
             known = ", ".join(map(str, model.spec.sizes))
-            raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose of these")
+            raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these")
     with new_bundle(folder) as partial:
         text = _write_text(model, partial, vocabulary, progress)
         written = writer(model, origin, partial, chosen[0])
@@ -101,7 +105,7 @@ def export_bundle(
 
 
 def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | None, progress: Progress) -> Text:
-    """The tokenizer or the vocabulary, and the prompt templates."""
+    """Write the prompt templates, and the tokenizer or else the vocabulary. Returns the manifest's `text`."""
     scale = float(model.text_encoder.logit_scale.detach().exp())
     templates = Path(shutil.copy(data.TEMPLATES, folder / "templates.json"))
     if vocabulary is None:
@@ -124,7 +128,7 @@ def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | No
 def text_features(
     model: MergedModel, names: Sequence[str], templates: Sequence[str], progress: Progress = silent
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """A feature for each name (K,E): the mean over the templates, L2-normalised, as `Words.features` makes it."""
+    """The text feature of each name (K,E): the mean over the templates, L2-normalised, as `Words.features` makes it."""
     tokenizer = Tokenizer.of(model.spec.text)
     features = []
     for name in progress(names, "reading names"):

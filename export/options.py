@@ -1,4 +1,4 @@
-"""The options of one target: a validated object each. A check raises InputError that names the command's option."""
+"""The options of each target, a validated dataclass each. A bad value raises InputError that names the option."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Minimum = Literal["iOS16", "iOS17", "iOS18"]
 
 @dataclass(frozen=True)
 class CoreMLOptions:
-    """Of `--target coreml`."""
+    """Options of `--target coreml`. Raises InputError for a `minimum` that is not known."""
 
-    minimum: Minimum = "iOS18"  # the least system; in letters of any case
-    image_input: bool = False  # the encoder takes an image (a CVPixelBuffer) in place of an array
-    points: int | None = None  # one prompt in a call, of so many points; None leaves both open, in ranges
+    minimum: Minimum = "iOS18"  # the oldest system that runs the packages; upper and lower case are alike
+    image_input: bool = False  # the encoder takes an image (a CVPixelBuffer), not an array
+    points: int | None = None  # one prompt a call, of this many points; None leaves both numbers open, in ranges
 
     def __post_init__(self) -> None:
         known = {each.lower(): each for each in get_args(Minimum)}
@@ -29,14 +29,17 @@ class CoreMLOptions:
 
 @dataclass(frozen=True)
 class TensorRTOptions:
-    """Of `--target tensorrt`: how engines are built."""
+    """Options of `--target tensorrt`: how engines are built.
 
-    builder: BuilderName | None = None  # the one that is installed where None
-    capabilities: tuple[str, ...] = ()  # of `tensorrt_rtx`: what to build for; the GPU that is here where empty
-    portable: bool = False  # version-compatible engines, of `tensorrt`
-    stripped: bool = False  # engines without weights
-    timing_cache: Path | None = None  # of `tensorrt`: kernel times, read where it is there and added to
-    only_onnx: bool = False  # no engine: it is built on the device, by trtexec
+    Raises InputError for an unknown builder, and for options of a builder beside `only_onnx`.
+    """
+
+    builder: BuilderName | None = None  # None: the first that is installed
+    capabilities: tuple[str, ...] = ()  # `tensorrt_rtx` only: the GPUs to build for; empty: the GPU that is here
+    portable: bool = False  # `tensorrt` only: build version-compatible engines
+    stripped: bool = False  # build engines without weights
+    timing_cache: Path | None = None  # `tensorrt` only: kernel times, read if the file exists, then added to
+    only_onnx: bool = False  # build no engine here; trtexec builds it on the device
 
     def __post_init__(self) -> None:
         if self.builder not in (None, *get_args(BuilderName)):

@@ -1,4 +1,4 @@
-"""What a bundle's graphs are held against at export: the model in torch, on the probe and on real photos."""
+"""How graphs are compared with the model in torch at export: on the probe and on real photos."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from samclip_edge.tasks.prompts import prepare
 from samclip_edge.text.names import read_templates
 from samclip_edge.text.tokenizer import Tokenizer
 
-PHOTOS = 2  # of those that ship with the package; the first is square, the second is not
+PHOTOS = 2  # how many of the package's photos are used; the first is square, the second is not
 Pixels = npt.NDArray[np.uint8]  # (H,W,3) RGB
 Case = tuple[Arrays, Arrays]  # inputs of a graph, and torch's outputs
 
 
 def ask(model: MergedModel, name: GraphName, size: int | None, inputs: Arrays) -> Case:
-    """A case: what torch answers to inputs of a graph."""
+    """Run the model in torch on the inputs of a graph, and return the case."""
     tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in inputs.items()}
     outputs = signature(model.spec, name, size).outputs
     values = answer(model, name, tensors)
@@ -44,7 +44,7 @@ def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
 def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict[GraphName, list[Case]]:
     """Cases for the graphs of one size: each photo with a click, a box and a mask to refine.
 
-    Every graph is asked what torch's own graph before it gave, so that a fault shows where it is.
+    The inputs of each graph are torch's outputs of the graph before it, so that a fault shows in the graph that has it.
     """
     found: dict[GraphName, list[Case]] = {name: [] for name in sized(model.spec)}
     for pixels in photos:
@@ -62,7 +62,7 @@ def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict
 
 
 def clip_cases(model: MergedModel, photos: Sequence[Pixels] | None = None) -> list[Case]:
-    """Cases for the image tower of a CLIP of its own: the probe, and the photos, each by itself."""
+    """Cases for `clip_image_encoder` of a SAM + CLIP model: the probe, then each photo in a batch of its own."""
     vision = model.spec.clip_vision
     assert vision is not None
     seen = photos or [read_photo(path) for path in data.photos()[:PHOTOS]]
@@ -83,7 +83,7 @@ def _prompts(frame: Frame) -> Iterator[Arrays]:
 
 
 def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
-    """Cases for the text encoder: the probe, and sentences."""
+    """Cases for the text encoder: the probe, then one batch of sentences."""
     words = ["cat", "cup of coffee", "astronaut in an orange suit"]
     sentences = [template.replace("{}", word) for template in templates for word in words]
     tokens = Tokenizer.of(model.spec.text)(sentences)
@@ -92,7 +92,7 @@ def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
 
 
 def seen_by(model: MergedModel, size: int, photos: Sequence[Pixels] | None) -> dict[GraphName, list[Arrays]]:
-    """Inputs of each graph that int8 is measured on: photos at a size, and sentences."""
+    """For each graph the inputs that int8 is measured on: photos (None: the package's) at one size, and sentences."""
     seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
     seen["text_encoder"] = text_cases(model, read_templates(data.TEMPLATES))[1:]
     if model.spec.clip_vision:
@@ -101,7 +101,7 @@ def seen_by(model: MergedModel, size: int, photos: Sequence[Pixels] | None) -> d
 
 
 def measure(session: Session, cases: list[Case]) -> dict[str, Parity]:
-    """The worst parity of each output of a graph over its cases."""
+    """Run a graph on its cases. Returns the worst parity of each output over all of them."""
     worst: dict[str, Parity] = {}
     for inputs, wanted in cases:
         got = session.run(inputs)

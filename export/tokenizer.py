@@ -1,7 +1,8 @@
 """CLIP's byte-pair vocabulary as a `tokenizer.json` of the `tokenizers` library.
 
 `python -m samclip_edge.export.tokenizer FILE` wrote the one that ships with the package, from the merges in the
-open_clip distribution (`bpe_simple_vocab_16e6.txt.gz`, OpenAI, MIT). A test holds the two together.
+open_clip distribution (`bpe_simple_vocab_16e6.txt.gz`, OpenAI, MIT). A test checks that this code still writes that
+file.
 """
 
 from __future__ import annotations

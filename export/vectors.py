@@ -1,7 +1,8 @@
-"""Test vectors: inputs and right answers as files, for the tests of an app in any language.
+"""Test vectors: inputs and expected outputs as files, for the tests of an app in any language.
 
-Every file holds one array, little-endian, row by row; `vectors/index.json` says of each its file, type and shape. The
-answers are torch's, and those of the photo are this package's own pre- and post-processing.
+Every file holds one array, little-endian, in C order (row by row). `vectors/index.json` gives the file, dtype and shape
+of each array. The outputs of a graph are torch's. Those of `preprocess_S` and `postprocess_S` come from this package's
+own pre- and post-processing.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ class Vectors:
         (folder / FOLDER).mkdir()
 
     def graph(self, name: GraphName, size: int | None, case: Case) -> None:
-        """What goes into a graph and what torch says comes out."""
+        """Write the inputs of a graph and torch's outputs."""
         self._write(f"{name}_{size}" if size else name, *case)
 
     def photo(self, size: int) -> None:
-        """A photo (H,W,3) uint8 RGB and the `image` that it becomes; low-res logits, and the mask (H,W) 0 or 1."""
+        """Write two vectors: a photo with the `image` that it becomes, and low-res logits with their mask.
+
+        The photo is (H,W,3) uint8 RGB. The mask is (H,W), 0 or 1, in photo pixels.
+        """
         pixels = read_photo(data.photos()[1])  # wider than high
         frame = Frame.of(pixels, size)
         self._write(f"preprocess_{size}", {"photo": pixels}, {"image": frame.square(pixels)})
@@ -59,7 +63,7 @@ class Vectors:
         self._index[what] = {"inputs": write("in", inputs), "outputs": write("out", outputs)}
 
     def finish(self) -> tuple[File, ...]:
-        """The manifest's entries, the index first."""
+        """Write the index. Returns the manifest's entries, the index first."""
         index = self._folder / FOLDER / "index.json"
         index.write_text(json.dumps(self._index, indent=1), "utf-8")
         return tuple(describe(self._folder, path) for path in (index, *self._made))

@@ -1,4 +1,4 @@
-"""Weights beside ONNX graphs: big tensors in files that all sizes of a graph share, or read from a checkpoint."""
+"""External weights of ONNX graphs: big tensors lie in a file that all sizes of a graph share, or in a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 
 SMALL = 1024  # bytes; a smaller tensor stays in the graph, where shape inference can see it
-_PAGE, _LINE = 4096, 64  # alignment of big and of lesser tensors: a page can be memory-mapped
+# Bytes of alignment: a tensor of 16 pages or more starts on a page, to be memory-mapped; a smaller one on a line.
+_PAGE, _LINE = 4096, 64
 
 
 class WeightFile:
-    """Tensors of several graphs in one file, each different tensor once."""
+    """One file for the tensors of several graphs. Equal tensors are stored once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -22,7 +23,7 @@ class WeightFile:
         self._end = 0
 
     def take(self, model: onnx.ModelProto) -> None:
-        """Move the model's big tensors into the file and leave references to it."""
+        """Move the model's tensors of `SMALL` bytes or more into the file, and leave references to it."""
         with self.path.open("ab") as file:
             for tensor in model.graph.initializer:
                 data = tensor.raw_data
@@ -44,11 +45,14 @@ class Place(NamedTuple):
     offset: int
     length: int
     shape: tuple[int, ...]
-    transposed: bool  # whether a graph that holds these very bytes wants the transpose of what the file holds
+    transposed: bool  # whether the graph's tensor is the transpose of the file's
 
 
 def places(checkpoint: Path) -> dict[bytes, Place]:
-    """Where in a half-precision safetensors file to find the bytes that a graph may hold, matrices also transposed."""
+    """Where each float16 tensor lies in a safetensors file, by the bytes of its values.
+
+    A matrix is also listed by the bytes of its transpose, because a graph may hold it so.
+    """
     found: dict[bytes, Place] = {}
     raw = checkpoint.read_bytes()
     start = 8 + int.from_bytes(raw[:8], "little")
@@ -67,7 +71,7 @@ def places(checkpoint: Path) -> dict[bytes, Place]:
 
 
 def point_to(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
-    """Have a tensor of a graph read its values from a file beside it."""
+    """Make a tensor of a graph read its values from a file beside it. offset, length: in bytes."""
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, value in {"location": location, "offset": offset, "length": length}.items():

@@ -1,4 +1,4 @@
-"""The engines that run a bundle's graphs, one file or folder each, behind the protocol in `base`.
+"""The engines that run a bundle's graphs: one file or folder for each, behind the protocol in `base`.
 
-A runtime imports its engine and the core. It knows nothing of photos, words, training or exporting.
+A runtime imports its engine and `bundle/`. It knows nothing of photos, words, training or exporting.
 """

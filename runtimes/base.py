@@ -1,6 +1,6 @@
-"""What every engine offers: a module of this folder with a function `open_session` of the shape `OpenSession`.
+"""What every engine offers: a module of this folder with an `open_session`, a function as `OpenSession` describes it.
 
-`bundle.sessions` names the module of each target and calls it. mypy holds each runtime to the protocol.
+`bundle.sessions` names the module of each target and calls it. mypy checks each runtime against the protocol.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from samclip_edge.bundle.sessions import Session, SessionOptions
 
 
 class OpenSession(Protocol):
-    """Load a graph whose bytes were already held against the manifest.
+    """Load a graph whose files were already checked against the manifest.
 
     Raises InputError in one line when the engine is not installed, cannot run here, or refuses the graph.
     """

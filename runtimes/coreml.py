@@ -1,4 +1,4 @@
-"""Core ML, on a Mac. On other machines `runtimes.mil` checks what would run."""
+"""Core ML, on a Mac. On other machines `runtimes.interpreters.mil` runs the same packages, to check them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CoreMLSession:
     """One function of a package, compiled by the system when it is loaded."""
 
     def __init__(self, path: Path, graph: Graph, options: SessionOptions) -> None:
-        """path: the package's Manifest.json."""
+        """path: the package's Manifest.json. Raises InputError off a Mac, and when Core ML refuses the package."""
         package = path.parent
         if not on_a_mac():
             raise InputError(
@@ -37,12 +37,12 @@ class CoreMLSession:
                 compute_units=coremltools.ComputeUnit[_UNITS[options.units]],
                 function_name=None if graph.function == "main" else graph.function,
             )
-        except Exception as error:  # coremltools passes on what the framework says
+        except Exception as error:  # coremltools raises whatever Core ML does
             raise InputError(f"{package}: Core ML refuses it ({one_line(error)}); export it again") from None
         self._graph = graph
 
     def run(self, inputs: Arrays) -> Arrays:
-        """See `Session.run`. Raises InputError for a prompt of no points: Core ML has no empty arrays."""
+        """See `Session.run`. Raises InputError for a prompt without points, because Core ML has no empty arrays."""
         given: dict[str, Any] = dict(inputs)
         if any(0 in values.shape for values in inputs.values()):
             raise InputError("prompt: a mask alone is no prompt for Core ML, which takes no empty arrays; add a point")

@@ -18,18 +18,21 @@ class OrtSession:
     """An ONNX graph in ONNX Runtime."""
 
     def __init__(self, path: Path, signature: Signature, precision: Precision, threads: int | None) -> None:
+        """Raises InputError when ONNX Runtime refuses the graph, and when its names are not the signature's."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: they are raised as well
         options.intra_op_num_threads = threads or 0
-        # ONNX Runtime hands a tensor's memory on to a later one of its size, and holds it from the first to the last of
-        # them: at 1024 pixels many times what is ever in use at once. Freed at once, its arena hands it to any size.
+        # With these on, ONNX Runtime lets tensors of one size share a buffer, and holds it from the first to the last
+        # of them. At 1024 pixels that is many times what is in use at any time. With them off, memory is freed at once,
+        # and the arena gives it to tensors of any size.
         options.enable_mem_reuse = False
         options.enable_mem_pattern = False
-        # What TensorRT will multiply as integers is here computed as the graph says it: rounded, and put back to float.
+        # QuantizeLinear and DequantizeLinear pairs are for TensorRT, which fuses them into integer products. Here they
+        # run as the graph says: values are rounded and put back to float.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         if precision != "int8":
-            # Weights packed for the product are a second copy; unpacked they stay pages of the file. It costs no time,
-            # but for int8 a fifth of it.
+            # Weights packed for the product are a second copy in memory; unpacked they stay pages of the file. Packing
+            # saves no time in float, but about a fifth in int8.
             options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

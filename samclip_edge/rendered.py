@@ -1,6 +1,6 @@
-"""Scenes to learn from where no photos can be had: objects with a shape, a colour and a surface, on noisy backgrounds.
+"""Draws scenes for training where there are no photos: things with a shape, a colour and a surface on a background.
 
-Every scene is drawn from a seed, with a mask for each object and a caption that names them, so one renderer serves the
+Every scene is drawn from a seed. It has a mask for each thing and a caption that names them. So one renderer serves the
 CLIP teacher (captions), the SAM teacher (masks) and every measurement (scenes of seeds that training never saw).
 """
 
@@ -19,7 +19,7 @@ Bits = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Random = np.random.Generator
 
-COLOURS: dict[str, tuple[int, int, int]] = {  # RGB; every object's own shade lies around one of them
+COLOURS: dict[str, tuple[int, int, int]] = {  # RGB; the shade of a thing varies around its colour
     "red": (205, 35, 35),
     "orange": (240, 130, 20),
     "yellow": (235, 215, 40),
@@ -31,17 +31,17 @@ COLOURS: dict[str, tuple[int, int, int]] = {  # RGB; every object's own shade li
 }
 SURFACES = ("plain", "striped", "dotted")
 GROUNDS = ("plain", "shaded", "cloudy", "checked")
-_SHARE = 0.45  # of an object that must stay in sight
+_SHARE = 0.45  # the share of a thing's visible area that one more thing must leave in sight
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene."""
+    """One thing of a rendered scene."""
 
     shape: str
     colour: str
     surface: str
-    mask: Bits  # (S,S), only what is in sight
+    mask: Bits  # (S,S), only the part that no other thing hides
 
     @property
     def name(self) -> str:
@@ -52,17 +52,17 @@ class Thing:
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A picture and what is in it, the biggest thing first."""
+    """A picture and the things on it, the one with the largest visible area first."""
 
     image: Pixels  # (S,S,3) RGB
     things: tuple[Thing, ...]
-    ground: str  # what they lie on, one of GROUNDS
+    ground: str  # the background, one of GROUNDS
 
     @property
     def caption(self) -> str:
-        """ "a red star", "a red star and a blue ring", "a red star, a blue ring and a white heart".
+        """The names of all things: "a red star", or "a red star, a blue ring and a white heart".
 
-        Where there is nothing, its ground: "a checked background".
+        A scene without things is named by its background: "a checked background".
         """
         names = [f"a{'n' if thing.name[0] in 'aeiou' else ''} {thing.name}" for thing in self.things]
         names = names or [f"a {self.ground} background"]
@@ -70,7 +70,10 @@ class RenderedScene:
 
 
 def render(seed: int, size: int = 128, fewest: int = 1, most: int = 4) -> RenderedScene:
-    """The scene of a seed: `fewest` to `most` things, partly hidden by each other, on a square of `size` pixels."""
+    """Draw the scene of a seed: `fewest` to `most` things on a square of `size` pixels.
+
+    They may partly hide each other. A thing for which there is no place is left out.
+    """
     random = np.random.default_rng(seed)
     ground, image = _background(random, size)
     things: list[Thing] = []
@@ -91,7 +94,10 @@ def render(seed: int, size: int = 128, fewest: int = 1, most: int = 4) -> Render
 
 
 def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] | None:
-    """A shape somewhere as coverage (S,S) 0..1 that leaves enough of those before it in sight; None after 12 tries."""
+    """Draw a shape at a random place, as coverage (S,S) 0..1. Returns its name and the coverage.
+
+    It must leave `_SHARE` of each earlier thing (masks) in sight. Returns None if 12 tries find no such place.
+    """
     for _ in range(12):
         shape = str(random.choice(list(SHAPES)))
         radius = size * (random.uniform(0.13, 0.34) if masks else random.uniform(0.2, 0.38))
@@ -110,7 +116,7 @@ def _place(random: Random, size: int, masks: list[Bits]) -> tuple[str, Floats] |
 
 
 def _paint(random: Random, size: int, rgb: tuple[int, int, int], surface: str) -> Floats:
-    """The colours of a thing over the whole square (S,S,3): its shade, its surface, light from one side."""
+    """Draw the colours of a thing over the whole square (S,S,3): its shade, its surface, and light from one side."""
     shade = np.clip(np.array(rgb) + random.normal(0, 10, 3), 0, 255).astype(np.float32)
     angle, period = random.uniform(0, math.pi), size * random.uniform(0.06, 0.11)
     light = random.uniform(-0.25, 0.25)
@@ -119,7 +125,7 @@ def _paint(random: Random, size: int, rgb: tuple[int, int, int], surface: str) -
     along = x * math.cos(angle) + y * math.sin(angle)
     paint = np.broadcast_to(shade, (size, size, 3))
     if surface != "plain":
-        other = shade * 0.55 if shade.sum() > 200 else shade + 75  # a darker tone of its own; of black, a lighter
+        other = shade * 0.55 if shade.sum() > 200 else shade + 75  # a darker tone, or a lighter one for black
         wave = np.sin(2 * math.pi / period * along)
         if surface == "dotted":
             wave = wave * np.sin(2 * math.pi / period * (y * math.cos(angle) - x * math.sin(angle)))
@@ -128,7 +134,7 @@ def _paint(random: Random, size: int, rgb: tuple[int, int, int], surface: str) -
 
 
 def _background(random: Random, size: int) -> tuple[str, Floats]:
-    """A dull ground and its pixels (S,S,3)."""
+    """Draw a dull background. Returns its name, one of GROUNDS, and its pixels (S,S,3)."""
     base = random.uniform(70, 190) + random.normal(0, 14, 3)
     pixels = np.full((size, size, 3), base, np.float32)
     ground = str(random.choice(GROUNDS))
@@ -147,7 +153,7 @@ def _background(random: Random, size: int) -> tuple[str, Floats]:
 
 
 def _photograph(random: Random, image: Floats) -> Pixels:
-    """What a camera makes of it: a little blur, another exposure, noise."""
+    """Add what a camera adds: sometimes a little blur, another exposure, and noise."""
     if random.random() < 0.3:
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0), np.float32)
     noise = random.standard_normal(image.shape, np.float32) * random.uniform(1, 11)
@@ -155,7 +161,7 @@ def _photograph(random: Random, image: Floats) -> Pixels:
 
 
 def _polygon(corners: int, turn: float = -np.pi / 2, inner: float | None = None) -> Floats:
-    """A regular polygon around the origin, or a star where every second corner lies at `inner`."""
+    """A regular polygon around the origin; with `inner`, a star whose every second corner lies at that radius."""
     count = corners if inner is None else 2 * corners
     angles = turn + 2 * np.pi * np.arange(count) / count
     radii = np.ones(count) if inner is None else np.where(np.arange(count) % 2, inner, 1.0)
@@ -169,7 +175,7 @@ def _heart() -> Floats:
 
 
 def _crescent() -> Floats:
-    """A disc with another one bitten out of its right side."""
+    """A disc from whose right side another disc is cut."""
     outer = np.linspace(0.62, 2 * np.pi - 0.62, 48)
     tip = np.array([np.cos(0.62), np.sin(0.62)])
     middle = 0.55
@@ -194,7 +200,7 @@ def _arrow() -> Floats:
     return _points((0, -1), (0.85, 0), (0.35, 0), (0.35, 1), (-0.35, 1), (-0.35, 0), (-0.85, 0))
 
 
-# Outlines in the unit square around the origin, y down; a point inside two of them is outside the shape.
+# Outlines around the origin, in -1..1, y down. A point inside two outlines of a shape is outside the shape.
 SHAPES: dict[str, Callable[[], list[Floats]]] = {
     "circle": lambda: [_polygon(48)],
     "square": lambda: [_polygon(4, turn=np.pi / 4)],

@@ -1,1 +1,1 @@
-"""Training the merged model: data, losses, and the recipe that ties them (Sec. 3, Appendix A and D)."""
+"""Trains the merged model: the data, the losses, and the recipe that names both (Sec. 3, Appendix A and D)."""

@@ -1,6 +1,7 @@
-"""Wise-FT (arXiv 2109.01903), the control of Appendix D: weights between two checkpoints, and what they can do.
+"""Wise-FT (arXiv 2109.01903), the control of Appendix D: averages the weights of two checkpoints and measures them.
 
-At alpha 0 is the start, which has SAM's backbone; at alpha 1 what distilling CLIP into it without rehearsal left.
+Alpha 0 gives the first checkpoint, which has SAM's backbone. Alpha 1 gives the second, into which CLIP was distilled
+without rehearsal.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from samclip_edge.train.data.sources import Source
 from samclip_edge.train.measure import box_iou, top1
 from samclip_edge.train.recipe import Batch, Data, Scenes
 
-HELD_OUT = Data(scenes=Scenes(first=0, count=400))  # as in `tiny.yaml`
+HELD_OUT = Data(scenes=Scenes(first=0, count=400))  # the first of those that `tiny.yaml` holds out
 
 
 class Point(NamedTuple):
-    """One alpha of the curves."""
+    """What was measured at one alpha."""
 
     alpha: float
     top1: float  # of 80 names, on scenes of one thing
@@ -33,9 +34,9 @@ class Point(NamedTuple):
 
 
 def averaged(start: MergedModel, tuned: MergedModel, alpha: float) -> MergedModel:
-    """A model of weights (1 - alpha) * start + alpha * tuned. Raises InputError when the two are of unlike specs."""
+    """A model with weights (1 - alpha) * start + alpha * tuned. Raises InputError when their specs differ."""
     if start.spec != tuned.spec:
-        raise InputError("average: the two checkpoints are of unlike models; name two of one run")
+        raise InputError("average: the two checkpoints have different model specs; name two of one run")
     model, a, b = MergedModel(start.spec), start.state_dict(), tuned.state_dict()
     between = {k: torch.lerp(a[k], b[k], alpha) if a[k].is_floating_point() else b[k] for k in a}
     model.load_state_dict(between)
@@ -50,7 +51,7 @@ def save_average(start: Path, tuned: Path, alpha: float, output: Path) -> None:
 
 
 def curves(start: Path, tuned: Path, points: int, progress: Progress = silent) -> list[Point]:
-    """Both abilities at alphas evenly from 0 to 1, on held-out scenes."""
+    """Measure top-1 and box IoU on held-out rendered scenes, at `points` alphas spaced evenly from 0 to 1."""
     a, b = checkpoint.load(start)[0], checkpoint.load(tuned)[0]
     with tempfile.TemporaryDirectory() as cache:
         held_out = Source(HELD_OUT, 0, True, Path(cache))
@@ -63,7 +64,7 @@ def curves(start: Path, tuned: Path, points: int, progress: Progress = silent) -
 
 
 def draw(found: Sequence[Point], picture: Path) -> None:
-    """The two curves over alpha, as Fig. 8 has them, side by side."""
+    """Draw top-1 and box IoU over alpha side by side, as in Fig. 8. Raises InputError when it cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,7 @@
-"""The gradients of one step, over all its losses, parts and processes: what one process has of the whole batch."""
+"""The gradients of one step, summed over its losses, parts and processes.
+
+They are those that one process would compute from the whole batch at once.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ from samclip_edge.train.recipe import Stage
 from samclip_edge.train.stages import Loss, losses
 from samclip_edge.train.teachers import Teachers
 
-Part = tuple[Images | None, Masks | None]  # of a step, see `Recipe.accumulate`
+Part = tuple[Images | None, Masks | None]  # one part of a process's batches, see `Recipe.accumulate`
 
 
 def gradients(
     accelerator: Accelerator, bf16: bool, model: MergedModel, stage: Stage, teachers: Teachers | None, parts: list[Part]
 ) -> dict[str, float]:
-    """One backward for each loss (Sec. 3), then the sum over processes. Returns the losses by name.
+    """Run one backward pass for each loss (Sec. 3), then sum the gradients over processes. Returns the losses by name.
 
-    Images may have unlike numbers of masks, so each part of each process counts for as many as it has.
-    bf16: compute the losses in it.
+    Each part of each process is weighted by its number of images or masks, because the number of masks differs from
+    image to image. bf16: whether the forward passes run in bf16.
     """
 
     def total(value: Tensor) -> Tensor:
@@ -43,14 +46,14 @@ def gradients(
             accelerator.backward(loss.weight * value)
             values[loss.name] = values.get(loss.name, torch.zeros_like(value)) + value.detach()
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    if accelerator.num_processes > 1:  # all in one message
+    if accelerator.num_processes > 1:  # all gradients in one message
         summed = total(nn.utils.parameters_to_vector(gradients))
         nn.utils.vector_to_parameters(summed, gradients)
     return {name: float(total(value)) for name, value in values.items()}
 
 
 def _autocast(device: str, bf16: bool, *rest: Any) -> Iterator[Loss]:
-    """The losses of a step, computed in the recipe's precision."""
+    """Yield the losses of a step, computed in bf16 if `bf16`. The backward passes run outside of autocast."""
     made = losses(*rest)
     while True:
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
@@ -61,5 +64,5 @@ def _autocast(device: str, bf16: bool, *rest: Any) -> Iterator[Loss]:
 
 
 def has_bf16() -> bool:
-    """Whether this machine multiplies in bf16; a processor that does not is slower in it than in fp32."""
+    """Whether this machine has a GPU, or a CPU with bf16 instructions. Without these bf16 is slower than fp32."""
     return torch.cuda.is_available() or torch.backends.mps.is_available() or torch.cpu._is_avx512_bf16_supported()

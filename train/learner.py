@@ -1,4 +1,4 @@
-"""What a stage changes: the model with its own parts unfrozen, their optimiser, and the rate at each step."""
+"""What a stage trains: the model with the parts of the stage unfrozen, their optimiser, and the learning rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from samclip_edge.train.stages import moving
 
 
 class Learner(NamedTuple):
-    """What a stage changes, and what its `state.pt` keeps."""
+    """The model, optimiser and average weights that a stage changes and `state.pt` keeps."""
 
     model: MergedModel
     optimizer: torch.optim.Optimizer
@@ -25,9 +25,9 @@ class Learner(NamedTuple):
 
 
 def learner(model: MergedModel, stage: Stage, recipe: Recipe) -> Learner:
-    """A stage's model, only the parts that the stage trains unfrozen, and their optimiser."""
+    """Unfreeze only the parts of a model that the stage trains, and make their optimiser."""
     model.requires_grad_(False)
-    model.train(stage.task.startswith("teach"))  # the statistics of a stem are a teacher's alone to learn
+    model.train(stage.task.startswith("teach"))  # only teachers update the statistics of the stem's BatchNorm
     groups = []
     for part, share in moving(model, stage):
         part.requires_grad_(True)
@@ -43,7 +43,7 @@ def learner(model: MergedModel, stage: Stage, recipe: Recipe) -> Learner:
 
 
 def rate_at(stage: Stage, step: int, all_steps: int) -> float:
-    """The learning rate of a step: up in a line over the warmup, down to 0 as a cosine."""
+    """The learning rate of a step: it rises linearly over the warmup, then falls to 0 along a cosine."""
     if step < stage.warmup:
         return stage.rate * (step + 1) / stage.warmup
     done = (step - stage.warmup) / (all_steps - stage.warmup)
@@ -51,6 +51,6 @@ def rate_at(stage: Stage, step: int, all_steps: int) -> float:
 
 
 def recompute(layers: nn.Module) -> None:
-    """Have each layer keep its input only and work out the rest anew in the backward pass."""
+    """Make each layer keep only its input, and recompute its activations in the backward pass."""
     for layer in layers.children():
         layer.forward = functools.partial(recomputed, layer.forward, use_reentrant=False)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What training minimises. Losses know nothing of models, batches of data, or loops."""
+"""The losses that training minimises, as functions of tensors. They know nothing of models, data or training loops."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ FOCAL_TO_DICE = 20.0  # SAM, Sec. A "Losses": focal and dice at 20 to 1
 
 
 def feature_distillation(student: Tensor, teacher: Tensor) -> Tensor:
-    """Eq. 1: one minus the cosine between the student's image features and the CLIP teacher's, meaned over the batch.
+    """Eq. 1: one minus the cosine similarity of the student's and the CLIP teacher's image features.
 
-    student, teacher: (B,E), of any length.
+    It is averaged over the batch. student, teacher: (B,E), which need not be normalised.
     """
     return (1 - F.cosine_similarity(student, teacher, dim=-1)).mean()
 
 
 def patch_distillation(patches: Tensor, shares: Tensor, teacher: Tensor) -> Tensor:
-    """Eq. 1 for every patch of a region (R,): one minus its cosine to the teacher's feature of the region, meaned.
+    """Eq. 1 for the patches of each region (R,): one minus their cosine similarity to the teacher's feature of it.
 
-    patches: (R,E,h,w), L2-normalised along E. shares: (R,h,w), how much a patch counts. teacher: (R,E), of any length.
+    It is the mean over patches, weighted by `shares`. patches: (R,E,h,w), L2-normalised along E. shares: (R,h,w), the
+    weight of each patch. teacher: (R,E), which need not be normalised.
     """
     cosines = torch.einsum("rehw,re->rhw", patches, F.normalize(teacher, dim=-1))
     return 1 - (cosines * shares).sum(dim=(1, 2)) / shares.sum(dim=(1, 2))
 
 
 def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss of each mask (B,): cross-entropy that dwells on the pixels still wrong (RetinaNet, Eq. 5).
+    """Focal loss of each mask (B,): cross-entropy with more weight on pixels that are still wrong (RetinaNet, Eq. 5).
 
     logits, target: (B,h,w), target 0 or 1.
     """
@@ -39,7 +40,7 @@ def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
-    """One minus the dice overlap of each mask (B,) (V-Net, Sec. 3), with one added above and below the line.
+    """One minus the dice overlap of each mask (B,) (V-Net, Sec. 3), with 1 added to its numerator and denominator.
 
     logits, target: (B,h,w), target 0 or 1.
     """
@@ -49,22 +50,23 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal and dice of each mask (B,) at 20 to 1. logits, target: (B,h,w)."""
+    """20 times the focal loss plus the dice loss of each mask (B,). logits, target: (B,h,w)."""
     return FOCAL_TO_DICE * focal(logits, target) + dice(logits, target)
 
 
 def mask_distillation(student: Tensor, teacher: Tensor) -> Tensor:
-    """Eq. 2: focal and dice of the student's masks against the frozen SAM teacher's, meaned over the batch.
+    """Eq. 2: focal and dice loss of the student's masks against the frozen SAM teacher's, averaged over the batch.
 
-    student, teacher: (B,h,w) logits; the teacher's mask is where its logit is above 0, as SAM cuts its masks.
+    student, teacher: (B,h,w) logits. The teacher's mask is where its logit is above 0, SAM's own threshold.
     """
     return mask_loss(student, (teacher > 0).to(student.dtype)).mean()
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor, contents: Sequence[str]) -> Tensor:
-    """CLIP's symmetric loss (CLIP, Fig. 3), where texts of equal contents are all right answers.
+    """CLIP's symmetric contrastive loss (CLIP, Fig. 3). All texts with the same contents are correct for an image.
 
-    images, texts: (B,E), L2-normalised. scale: what cosines are multiplied by. contents: B strings.
+    images, texts: (B,E), L2-normalised. scale: the factor of the cosine similarities. contents: B strings; equal ones
+    mark pairs that show the same things.
     """
     ids = {content: index for index, content in enumerate(dict.fromkeys(contents))}
     own = torch.tensor([ids[content] for content in contents], device=images.device)

@@ -1,4 +1,4 @@
-"""What a model in training can do, on held-out images: names from text, masks from boxes."""
+"""Measures a model in training on held-out images: how well it names things, and its masks from box prompts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ from samclip_edge.train.data.sources import Bits, Pixels, Sample, Source
 from samclip_edge.train.recipe import Batch, Stage
 from samclip_edge.train.stages import prompted
 
-_IMAGES, _BATCH = 400, 25  # measured between stages; `samclip-edge eval` measures on more
+_IMAGES, _BATCH = 400, 25  # images for top-1 (half as many for box IoU), and images in a batch
 
 
 def measure(model: MergedModel, stage: Stage, held_out: Source) -> dict[str, float]:
-    """Top-1 of 80 names where the CLIP head was trained and scenes are held out, mean box IoU of the SAM head."""
+    """Top-1 over 80 names and mean IoU of box-prompted masks, after a stage.
+
+    Top-1 is left out after `teach_sam`, and where no rendered scenes are held out. Box IoU is left out after
+    `teach_clip`.
+    """
     found = {}
     if stage.task != "teach_sam" and held_out.scenes:
         found["top-1"] = top1(model, held_out)
@@ -41,7 +45,7 @@ def _pixels(images: list[Pixels], model: MergedModel) -> Tensor:
 
 @torch.inference_mode()
 def top1(model: MergedModel, held_out: Source) -> float:
-    """The share of one-thing scenes whose colour and shape the text closest to the image feature names."""
+    """Top-1 accuracy on rendered scenes of one thing: the text most similar to the image names its colour and shape."""
     names = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     texts = [f"a{'n' if name[0] in 'aeiou' else ''} {name}" for name in names]
     tokens = torch.from_numpy(Tokenizer.of(model.spec.text)(texts)).to(model.text_encoder.logit_scale.device)
@@ -60,7 +64,10 @@ def top1(model: MergedModel, held_out: Source) -> float:
 
 
 def boxed(held_out: Source, shape: Batch, images: range, model: MergedModel) -> Masks:
-    """Held-out images with up to eight of the things on each, every one prompted by its own box."""
+    """A batch of held-out images, with a box prompt for up to eight masks of each.
+
+    Broken samples are left out. Raises InputError when none is left.
+    """
     pixels: list[Pixels] = []
     owned: list[tuple[int, Bits]] = []
     for image in images:
@@ -71,7 +78,7 @@ def boxed(held_out: Source, shape: Batch, images: range, model: MergedModel) -> 
     if not pixels:
         raise InputError("recipe: held_out holds no image that can be used")
     boxes = np.array([mask_box(mask) for _, mask in owned], np.float32)
-    points = np.concatenate([boxes, np.zeros_like(boxes[:, :2])], axis=1).reshape(-1, 3, 2)  # no third point
+    points = np.concatenate([boxes, np.zeros_like(boxes[:, :2])], axis=1).reshape(-1, 3, 2)  # third unused
     device = model.text_encoder.logit_scale.device
     labels = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT, NOTHING]], dtype=torch.float32, device=device)
     return Masks(
@@ -93,19 +100,19 @@ def boxed_masks(model: MergedModel, batch: Masks) -> Tensor:
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """Of masks (M,h,w), each pair; 1 where both are empty."""
+    """The IoU (M,) of each pair of masks (M,h,w); 1 where both are empty."""
     both, either = (a & b).sum(dim=(1, 2)), (a | b).sum(dim=(1, 2))
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
 def _shape(model: MergedModel, stage: Stage) -> Batch:
-    """The size that masks are measured at: the stage's own for D_SAM, else the largest."""
+    """The batch whose size masks are measured at: the stage's own for D_SAM, else one of the model's largest size."""
     return stage.sam or Batch(size=model.spec.sizes[-1], images=1)
 
 
 @torch.inference_mode()
 def box_iou(model: MergedModel, shape: Batch, held_out: Source) -> float:
-    """The mean IoU of box-prompted masks with the true ones, over the pixels of the model's square."""
+    """The mean IoU of box-prompted masks with the true masks, both at the size of the model's input."""
     found = []
     for start in range(0, min(len(held_out), _IMAGES // 2), _BATCH):
         images = range(start, min(start + _BATCH, len(held_out)))
@@ -118,7 +125,7 @@ def box_iou(model: MergedModel, shape: Batch, held_out: Source) -> float:
 
 @torch.inference_mode()
 def overlap(model: MergedModel, teacher: MergedModel, stage: Stage, held_out: Source) -> float:
-    """The mean IoU of the student's box-prompted low-res masks with the teacher's."""
+    """The mean IoU of the student's low-res masks with the SAM teacher's, for the same box prompts."""
     batch = boxed(held_out, _shape(model, stage), range(min(len(held_out), _BATCH)), model)
     ours, theirs = (boxed_masks(each, batch)[:, 0] > 0 for each in (model, teacher))
     return float(_iou(ours, theirs).mean())

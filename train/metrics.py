@@ -1,4 +1,4 @@
-"""What a run measured: `metrics.jsonl`, a line a step, and the same for TensorBoard."""
+"""The metrics of a run: `metrics.jsonl`, one line for each step, and the same values for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samclip_edge.train.data.files import write_whole
 
 
 class Metrics:
-    """Writes the metrics of a run's folder, and takes back those of steps that are done again."""
+    """Writes the metrics of a run's folder, and removes those of steps that a resumed run does again."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "metrics.jsonl"
@@ -21,7 +21,7 @@ class Metrics:
         self._writer: SummaryWriter | None = None
 
     def rewind(self, stage: int, task: str, step: int) -> None:
-        """Go on after a step of a stage: drop the lines of later ones, and a line that a kill cut short."""
+        """Prepare to go on after `step` of a stage: drop the lines of later steps, and a line that is cut short."""
         kept = []
         for line in self.path.read_text().splitlines() if self.path.is_file() else ():
             try:
@@ -36,7 +36,7 @@ class Metrics:
         self._writer = SummaryWriter(str(self._board / f"{stage}-{task}"), purge_step=step + 1)
 
     def write(self, stage: int, task: str, step: int | None, values: dict[str, float]) -> None:
-        """Values after a step, or, without one, what the finished stage can do."""
+        """Write the values of a step; with `step` None, the measurements of the finished stage."""
         told = {"step": step, **values} if step is not None else {"measured": values}
         self._line({"stage": stage, "task": task, **told})
         assert self._writer
@@ -46,7 +46,7 @@ class Metrics:
             self._writer.flush()
 
     def skip(self, stage: int, step: int, samples: list[str]) -> None:
-        """Samples of a step that could not be used, each with its name and the reason."""
+        """Write the samples of a step that could not be used. Each text names the sample and the reason."""
         self.skipped += len(samples)
         self._line({"stage": stage, "step": step, "skipped": samples})
 

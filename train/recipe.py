@@ -1,4 +1,7 @@
-"""A recipe: what a run trains, on what, for how long, and at which rates. YAML, validated before anything starts."""
+"""A recipe says what a run trains, on what data, for how long and at which rates.
+
+It is a YAML file and is validated before anything starts.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,21 @@ Task = Literal["teach_clip", "teach_sam", "probe", "distill", "joint", "adapt"]
 
 
 class Scenes(Frozen):
-    """Rendered scenes: those of seeds `first` to `first + count - 1`."""
+    """The rendered scenes of seeds `first` to `first + count - 1`."""
 
     first: int = Field(ge=0)
     count: Count
 
 
 class Data(Frozen):
-    """Where images come from: rendered, or read from folders and tar shards (paths, or patterns such as `cc3m/*.tar`).
+    """Where images come from: rendered scenes, or folders and tar shards (paths, or patterns such as `cc3m/*.tar`).
 
-    D_SAM wants the layout of SA-1B, a json of annotations beside each jpg.
+    Files for D_SAM must have the layout of SA-1B: a json of annotations beside each jpg.
     """
 
     scenes: Scenes | None = None
     files: tuple[str, ...] = ()
-    variants: Annotated[int, Field(ge=0)] = 0  # crops and prompts of an image before they repeat; 0: always new ones
+    variants: Annotated[int, Field(ge=0)] = 0  # epochs until the crops and prompts of an image repeat; 0: never
 
     @model_validator(mode="after")
     def _one_kind(self) -> Data:
@@ -46,37 +49,40 @@ class Data(Frozen):
 
 
 class Batch(Frozen):
-    """How many images of which size make a batch over all processes, and how many things are in each at the most."""
+    """The size of the images of a batch, and how many images it has over all processes."""
 
     size: Annotated[int, Field(gt=0, multiple_of=16)]
     images: Count
-    things: Count = 4  # of rendered scenes
+    things: Count = 4  # on a rendered scene, at most
 
 
 class Stage(Frozen):
-    """One part of a run. Its task says what is learned and what is frozen; see `tasks`.
+    """One part of a run. Its task says what is learned and what is frozen; see `stages.py`.
 
-    Below 1, `patches` has image features pooled over a share of the patches alone, drawn for each image between it and
-    all of them. So each patch learns to say by itself what it is of, and not only together with its neighbours.
-    `regions` has patches learn that from regions of D_SAM's images, each shown to the CLIP teacher alone.
+    With `patches` below 1, the image feature is pooled over a random subset of the patches. For each image the share
+    of patches kept is drawn between `patches` and 1. This way each patch learns to name its content by itself, and not
+    only together with its neighbours.
+
+    With `regions` above 0, patches learn the same from regions of D_SAM's images. The CLIP teacher sees each region
+    alone; see `data/regions.py`.
     """
 
     task: Task
     steps: Count | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None  # over D_CLIP, or where a stage has none over D_SAM
-    stop_after: Annotated[float, Field(gt=0, le=1)] = 1.0  # the share of the steps that are taken, at unchanged rates
-    rate: Rate  # of the learning rate at its highest
-    warmup: Annotated[int, Field(ge=0)] = 0  # steps from 0 up to the rate; from there it falls to 0 as a cosine
+    epochs: Annotated[float, Field(gt=0)] | None = None  # over D_CLIP; over D_SAM if the stage has no clip batches
+    stop_after: Annotated[float, Field(gt=0, le=1)] = 1.0  # stop after this share of the rate schedule
+    rate: Rate  # the highest learning rate
+    warmup: Annotated[int, Field(ge=0)] = 0  # steps from 0 up to `rate`; then it falls to 0 along a cosine
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     betas: tuple[Share, Share] = (0.9, 0.999)
-    clip: tuple[Batch, ...] = ()  # batches of D_CLIP; a step takes one of them, drawn by chance (variable resolution)
+    clip: tuple[Batch, ...] = ()  # batches of D_CLIP; each step draws one at random (variable resolution)
     sam: Batch | None = None  # the batch of D_SAM
-    patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see below
+    patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see above
     regions: Annotated[float, Field(ge=0)] = 0.0  # the weight of the loss of `regions`; 0: no such loss
-    masks: Count = 32  # of an image, at the most
+    masks: Count = 32  # per image of D_SAM, at most
     sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
-    slower: Share = 0.1  # the share of the rate at which backbone and SAM head learn in `joint`
-    forget: Share = 0.0  # stop `joint` once the student's masks overlap the teacher's by less (mean IoU); 0 never stops
+    slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
+    forget: Share = 0.0  # stop once the mean IoU of the student's and the SAM teacher's masks is lower; 0: never
 
     @model_validator(mode="after")
     def _has_data(self) -> Stage:
@@ -94,11 +100,14 @@ class Stage(Frozen):
 
     @property
     def batches(self) -> tuple[Batch, ...]:
-        """Every batch that a step may take."""
+        """Every kind of batch of the stage: those of D_CLIP, then that of D_SAM."""
         return (*self.clip, *([self.sam] if self.sam else []))
 
     def all_steps(self, clip_count: int, sam_count: int) -> int:
-        """The steps of the stage over data of so many images, those past `stop_after` included."""
+        """The steps of the whole rate schedule, those past `stop_after` included.
+
+        clip_count, sam_count: how many images D_CLIP and D_SAM have.
+        """
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
@@ -107,23 +116,23 @@ class Stage(Frozen):
 
 
 class Recipe(Frozen):
-    """A whole run."""
+    """The settings of a whole run."""
 
     preset: Literal["tiny", "vit_b"]
     seed: int = 0
     clip_data: Data  # D_CLIP
     sam_data: Data  # D_SAM
-    held_out: Data  # what is measured on, never trained on; laid out as D_SAM
-    clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip; None: the recipe's own teach_clip
-    sam_teacher: str | None = None  # SAM's weights; None: the recipe's own teach_sam
-    stored: str | None = None  # the folder that `samclip-edge train reinforce` wrote; None: live teachers
+    held_out: Data  # for measurements, never trained on; in the layout of D_SAM
+    clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip; None: what the teach_clip stage trained
+    sam_teacher: str | None = None  # SAM's weights; None: what the teach_sam stage trained
+    stored: str | None = None  # folder that `samclip-edge train reinforce` wrote; None: the teachers run in every step
     stages: tuple[Stage, ...] = Field(min_length=1)
-    save_every: Count = 500  # steps from one checkpoint to the next
-    workers: Annotated[int, Field(ge=0)] = 1  # processes that draw images, for each kind of batch
+    save_every: Count = 500  # steps from one saved `state.pt` to the next
+    workers: Annotated[int, Field(ge=0)] = 1  # loader processes, for D_CLIP and for D_SAM each
     precision: Literal["fp32", "bf16"] = "fp32"
-    accumulate: Count = 1  # parts in which a process works through its share of a batch
-    recompute: bool = False  # activations of the encoder's layers in the backward pass, to save memory
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the running average kept at each step; 0: no average
+    accumulate: Count = 1  # a process splits its share of a batch into so many parts, one after another
+    recompute: bool = False  # recompute the activations of encoder layers in the backward pass, to save memory
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the moving average of the weights; 0: no average
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
@@ -145,15 +154,19 @@ class Recipe(Frozen):
                 if given is None and teach not in tasks:
                     raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
         if self.stored and any(stage.regions for stage in self.stages):
-            raise ValueError("stored teachers know nothing of regions; leave out stored, or regions")
+            raise ValueError("stored answers have no regions; leave out stored, or regions")
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self
 
     def before(self, index: int, task: Task) -> int | None:
-        """The stage whose result stage `index` starts from; None for a start from teachers or from nothing."""
+        """The index of the stage whose checkpoint stage `index` starts from.
+
+        None: it starts from the teachers, or from random weights. Raises ValueError when a stage that it needs is not
+        among the earlier ones.
+        """
         earlier = [self.stages[i].task for i in range(index)]
-        if earlier and earlier[-1] == task:  # more of the same, at other sizes or rates
+        if earlier and earlier[-1] == task:  # the same task goes on, with other sizes or rates
             return index - 1
         needs: dict[str, Task] = {"distill": "probe", "joint": "probe", "adapt": "joint"}
         if task not in needs:
@@ -164,7 +177,10 @@ class Recipe(Frozen):
 
 
 def read_recipe(name: str) -> Recipe:
-    """The recipe of that name in `recipes/`, or in that file. Raises InputError that names the line of a fault."""
+    """Read a recipe: a file, if `name` ends in .yaml or .yml, else the recipe of that name in `recipes/`.
+
+    Raises InputError when there is none, or when it is not valid; the message names the line.
+    """
     path = FOLDER / f"{name}.yaml" if not name.endswith((".yaml", ".yml")) else Path(name)
     try:
         text = path.read_text("utf-8")
@@ -178,14 +194,15 @@ def read_recipe(name: str) -> Recipe:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: not YAML ({error.problem})") from None
     except ValidationError as error:
-        first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a typo before what it hides
+        # An unknown key comes first: a typo in a key also makes pydantic say that the right key is missing.
+        first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         message = one_line(ValueError(first["msg"].removeprefix("Value error, ")))
         raise InputError(f"{path}:{_line(root, first['loc'])}: {where or 'recipe'}: {message}") from None
 
 
 def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int:
-    """The line of the innermost node that the path of a fault leads to."""
+    """The line number of the innermost YAML node on the path `where`, which pydantic gives for an error."""
     if node is None:
         return 1
     line = node.start_mark.line + 1

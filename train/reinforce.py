@@ -1,4 +1,4 @@
-"""Asks the teachers about every image once and stores what they say; see `stored` for the files."""
+"""Runs the teachers on every image once and stores their answers; `data/stored.py` describes the files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from samclip_edge.train.stages import asked
 from samclip_edge.train.teachers import Teachers
 from samclip_edge.train.trainer import Trainer
 
-_BATCH = 32  # images that a teacher is asked about together
+_BATCH = 32  # images in one batch of the CLIP teacher
 
 
 class Reinforcement:
-    """A recipe's teachers, asked about its data."""
+    """Stores the answers of a recipe's teachers on the recipe's data."""
 
     def __init__(self, run: Trainer, folder: Path, progress: Progress = silent) -> None:
-        """Raises InputError when the recipe draws new crops for ever, or the folder holds answers for another one."""
+        """Raises InputError when the recipe never repeats its crops, or the folder holds answers for another recipe."""
         self.run, self.folder, self.progress = run, folder, progress
         self.broken: set[str] = set()
         self.stages = [stage for stage in run.recipe.stages if not stage.task.startswith("teach")]
@@ -41,7 +41,7 @@ class Reinforcement:
         write_whole(path, text)
 
     def store(self) -> None:
-        """Write every shard that is not there yet, each to a temporary name that is then renamed."""
+        """Write every shard that is not there yet. A shard is written to a temporary name and then renamed."""
         teachers = self.run.teachers()
         clip_shapes = {(b.size, b.things): b for stage in self.stages for b in stage.clip}
         for shape in clip_shapes.values():
@@ -54,7 +54,7 @@ class Reinforcement:
 
     def _missing(self, name: Callable[[Path, Batch, int], Path], shape: Batch, images: int) -> list[int]:
         shards = [n for n in range(-(-images // PER_SHARD)) if not name(self.folder, shape, n).is_file()]
-        return list(self.progress(shards, f"asking at {shape.size}"))
+        return list(self.progress(shards, f"asking the teachers at {shape.size}"))
 
     def _samples(self, shard: int, images: int, variants: int) -> list[Sample]:
         return [
@@ -64,7 +64,7 @@ class Reinforcement:
         ]
 
     def _features(self, teachers: Teachers, shape: Batch, shard: int) -> Floats:
-        """The shard's features (n,V,E); zeros where a sample is broken."""
+        """The CLIP features (n,V,E) of a shard: n images, V variants of each. A broken sample gets zeros."""
         source = self.run.clip_data
         samples = self._samples(shard, len(source), source.variants)
         rows: dict[Sample, Floats] = {}
@@ -86,7 +86,7 @@ class Reinforcement:
         return stacked.reshape(-1, source.variants, stacked.shape[-1]).astype(np.float32)
 
     def _answers(self, teachers: Teachers, shape: Batch, masks: int, shard: int) -> dict[str, np.ndarray]:
-        """The shard's logits and scores, by image and variant; none where a sample is broken."""
+        """The mask logits and predicted IoUs of a shard, by image and variant. A broken sample has none."""
         source = self.run.sam_data
         found = {}
         for sample in self._samples(shard, len(source), source.variants):
@@ -103,7 +103,7 @@ class Reinforcement:
 
 def _repeats(name: str, data: Data) -> None:
     if not data.variants:
-        raise InputError(f"recipe: {name} has variants: 0, new crops and prompts for ever; say how many to store")
+        raise InputError(f"recipe: {name} has variants: 0, so crops and prompts never repeat; say how many to store")
 
 
 def _write(path: Path, content: np.ndarray | dict[str, np.ndarray]) -> None:

@@ -1,8 +1,11 @@
-"""What each stage learns: which parameters move and how fast, and the losses of a step, one backward each.
+"""What each stage learns: which parts it trains, at which share of the learning rate, and the losses of a step.
 
-`teach_clip` and `teach_sam` make teachers where none can be had; `probe`, `joint` and `adapt` are the paper's stages
-(Sec. 3, Fig. 3): the CLIP head alone, then everything with rehearsal, then the head alone over several sizes.
-`distill` is its control (Appendix D): `joint` without rehearsal, head and backbone at the full rate.
+The backward pass runs once for each loss.
+
+- `teach_clip` and `teach_sam` train the teachers of a recipe that names no public weights.
+- `probe`, `joint` and `adapt` are the paper's stages (Sec. 3, Fig. 3). `probe` trains the CLIP head alone. `joint`
+  trains everything, with rehearsal of SAM. `adapt` trains the CLIP head alone, over several image sizes.
+- `distill` is the paper's control (Appendix D): `joint` without rehearsal, with head and backbone at the full rate.
 """
 
 from __future__ import annotations
@@ -31,16 +34,16 @@ from samclip_edge.train.recipe import Stage
 from samclip_edge.train.teachers import ClipTeacher, Teachers
 
 _all_gather: Callable[[Tensor], tuple[Tensor, ...]] = all_gather  # differentiable
-MAX_SCALE = 100.0  # CLIP's bound on what cosines are multiplied by
+MAX_SCALE = 100.0  # CLIP's upper bound on the factor of the cosine similarities
 
 
 class Loss(NamedTuple):
-    """One term of a step: backward is run for each on its own."""
+    """One loss of a step. It gets a backward pass of its own."""
 
     name: str
     weight: float
     value: Tensor  # a mean
-    of: Literal["clip", "sam"]  # the images or masks it is a mean over
+    of: Literal["clip", "sam"]  # a mean over the images of D_CLIP, or over the masks of D_SAM
 
 
 def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
@@ -64,7 +67,7 @@ def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
 def losses(
     model: MergedModel, stage: Stage, teachers: Teachers | None, clip: Images | None, sam: Masks | None
 ) -> Iterator[Loss]:
-    """The losses of a step, made one after another so that each can be run backward before the next is built."""
+    """Yield the losses of a step one by one, so that the caller can run each backward pass before the next forward."""
     if stage.task == "teach_clip":
         assert clip is not None
         yield Loss("contrastive", 1.0, caption_loss(model, clip, stage.patches), "clip")
@@ -84,9 +87,12 @@ def losses(
 
 
 def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
-    """CLIP's contrastive loss between all images and captions of a step, those of other processes included."""
+    """CLIP's contrastive loss over all images and captions of a step, those of the other processes included.
+
+    share: see `image_features`.
+    """
     tokens = Tokenizer.of(model.spec.text)(batch.captions)
-    longest = int((tokens != 0).sum(axis=1).max())  # what comes after the end of text is never attended to
+    longest = int((tokens != 0).sum(axis=1).max())  # no token attends to the columns after it
     texts = model.text_encoder(torch.from_numpy(tokens[:, :longest]).to(batch.pixels.device)).float()
     images = image_features(model, batch, share).float()
     contents = batch.contents
@@ -100,7 +106,10 @@ def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
 
 
 def image_features(model: MergedModel, batch: Images, share: float) -> Tensor:
-    """CLIP features (B,E) of a batch, pooled over between `share` and all of the patches of each image."""
+    """CLIP features (B,E) of a batch.
+
+    With `share` below 1, each is pooled over a random subset of the image's patches; see `Stage.patches`.
+    """
     tokens = model.image_encoder.tokens(batch.pixels)
     left_out = None
     if share < 1:
@@ -111,7 +120,7 @@ def image_features(model: MergedModel, batch: Images, share: float) -> Tensor:
 
 
 def _left_out(draw: int, grid: int, share: float) -> Tensor:
-    """(grid,grid) bool: all but a share of the patches, at least one of which is kept."""
+    """(grid,grid) bool: the patches to leave out. The share kept is drawn from `share` to 1; at least one is kept."""
     random = torch.Generator().manual_seed(draw)
     kept = share + (1 - share) * torch.rand((), generator=random)
     rank = torch.rand(grid * grid, generator=random).argsort().argsort()
@@ -119,9 +128,10 @@ def _left_out(draw: int, grid: int, share: float) -> Tensor:
 
 
 def prompted(model: MergedModel, batch: Masks, embedding: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """All prompts of a batch to masks (M,4,S/4,S/4) as logits and scores (M,4).
+    """Decode all prompts of a batch. Returns mask logits (M,4,S/4,S/4) and predicted IoUs (M,4).
 
-    embedding: (B,256,h,w) of the images. mask: logits (M,S/4,S/4) of the first round, which makes this the second.
+    embedding: (B,256,h,w) of the images. mask: the mask prompts (M,S/4,S/4), logits, of the second round; None in the
+    first round.
     """
     side = batch.pixels.shape[-1] // 4
     given = torch.zeros(len(batch.owner), side, side, device=embedding.device) if mask is None else mask
@@ -133,10 +143,11 @@ def prompted(model: MergedModel, batch: Masks, embedding: Tensor, mask: Tensor |
 
 
 def as_prompt(masks: Tensor, batch: Masks) -> Tensor:
-    """Masks (M,4,S/4,S/4) of the first round as the mask prompts (M,S/4,S/4) of the second: the single-mask token's.
+    """Turn mask logits (M,4,S/4,S/4) of the first round into mask prompts (M,S/4,S/4) of the second.
 
-    About half of them, those whose third point lies in an odd column, are only as fine as a patch, because `find`
-    prompts with the CLIP head's map (Sec. 4.4).
+    The mask of the single-mask token is the prompt. About half of the prompts (those whose third point lies in an odd
+    column) are averaged to one value for each patch, because `find` prompts with the CLIP head's map, which is no finer
+    (Sec. 4.4).
     """
     single = masks[:, :1].detach().float()
     coarse = F.interpolate(F.avg_pool2d(single, 4), size=single.shape[-2:], mode="bilinear", align_corners=False)
@@ -145,8 +156,10 @@ def as_prompt(masks: Tensor, batch: Masks) -> Tensor:
 
 
 def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
-    """SAM's own loss (SAM, Sec. A) over two rounds: focal and dice of the single mask and of the best of the three, and
-    the squared error of every predicted IoU.
+    """SAM's own loss (SAM, Sec. A), the mean of two rounds of prompts.
+
+    It adds focal and dice loss of the single-mask token, the same of the best of the other three masks, and the squared
+    error of all predicted IoUs.
     """
     embedding = model.image_encoder(batch.pixels)[1]
     first = prompted(model, batch, embedding)
@@ -155,7 +168,7 @@ def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
 
 
 def _true_mask_loss(low_res: Tensor, scores: Tensor, wanted: Tensor) -> Tensor:
-    wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # at half the side of the image
+    wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # compared at half the side of the image
     masks = F.interpolate(low_res.float(), size=wanted.shape[-2:], mode="bilinear", align_corners=False)
     each = torch.stack([mask_loss(masks[:, k], wanted) for k in range(masks.shape[1])], dim=1)
     with torch.no_grad():
@@ -165,13 +178,16 @@ def _true_mask_loss(low_res: Tensor, scores: Tensor, wanted: Tensor) -> Tensor:
 
 
 def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images, share: float) -> Tensor:
-    """Eq. 1. The teacher sees the same crop at its own size, or was asked before."""
+    """Eq. 1. The teacher sees the same crop, resized to its own size; stored features are used where there are any."""
     wanted = teacher(batch.pixels) if batch.features is None else batch.features
     return feature_distillation(image_features(model, batch, share).float(), wanted.float())
 
 
 def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tensor:
-    """Eq. 1 for the patches of every region of D_SAM's images (see `regions`), added up, for each mask of the batch."""
+    """Eq. 1 for the patches of every region of D_SAM's images (see `regions`).
+
+    The sum over the regions is divided by the number of masks, so that it adds up over processes as `Loss.of` says.
+    """
     features = model.clip_head(model.image_encoder.tokens(batch.pixels))[1].float()
     found = regions(batch, features.shape[-1], teacher.size)
     wanted = teacher(found.pictures).float()
@@ -179,7 +195,7 @@ def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tenso
 
 
 def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:
-    """Eq. 2 over the four masks of each prompt in both rounds, and the squared error of the predicted IoU."""
+    """Eq. 2 over the four masks of each prompt, plus the squared error of the predicted IoUs; mean of both rounds."""
     logits, wanted_scores = asked(teacher, batch)
     embedding = model.image_encoder(batch.pixels)[1]
     total = torch.zeros((), device=embedding.device)
@@ -193,8 +209,10 @@ def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:
 
 @torch.no_grad()
 def asked(teacher: MergedModel, batch: Masks) -> tuple[Tensor, Tensor]:
-    """What the SAM teacher answers in both rounds: logits (2,M,4,S/4,S/4), rounded as they are stored, and scores
-    (2,M,4). Where they were stored, it is not asked.
+    """The SAM teacher's answers in both rounds: logits (2,M,4,S/4,S/4) and predicted IoUs (2,M,4).
+
+    Stored answers are used where the batch has them. Else the teacher runs, and its logits are rounded as stored ones
+    are.
     """
     if batch.logits is not None and batch.scores is not None:
         return from_eighths(batch.logits), batch.scores

@@ -1,7 +1,7 @@
-"""The frozen models that a student learns from, and the student's own start from them.
+"""The frozen models that a student learns from.
 
-Teachers are public weights, SAM's as our own modules, which load them key for key, and CLIP's as open_clip's own model;
-or they are checkpoints that a recipe trained before.
+A teacher either has public weights or is a checkpoint of an earlier stage. SAM's public weights are loaded key for key
+into our own modules. CLIP's run in open_clip's own model.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from samclip_edge.model.merged import MergedModel
 
 
 class ClipTeacher(Protocol):
-    """Images to features: whatever the teacher's own size and normalisation are."""
+    """Turns images of any size into features. The teacher resizes and normalises them itself."""
 
-    size: int  # pixels on a side of what the teacher looks at
+    size: int  # side, in pixels, of the images that the teacher works on
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """pixels: (B,3,S,S) RGB, 0..255, any S. Returns (B,E)."""
+        """pixels: (B,3,S,S) RGB, 0..255, any S. Returns features (B,E)."""
         ...
 
 
 class Teachers(NamedTuple):
-    """Both, frozen."""
+    """The CLIP teacher and the SAM teacher, both frozen."""
 
     clip: ClipTeacher
     sam: MergedModel
 
 
 def resized(pixels: Tensor, size: int) -> Tensor:
-    """(B,3,S,S) to (B,3,size,size)."""
+    """Resize (B,3,S,S) to (B,3,size,size), bilinear and antialiased."""
     if pixels.shape[-1] == size:
         return pixels
     return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
@@ -56,10 +56,10 @@ class OwnClip:
 
 
 class OpenClip:
-    """An image tower of open_clip as the teacher."""
+    """An image tower of open_clip as the CLIP teacher."""
 
     def __init__(self, name: str, device: torch.device) -> None:
-        """name: MODEL:TAG or MODEL:FILE. Raises InputError when there are no such weights."""
+        """name: MODEL:TAG or MODEL:FILE. Raises InputError when the weights cannot be loaded."""
         import open_clip
 
         architecture, _, weights = name.partition(":")

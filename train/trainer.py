@@ -1,8 +1,9 @@
-"""Runs a recipe: stage after stage, on one process or on many, and on from wherever it was stopped.
+"""Runs a recipe, stage after stage, on one process or on many. A run that was stopped goes on where it was.
 
-A run is a folder: `recipe.json`, a finished checkpoint for each stage done, `state.pt` of the one under way,
-`metrics.jsonl` with a line a step, and `tensorboard/`. Data is a function of the step, and states are written whole or
-not at all, so a run killed at any moment goes on with the same data, losses and result.
+A run is a folder. It holds `recipe.json`, a checkpoint for each finished stage, `state.pt` for the stage under way,
+`metrics.jsonl` with one line for each step, and `tensorboard/`. The data of a step depends on the recipe and the step
+alone. `state.pt` and the checkpoints are written under a temporary name and then renamed. So a run that was killed at
+any moment goes on with the same data and losses, and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from samclip_edge.train.metrics import Metrics
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers
 
-CLIP_GRADIENT = 1.0  # the most that the norm of a step's gradient may be
-Report = Callable[[str, int, int], None]  # stage, steps done, steps in all
+CLIP_GRADIENT = 1.0  # the norm that a step's gradient is clipped to
+Report = Callable[[str, int, int], None]  # called with the stage, the steps done, and the steps in all
 
 
 class Trainer:
@@ -44,10 +45,10 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, folder: Path, report: Report = lambda *_: None) -> None:
         self.recipe, self.folder, self.report = recipe, folder, report
-        self.accelerator = Accelerator(mixed_precision="no")  # a recipe says so itself, and runs may differ
-        atexit.register(self.accelerator.end_training)  # or gloo's threads, still running, abort about one exit in ten
+        self.accelerator = Accelerator(mixed_precision="no")  # `gradients` applies the recipe's precision
+        atexit.register(self.accelerator.end_training)  # else gloo's running threads abort one exit in ten
         self._bf16 = recipe.precision == "bf16" and has_bf16()
-        with self.accelerator.main_process_first():  # which makes what the others then find
+        with self.accelerator.main_process_first():  # it writes the files that the others then read
             self._claim()
             self.clip_data = Source(recipe.clip_data, recipe.seed, False, folder)
             self.sam_data = Source(recipe.sam_data, recipe.seed, True, folder)
@@ -55,7 +56,7 @@ class Trainer:
         self.metrics = Metrics(folder) if self.accelerator.is_main_process else None
 
     def _claim(self) -> None:
-        """Make the folder this recipe's. Raises InputError when it is another's."""
+        """Write `recipe.json` into the folder. Raises InputError when it holds another recipe's run, or other files."""
         path, text = self.folder / "recipe.json", self.recipe.model_dump_json(indent=1)
         if path.is_file() and path.read_text() != text:
             raise InputError(f"-o {self.folder}: holds a run of another recipe; name another folder")
@@ -65,11 +66,11 @@ class Trainer:
         write_whole(path, text)
 
     def finished(self, index: int) -> Path:
-        """The checkpoint that the stage of that index leaves."""
+        """The path of the checkpoint that stage `index` writes when it is finished."""
         return self.folder / f"{index + 1}-{self.recipe.stages[index].task}.safetensors"
 
     def train(self) -> Path:
-        """Run every stage that is not done yet. Returns the last checkpoint."""
+        """Run every stage that is not finished yet. Returns the path of the last checkpoint."""
         for index in range(len(self.recipe.stages)):
             if not self.finished(index).is_file():
                 self._run_stage(index)
@@ -79,7 +80,7 @@ class Trainer:
         return checkpoint.load(self.finished(index))[0].to(self.accelerator.device)
 
     def _last(self, task: str) -> MergedModel:
-        """What the last stage of a task left."""
+        """The model of the last stage of a task."""
         return self._read(max(i for i, stage in enumerate(self.recipe.stages) if stage.task == task))
 
     def teachers(self) -> Teachers:
@@ -98,7 +99,7 @@ class Trainer:
         if stage.task.startswith("teach"):
             model = MergedModel(PRESETS[recipe.preset])
             random_init(model, recipe.seed)
-        else:  # the student is SAM, with CLIP's words and a head that starts from SAM's last layer
+        else:  # the student: SAM, CLIP's text encoder, and a CLIP head that starts from SAM's last layer
             model = merged(recipe.preset, recipe.seed, recipe.sam_teacher, recipe.clip_teacher)
             if recipe.sam_teacher is None:
                 sam = self._last("teach_sam")
@@ -110,7 +111,7 @@ class Trainer:
         return model.to(self.accelerator.device)
 
     def learner(self, index: int) -> Learner:
-        """The start of a stage, only its own parts unfrozen, and their optimiser."""
+        """The model that a stage begins with, only the parts that it trains unfrozen, and their optimiser."""
         return learner(self.start(index), self.recipe.stages[index], self.recipe)
 
     def _run_stage(self, index: int) -> None:
@@ -134,7 +135,7 @@ class Trainer:
         model = learner.model
         if learner.average:
             for own, averaged in zip(model.parameters(), learner.average.module.parameters(), strict=True):
-                own.data.copy_(averaged)  # and not the statistics of a stem, which are averages already
+                own.data.copy_(averaged)  # not the buffers: BatchNorm's statistics are averages already
         model.eval()
         if self.accelerator.is_main_process:
             speed = images / (time.perf_counter() - began)
@@ -148,7 +149,7 @@ class Trainer:
     def _step(
         self, learner: Learner, stage: Stage, teachers: Teachers | None, rate: float, parts: list[Part]
     ) -> dict[str, float]:
-        """The gradients of every loss, then one optimiser step."""
+        """Compute the gradients of all losses, then take one optimiser step. Returns losses, gradient norm and rate."""
         for group in learner.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         learner.optimizer.zero_grad()
@@ -163,11 +164,14 @@ class Trainer:
     def gradients(
         self, model: MergedModel, stage: Stage, teachers: Teachers | None, parts: list[Part]
     ) -> dict[str, float]:
-        """See `gradients.gradients`, on this run's processes and in its precision."""
+        """Call `gradients.gradients` with this run's processes and precision."""
         return gradients(self.accelerator, self._bf16, model, stage, teachers, parts)
 
     def batches(self, stage: Stage, which: range) -> Iterator[list[Part]]:
-        """This process's share of the batch of every step in `which`, on its device."""
+        """Yield this process's share of the batch of every step in `which`, on its device.
+
+        Raises InputError when a batch does not split evenly over the processes and their parts.
+        """
         place = (self.accelerator.process_index, self.accelerator.num_processes)
         parts = self.recipe.accumulate
         for shape in stage.batches:
@@ -187,13 +191,13 @@ class Trainer:
             yield [(self.here(a), self.here(b)) for a, b in zip(images, masks, strict=True)]
 
     def here(self, batch: Any) -> Any:
-        """A batch on this process's device."""
+        """Move a batch to this process's device."""
         if batch is None:
             return None
         return type(batch)(*(part.to(self.accelerator.device) if isinstance(part, Tensor) else part for part in batch))
 
     def forgets(self, index: int, step: int, model: MergedModel, teachers: Teachers | None) -> bool:
-        """The forgetting monitor: how well the student's masks still overlap the teacher's, logged; whether to stop."""
+        """Log the mean IoU of the student's masks with the SAM teacher's. Returns whether to stop (`Stage.forget`)."""
         assert teachers is not None
         stage = self.recipe.stages[index]
         kept = overlap(model, teachers.sam, stage, self.held_out)
@@ -214,7 +218,7 @@ class Trainer:
             os.replace(partial, self._state)
 
     def _restore(self, index: int, learner: Learner) -> int:
-        """Load the state of this stage where there is one. Returns the step to go on from."""
+        """Load the saved state of this stage, if there is one. Returns the step to go on from."""
         step = 0
         if self._state.is_file():
             state = torch.load(self._state, map_location=self.accelerator.device, weights_only=True)

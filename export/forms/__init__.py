@@ -1,4 +1,4 @@
-"""The export-friendly form of each module: the weights of `model/`, the same answers, and only what an engine takes.
+"""The export-friendly form of each module of `model/`: the same weights and answers, but only ops that engines take.
 
-A test holds every form against the module that it stands for. Nothing here writes a file or knows a target's tools.
+A test compares every form with the module that it stands for. Nothing here writes a file or knows a target's tools.
 """

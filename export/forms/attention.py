@@ -1,9 +1,11 @@
-"""Attention for an engine with little memory: the numbers of `model.image_encoder`, in an order that lets less live.
+"""Attention that needs little memory: the answers of `model.image_encoder`, in an order that holds less at a time.
 
-The scores of a global layer are the largest thing in the whole encoder (heads x 4096 x 4096 at 1024 pixels), so they
-are made in blocks: one head at a time where the map is large, whose keys and values then stay in the cache, and of its
-queries some rows. And a window's padding is zeros, whose query, key and value are the bias alone, so padding comes
-after the product with the weights, and is gone before the next one.
+The attention scores of a global layer are the largest tensor of the encoder (heads x 4096 x 4096 at 1024 pixels), so
+they are computed in blocks. Where the map is large, a block is one head and some rows of its queries; the keys and
+values of that head then stay in the cache.
+
+Windows are padded with zeros. The query, key and value of a zero are the bias alone, so padding is added after the
+product with the qkv weights and removed before the next product.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from torch.nn import functional as F
 
 from samclip_edge.model.image_encoder import Attention, Block
 
-BLOCK = 4 << 20  # scores in a block: 16 MB (docs/performance.md)
+BLOCK = 4 << 20  # attention scores in a block: 16 MB in float32 (docs/performance.md)
 
 
 class FixedAttention(nn.Module):
-    """`Attention` for one map size, its relative-position tables gathered beforehand."""
+    """`Attention` for one map size, with its relative-position tables already gathered."""
 
     rows: Tensor
     columns: Tensor
@@ -33,16 +35,16 @@ class FixedAttention(nn.Module):
         self.register_buffer("columns", columns.detach().transpose(-2, -1).contiguous())
 
     def attend(self, qkv: Tensor) -> Tensor:
-        """Queries, keys and values (B,H,W,3D) of maps to what each token takes from its own map (B,H,W,D)."""
+        """Queries, keys and values (B,H,W,3D) of B maps. Returns (B,H,W,D): what each token takes from its own map."""
         batch, side, heads = qkv.shape[0], self.side, self.heads
         q, k, v = qkv.reshape(batch, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
-        maps = max(1, BLOCK // side**4)  # each with one head
+        maps = max(1, BLOCK // side**4)  # in a group, each with one head
         groups = [slice(first, first + maps) for first in range(0, batch * heads, maps)]
         x = torch.cat([self._attend(q[group], k[group], v[group]) for group in groups])
         return x.reshape(batch, heads, side * side, -1).transpose(1, 2).reshape(batch, side, side, -1)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The same of M maps with one head each, queries, keys and values apart (M,H*W,C): (M,H*W,C)."""
+        """The same for M maps with one head each: q, k and v are (M,H*W,C). Returns (M,H*W,C)."""
         side = self.side
         q = q.reshape(-1, side, side, q.shape[-1])
         by_row = q @ self.rows  # (M,H,W,H): the query's row against the key's

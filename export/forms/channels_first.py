@@ -1,8 +1,8 @@
-"""Transformer layers in the layout of Apple's Neural Engine, sharing the weights of the model and giving its answers.
+"""Transformer layers in the layout of Apple's Neural Engine. They share the model's weights and give its answers.
 
-Everything is a map of channels (B,C,H,W), a product with a weight matrix is a convolution of 1 x 1, and no tensor has
-more than four sides ("Deploying Transformers on the Apple Neural Engine", machinelearning.apple.com, 2022, principles
-1 to 3). Where squares are summed they are scaled first, so that half precision holds them.
+Every tensor is a map with channels first (B,C,H,W), a product with a weight matrix is a 1 x 1 convolution, and no
+tensor has more than four dimensions ("Deploying Transformers on the Apple Neural Engine", machinelearning.apple.com,
+2022, principles 1 to 3). Values are scaled before their squares are summed, so that half precision holds the sum.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from samclip_edge.model import mask_decoder
 from samclip_edge.model.image_encoder import Attention, Block
 from samclip_edge.model.layers import LayerNorm2d
 
-BLOCK = 32 << 20  # scores of a block of queries: 64 MB in half precision, in few enough ops to compile
+BLOCK = 32 << 20  # attention scores in a block: 64 MB in half; smaller blocks make too many ops to compile
 
 
 def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """A product with a weight (O,I) as a convolution over (B,I,H,W)."""
+    """A product with a weight (O,I) as a 1 x 1 convolution over (B,I,H,W)."""
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None, device="meta")
     conv.weight = nn.Parameter(weight.detach()[:, :, None, None], requires_grad=False)
     if bias is not None:
@@ -28,19 +28,22 @@ def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
 
 
 def linear(layer: nn.Module) -> nn.Conv2d:
-    """An `nn.Linear` as a convolution."""
+    """An `nn.Linear` as a 1 x 1 convolution."""
     assert isinstance(layer, nn.Linear)
     return pointwise(layer.weight, layer.bias)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Channels L2-normalised, as `F.normalize` does; in half precision no square overflows."""
+    """L2-normalise the channels of (B,C,H,W), as `F.normalize` does, but so that no square overflows half precision."""
     x = x / x.abs().amax(dim=1, keepdim=True).clamp(min=1e-4)
     return x * x.square().sum(dim=1, keepdim=True).clamp(min=1e-6).rsqrt()
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of (B,C,H,W): divided by the largest before it is squared, and `eps` with it."""
+    """LayerNorm over the channels of (B,C,H,W) that half precision holds.
+
+    Each pixel is divided by its largest channel before it is squared, and `eps` is divided to match.
+    """
 
     root: Tensor
 
@@ -51,7 +54,7 @@ class ChannelNorm(nn.Module):
         self.weight = nn.Parameter(norm.weight.detach()[:, None, None], requires_grad=False)
         self.bias = nn.Parameter(norm.bias.detach()[:, None, None], requires_grad=False)
         self.root_eps = norm.eps**0.5
-        # A tensor, because coremltools turns a number over x into `inverse`, which adds 1e-4 to x.
+        # A tensor and not a number: coremltools turns `number / x` into its op `inverse`, which adds 1e-4 to x.
         self.register_buffer("root", torch.full((1, 1, 1, 1), self.root_eps))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,18 +63,18 @@ class ChannelNorm(nn.Module):
         largest = x.abs().amax(dim=1, keepdim=True).clamp(min=self.root_eps)
         x = x / largest
         scale = (x.square().mean(dim=1, keepdim=True) + (self.root / largest).square()).rsqrt()
-        # In this order, because coremltools makes (x * weight) + bias a batch_norm, whose epsilon of 1e-5 scales it.
+        # In this order: coremltools turns (x * weight) + bias into a batch_norm, whose epsilon of 1e-5 scales it.
         return x * (scale * self.weight) + self.bias
 
 
 def with_channel_norms(layers: nn.Module) -> nn.Sequential:
-    """A sequence over maps, its norms being ours."""
+    """A sequence of layers over maps, with each `LayerNorm2d` replaced by a `ChannelNorm`."""
     assert isinstance(layers, nn.Sequential)
     return nn.Sequential(*(ChannelNorm(each) if isinstance(each, LayerNorm2d) else each for each in layers))
 
 
 class MapAttention(nn.Module):
-    """`image_encoder.Attention` for one map size, queries in blocks of rows as in `export.attention`."""
+    """`image_encoder.Attention` for one map size. Queries go in blocks of rows, as in `forms.attention`."""
 
     rows: Tensor
     columns: Tensor
@@ -80,7 +83,7 @@ class MapAttention(nn.Module):
         """Share the weights of `attention`, for maps of grid x grid; `window` 0 attends to the whole map."""
         super().__init__()
         self.grid, self.window, self.side = grid, window, window or grid
-        self.count = -(-grid // self.side)  # windows in a row of them, and rows
+        self.count = -(-grid // self.side)  # of windows, across and down the map
         self.heads, self.width = attention.heads, attention.qkv.in_features
         self.qkv = pointwise(attention.qkv.weight, None)
         self.qkv_bias = nn.Parameter(attention.qkv.bias.detach()[:, None, None], requires_grad=False)
@@ -90,7 +93,7 @@ class MapAttention(nn.Module):
         self.register_buffer("columns", columns.detach().transpose(-2, -1)[None].contiguous())
 
     def attend(self, qkv: Tensor) -> Tensor:
-        """Queries, keys and values (B,3D,H,W) to what each pixel takes from its own map (B,D,H,W)."""
+        """Queries, keys and values (B,3D,H,W) of B maps. Returns (B,D,H,W): what each pixel takes from its own map."""
         batch, side, heads, width = self.count**2, self.side, self.heads, self.width
         q, k, v = qkv.chunk(3, dim=1)
         maps = q.reshape(batch * heads, width // heads, side, side)
@@ -105,7 +108,7 @@ class MapAttention(nn.Module):
             y = by_row[:, first:last].reshape(batch * heads, count, side, 1)
             x = by_column[:, first:last].reshape(batch * heads, count, 1, side)
             bias = (y + x).reshape(batch, heads, count, side * side)
-            # The scale is 1 / sqrt(C), the default: where one is given, coremltools leaves the fused op out.
+            # The scale stays the default, 1 / sqrt(C): with one given, coremltools does not use its fused op.
             parts.append(F.scaled_dot_product_attention(q[:, :, first * side : last * side], k, v, attn_mask=bias))
         out = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
         return out.transpose(2, 3).reshape(batch, width, side, side)
@@ -116,7 +119,7 @@ class MapAttention(nn.Module):
         if self.window:
             padding = self.count * self.window - self.grid
             qkv = windows(F.pad(qkv, (0, padding, 0, padding)), self.window, self.count)
-        x = self.attend(qkv + self.qkv_bias)  # the padding's query, key and value are the bias alone
+        x = self.attend(qkv + self.qkv_bias)  # the padding gets the bias as its query, key and value
         if self.window:
             x = whole(x, self.window, self.count)[:, :, : self.grid, : self.grid]
         out: Tensor = self.proj(x)
@@ -124,7 +127,10 @@ class MapAttention(nn.Module):
 
 
 def windows(x: Tensor, side: int, count: int) -> Tensor:
-    """A map (1,C,H,W) to its count x count windows (count * count, C, side, side), by tensors of four sides."""
+    """Cut a map (1,C,H,W) into its count x count windows: (count * count, C, side, side).
+
+    No tensor on the way has more than four dimensions.
+    """
     channels = int(x.shape[1])
     x = x.reshape(channels, count, side, count * side).permute(1, 0, 2, 3)
     x = x.reshape(count * channels, side, count, side).permute(0, 2, 1, 3)
@@ -133,7 +139,7 @@ def windows(x: Tensor, side: int, count: int) -> Tensor:
 
 
 def whole(x: Tensor, side: int, count: int) -> Tensor:
-    """The inverse of `windows`."""
+    """Put windows back into a map: the inverse of `windows`."""
     channels = int(x.shape[1])
     x = x.reshape(count, count, channels, side * side).permute(0, 2, 1, 3)
     x = x.reshape(count * channels, count, side, side).permute(0, 2, 1, 3)
@@ -159,7 +165,7 @@ class MapBlock(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """`mask_decoder.Attention` over rows of tokens (B,256,1,T), head by head: how many there are stays open."""
+    """`mask_decoder.Attention` over rows of tokens (B,256,1,T), one head at a time. B and T stay open."""
 
     def __init__(self, attention: mask_decoder.Attention) -> None:
         """Share the weights of `attention`."""

@@ -1,7 +1,7 @@
-"""The five graphs as modules of fixed size, ready to be traced: same weights, same answers, nothing left to compute.
+"""The graphs as modules for one input size, ready to be traced, with the weights and the answers of the model.
 
-Position tables are resized and gathered here, once, so that no graph interpolates, indexes or reshapes by computed
-numbers. A test holds every module against the model it was made from.
+Position tables are resized and gathered here, once. So no graph interpolates, indexes or reshapes by numbers that it
+computes. A test compares every module with the model that it was made from.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ImageEncoderGraph(nn.Module):
 
 
 class SamEncoderGraph(ImageEncoderGraph):
-    """`image` to `embedding`, where no CLIP head reads the tokens."""
+    """`image` to `embedding`: of SAM + CLIP, where no CLIP head reads the tokens."""
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         """See `contract.signature`."""
@@ -99,7 +99,7 @@ def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Mo
 
 @torch.inference_mode()
 def answer(model: MergedModel, name: GraphName, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """What the model itself, not the module made for tracing, answers to a graph's inputs."""
+    """Run the model itself, not the module made for tracing, on the inputs of a graph. Returns the graph's outputs."""
     values = inputs.values()
     if name == "mask_decoder":
         out = model.decode_masks(*values)

@@ -1,7 +1,7 @@
-"""The five graphs for Core ML: the modules of `export.graphs`, in the layout of the Neural Engine.
+"""The five graphs of a merged model for Core ML: like `forms.fixed_size`, in the layout of the Neural Engine.
 
-Numbers of prompts, points and texts stay open without a shape being computed: a reshape leaves at most one side to be
-inferred, and what has to grow with the batch is broadcast. A test holds every module against the model.
+The numbers of prompts, points and texts stay open, and still no graph computes a shape: a reshape leaves at most one
+dimension to be inferred, and what has to grow with the batch is broadcast. A test compares every module with the model.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ImageEncoder(nn.Module):
 
 
 def mlp(source: MLP) -> nn.Sequential:
-    """An MLP over maps."""
+    """An `MLP` over maps (B,C,H,W), of 1 x 1 convolutions."""
     layers: list[nn.Module] = []
     for layer in source.layers:
         layers += [linear(layer), source.act]
@@ -132,7 +132,7 @@ class MaskDecoder(nn.Module):
         """See `contract.signature`."""
         grid = self.grid
         prompts = sparse.transpose(1, 2)[:, :, None]  # (B,256,1,N)
-        learned = self.learned + 0 * prompts[..., :1]  # as many as there are prompts
+        learned = self.learned + 0 * prompts[..., :1]  # broadcast to as many as there are prompts
         tokens = torch.cat([learned, prompts], dim=3)
         image = (embedding + dense).reshape(-1, CHANNELS, 1, grid * grid)
         out = tokens
@@ -194,7 +194,7 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         end = (tokens == self.end_of_text).to(x.dtype)
-        first = end * ((end @ self.upto) < 1.5).to(x.dtype)  # where the first end of text is
+        first = end * ((end @ self.upto) < 1.5).to(x.dtype)  # 1 at the first end of text, else 0
         x = self.norm(x) * first[:, None, None]
         return unit(self.projection(x.sum(dim=3, keepdim=True)))[:, :, 0, 0]
 

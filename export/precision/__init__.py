@@ -1,1 +1,1 @@
-"""Precisions of ONNX graphs: half and int8 as passes over a graph, and what int8 costs in answers."""
+"""Passes over an ONNX graph: into half precision (`half`), int8 (`int8`), and int8 as TensorRT takes it (`qdq`)."""

@@ -1,10 +1,12 @@
-"""Half precision for ONNX: weights that are stored in half, or a graph that computes in it by its types.
+"""Half precision for ONNX: a graph that stores its weights in half, or one that also computes in half.
 
 `halve_weights` is for engines that compute in float32 (a CPU). `halve_types` is for TensorRT, which takes strongly
-typed graphs: the type of every tensor is written in the graph, so that no builder has to choose one. There, inputs and
-outputs stay float32, and so does what half cannot hold: the pixels before they are normalised, the mean and variance of
-LayerNorm, the sum of powers in a softmax, and the sum of squares of an L2 norm. Attention scores are products with
-queries scaled beforehand, far below the 65504 at which half ends.
+typed graphs: the type of every tensor is written in the graph, and the builder chooses none.
+
+In `halve_types` the inputs and outputs of the graph stay float32. So does what half cannot hold: the pixels before they
+are normalised, the mean and variance of LayerNorm, the sum of exponentials in a softmax, and the sum of squares of an
+L2 norm. Attention scores can be half: the queries are scaled before the product, so the scores stay far below 65504,
+the largest number in half.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ from samclip_edge.export.weights import SMALL, Place, point_to
 
 Kind = Literal["float", "half"]
 _TYPE = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16}
-# Sub and Div are of the pixels; ReduceL2, Clip, Expand and Div of L2 norms.
+# Ops that stay float32. Sub and Div normalise the pixels; ReduceL2, Clip, Expand and Div make up an L2 norm.
 _WIDE = {"LayerNormalization", "Softmax", "ReduceL2", "Clip", "Expand", "Sub", "Div"}
 
 
 def halve_weights(model: onnx.ModelProto, stored: Mapping[bytes, Place]) -> None:
-    """Store a graph's big weights in half precision, cast to float32 when the graph is loaded; it computes as before.
+    """Store a graph's big weights in half precision, in place. They are cast to float32 when the graph is loaded.
 
-    What a checkpoint beside the graph holds already is not stored again but read from there.
+    The graph still computes in float32. stored: the tensors of a checkpoint beside the graph (`weights.places`); a
+    weight that is among them is read from there and not stored again.
     """
     casts = []
     for tensor in model.graph.initializer:
@@ -53,12 +56,12 @@ def halve_weights(model: onnx.ModelProto, stored: Mapping[bytes, Place]) -> None
 
 
 def halve_types(model: onnx.ModelProto) -> None:
-    """Put a float32 graph into half precision, in place, with casts where the two meet."""
+    """Put a float32 graph into half precision, in place, with casts wherever half and float32 meet."""
     _Pass(model).run()
 
 
 class _Pass:
-    """Nodes are copied one by one, each after the casts that it needs."""
+    """One pass over a graph: it copies the nodes one by one, and puts the casts that a node needs before it."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
@@ -89,7 +92,7 @@ class _Pass:
                 self._nodes.append(helper.make_node("Cast", [half], [output.name], to=TensorProto.FLOAT))
         self._graph.ClearField("node")
         self._graph.node.extend(self._nodes)
-        self._graph.ClearField("value_info")  # which gives the types of before
+        self._graph.ClearField("value_info")  # it still gives the old types
         drop_unread(self._graph)
 
     def _take(self, node: onnx.NodeProto) -> None:
@@ -107,7 +110,7 @@ class _Pass:
                 self._kinds[name] = kind
 
     def _as(self, name: str, kind: Kind) -> str:
-        """The name of that tensor in that precision: a constant's copy, or a cast put before what reads it."""
+        """The name of a tensor in a precision. If it has the other one, a constant is copied, anything else is cast."""
         if self._kinds[name] == kind:
             return name
         if (name, kind) not in self._cast:

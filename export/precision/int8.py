@@ -1,8 +1,9 @@
-"""int8 for ONNX: weights by the column, activations as they come, and a measure of what each layer loses by it.
+"""int8 for ONNX: static weights, dynamic activations, and a measure of how much int8 in a layer changes a graph.
 
-The product with a weight matrix becomes the standard's integer product: the activation is rounded to uint8 over the
-range that it has in that call (DynamicQuantizeLinear), the weight to int8 over the largest of each column. ONNX Runtime
-runs the five nodes as one. Products of two activations, convolutions, tables, and what is a Gemm stay in float.
+A MatMul with a weight matrix becomes a MatMulInteger. In each call the activation is quantised to uint8 with one
+scale, over the range that it has in that call (DynamicQuantizeLinear). The weight is quantised to int8 with one scale
+for each output channel (column). ONNX Runtime runs the five nodes as one. Products of two activations, convolutions,
+tables and Gemm nodes stay in float.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from torch import nn
 from samclip_edge.bundle.contract import Arrays, GraphName
 from samclip_edge.progress import Progress, silent
 
-HURTS = 0.01  # a layer that alone moves an output by more than this share of it stays in float
-Names = Mapping[bytes, str]  # what a layer is called, by the digest of its weights as a graph holds them
-Rounding = Callable[[onnx.ModelProto, Names, Collection[str]], None]  # puts a graph's layers into int8 but for some
+HURTS = 0.01  # a layer stays in float if int8 in it alone changes an output by more than this share of its norm
+Names = Mapping[bytes, str]  # the name of each layer, by the digest of its weight as a graph holds it
+Rounding = Callable[[onnx.ModelProto, Names, Collection[str]], None]  # puts a graph's layers into int8, but those named
 
 
 def layer_names(model: nn.Module) -> Names:
-    """The layers of a model by their weights: as the parameter is stored, and transposed, as a product takes it."""
+    """The names of a model's layers, by the digest of each weight matrix.
+
+    Each matrix has two entries: as the parameter is stored, and transposed, as a MatMul takes it.
+    """
     names: dict[bytes, str] = {}
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
@@ -36,7 +40,10 @@ def layer_names(model: nn.Module) -> Names:
 
 
 def layers(model: onnx.ModelProto, names: Names) -> dict[str, str]:
-    """The layer of each product with a named weight, by the node's name, in order. Equal weights are one layer."""
+    """The layer of each MatMul whose weight is in `names`, by the node's name, in the order of the graph.
+
+    Layers with equal weights count as one layer.
+    """
     weights = {each.name: each for each in model.graph.initializer if len(each.dims) == 2}
     found: dict[str, str] = {}
     for node in model.graph.node:
@@ -53,7 +60,7 @@ def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -
     chosen = {node for node, name in layers(model, names).items() if name not in kept}
     weights = {each.name: each for each in graph.initializer}
     nodes: list[onnx.NodeProto] = []
-    rounded: set[str] = set()  # activations and weights, of which several products may read one
+    rounded: set[str] = set()  # tensors quantised already: several products may read one
     for node in graph.node:
         if node.name not in chosen:
             nodes.append(node)
@@ -79,9 +86,9 @@ def quantize(model: onnx.ModelProto, names: Names, kept: Collection[str] = ()) -
 
 
 def by_column(weight: np.ndarray, half: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """A weight (I,O) as int8 (I,O) and the scale of each column (O,): weight is about int8 * scale, -127..127.
+    """Quantise a weight (I,O). Returns int8 (I,O), -127..127, and one scale for each output channel (column), (O,).
 
-    half: scales that half precision holds exactly.
+    The weight is about int8 * scale. half: round the scales to values that half precision holds exactly.
     """
     largest = np.abs(weight).max(axis=0)
     scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
@@ -91,7 +98,7 @@ def by_column(weight: np.ndarray, half: bool = False) -> tuple[np.ndarray, np.nd
 
 
 def drop_unread(graph: onnx.GraphProto) -> None:
-    """Take out the constants that no node reads any more."""
+    """Remove the constants (initializers) that no node reads any more."""
     read = {name for node in graph.node for name in node.input}
     left = [each for each in graph.initializer if each.name in read]
     graph.ClearField("initializer")
@@ -105,7 +112,11 @@ def sensitivity(
     progress: Progress = silent,
     rounding: Rounding = quantize,
 ) -> dict[str, float]:
-    """What each layer of a graph alone costs in int8: the norm of the worst output's error over the output's norm."""
+    """How far int8 in each layer alone changes the outputs of a graph, by the layer's name.
+
+    The measure is the norm of an output's error over the norm of the output, the worst over all outputs and all inputs
+    in `asked`. rounding: what puts layers into int8.
+    """
     wanted = list(run(model, asked))
     every = list(dict.fromkeys(layers(model, names).values()))
     costs = {}
@@ -122,10 +133,10 @@ def sensitivity(
 
 
 class Int8:
-    """Puts graphs into int8, every size of one alike: which layers hurt is measured at the size that comes first."""
+    """Puts graphs into int8. Which layers stay in float is measured at a graph's first size and kept for the others."""
 
     def __init__(self, model: nn.Module, asked: Mapping[GraphName, Sequence[Arrays]], progress: Progress) -> None:
-        """Use the layers of `model`, and for each graph the inputs that its layers are measured on."""
+        """model: whose layers are put into int8. asked: for each graph the inputs that its layers are measured on."""
         self._names, self._asked, self._progress = layer_names(model), asked, progress
         self._kept: dict[GraphName, tuple[str, ...]] = {}
 
@@ -139,12 +150,15 @@ class Int8:
         return self._kept[name]
 
     def rounding(self, name: GraphName, model: onnx.ModelProto) -> Rounding:
-        """How the layers of a graph are rounded."""
+        """The function that puts the layers of a graph into int8."""
         return quantize
 
 
 def run(model: onnx.ModelProto, asked: Iterable[Arrays]) -> Iterator[list[np.ndarray]]:
-    """What ONNX Runtime answers; what is rounded and put back to float is computed so, not as integers."""
+    """The outputs of a model in ONNX Runtime, for each of the inputs in `asked`.
+
+    QuantizeLinear and DequantizeLinear pairs run as the graph says, in float; they are not fused into integer products.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")

@@ -1,8 +1,9 @@
-"""int8 as TensorRT takes it: explicit pairs of QuantizeLinear and DequantizeLinear, scales fixed beforehand.
+"""int8 as TensorRT takes it: explicit pairs of QuantizeLinear and DequantizeLinear with calibrated scales.
 
-What goes into a product with a weight matrix is rounded to int8 with one scale a tensor, which calibration chooses; the
-weight with one a column. Both are symmetric: zero is zero. The builder turns the pair and the product into an integer
-product; the graph itself says, in any engine, which numbers come out.
+The activation that goes into a product with a weight matrix is quantised to int8 with a per-tensor scale, which
+calibration chooses. The weight is quantised with one scale for each output channel (column). Both are symmetric: the
+zero point is 0. The builder turns the pairs and the product into an integer product. Any engine that runs the ONNX
+computes the same numbers, because the rounding is written in the graph.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from samclip_edge.bundle.contract import Arrays, GraphName
 from samclip_edge.export.precision.int8 import Int8, Names, Rounding, by_column, drop_unread, layers, run
 from samclip_edge.progress import Progress
 
-_LEAST = 2.0**-14  # the least scale that half precision holds in full
-_CLIPS = np.linspace(0.2, 1, 33)  # shares of the largest value that calibration tries as the end of the range
-_SEEN = 1 << 18  # values of a tensor that it looks at
+_LEAST = 2.0**-14  # the smallest scale that half precision holds without losing digits
+_CLIPS = np.linspace(0.2, 1, 33)  # calibration tries these shares of the largest value as the end of the range
+_SEEN = 1 << 18  # about how many values of a tensor calibration looks at
 
 
 class StaticInt8(Int8):
-    """Puts graphs into int8 with fixed scales, found at the size that comes first and kept for the others."""
+    """Puts graphs into int8 with calibrated scales, found at a graph's first size and kept for its other sizes."""
 
     def __init__(self, model: nn.Module, asked: Mapping[GraphName, Sequence[Arrays]], progress: Progress) -> None:
-        """See `Int8`; scales are found on what is asked, too."""
+        """See `Int8`. The scales are calibrated on `asked` too."""
         super().__init__(model, asked, progress)
         self._scales: dict[GraphName, dict[str, float]] = {}
 
@@ -40,8 +41,10 @@ class StaticInt8(Int8):
 
 
 def calibrate(model: onnx.ModelProto, names: Names, asked: Sequence[Arrays]) -> dict[str, float]:
-    """The scale of what goes into each layer: of several ends of the range, that which rounds with the least square
-    error over everything that was asked. Layers that read one tensor share its scale.
+    """The per-tensor scale of the activation that goes into each layer, by the layer's name.
+
+    Of the ranges that are tried, the one with the least mean squared rounding error over all inputs in `asked` is
+    taken. Layers that read one tensor share its scale.
     """
     reading = layers(model, names)
     inputs = {node.name: node.input[0] for node in model.graph.node if node.name in reading}
@@ -59,7 +62,7 @@ def calibrate(model: onnx.ModelProto, names: Names, asked: Sequence[Arrays]) -> 
             largest[each] = max(largest[each], float(np.abs(flat).max()))
     best = {each: _best_scale(np.concatenate(parts), largest[each]) for each, parts in seen.items()}
     scales: dict[str, float] = {}
-    for node, layer in reading.items():  # equal weights are one layer, which then takes the widest of its inputs
+    for node, layer in reading.items():  # equal weights are one layer: it takes the largest scale of its inputs
         scales[layer] = max(scales.get(layer, 0.0), best[inputs[node]])
     return scales
 

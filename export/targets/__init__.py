@@ -1,5 +1,5 @@
-"""Targets: one file writes the bundle of each, with the tools of its engine.
+"""Targets: for each one, a file that writes its bundle with the tools of its engine.
 
-`onnx`; `coreml`, over `coreml_conversion`; `tensorrt`, over `tensorrt_builders` and `tensorrt_script`. `tracing` makes
-the ONNX graphs of two of them.
+`onnx`; `coreml`, which uses `coreml_conversion`; `tensorrt`, which uses `tensorrt_builders` and `tensorrt_script`.
+`tracing` makes the ONNX graphs of `onnx` and `tensorrt`.
 """

@@ -1,8 +1,8 @@
-"""Core ML: graphs traced by torch, converted by coremltools, and held against torch as they were saved.
+"""Core ML: graphs are traced by torch, converted and saved by coremltools, and compared with torch as saved.
 
-A sized graph is one package with a function for each size, which share their weights, where the target has functions
-(iOS18), and a package a size below. Nothing is believed of the converter: what was saved is read back and run op by op
-(`runtimes.mil`), each op held against the value that torch has there.
+For iOS18, a graph that has sizes is one package with a function for each size, and the functions share their weights.
+Older systems know no functions, so for them each size is a package. The converter is not trusted: each saved package is
+read back and run op by op (`runtimes.interpreters.mil`), and each op is compared with torch's value there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from samclip_edge.runtimes.interpreters.mil import MilSession
 from samclip_edge.runtimes.interpreters.mil import coremltools as ct
 from samclip_edge.runtimes.interpreters.steps import distance
 
-_OFF = {"fp32": 1e-2}  # a name of torch's whose value the program's is not even near was given to another value
+# Further than this from torch's value of the same name, an op's value is another one: coremltools reused the name.
+_OFF = {"fp32": 1e-2}
 _OFF_HALF = 0.5
 
 
@@ -58,10 +59,11 @@ def export_coreml(
 ) -> Bundle:
     """Write a Core ML bundle and return it, opened.
 
-    sizes, vocabulary, vectors: see `export_onnx`. precision: fp32, or fp16 with weights in half, in int8 by the channel
-    or in palettes of 8 or 6 bits; prompts are encoded in float32 always, because positions need it. Raises InputError
-    for a bad checkpoint, size or folder, and ParityError, leaving no bundle, when a program that was saved is further
-    from torch than `verify.passes` allows.
+    sizes, vocabulary, vectors: see `export_onnx`. precision: all but fp32 compute in float16. They differ in the
+    weights: float16 (fp16), int8 with a per-channel scale (int8), or palettes of 8 or 6 bits (palette8, palette6). The
+    prompt encoder always computes in float32, because positions need it. Raises InputError for a bad checkpoint, size
+    or folder. Raises ParityError, and leaves no bundle, when a saved program is further from torch than
+    `verify.passes` allows.
     """
 
     def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> PackageWriter:
@@ -73,7 +75,7 @@ def export_coreml(
 
 
 class _Written(NamedTuple):
-    """A converted graph, before it is put with its other sizes and held against torch."""
+    """A converted graph, before it is joined with its other sizes and compared with torch."""
 
     name: GraphName
     size: int | None
@@ -92,7 +94,7 @@ class PackageWriter:
         self._written: list[_Written] = []
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
-        """See `Writer.write`. Changes `asked` to what the graph takes, where its prompts or its image are fixed."""
+        """See `Writer.write`. Changes `asked` to match the graph where options fix its points or ask for an image."""
         sides, points = signature(self._model.spec, name, size), self._points(name)
         if points:
             asked[:] = [ask(self._model, name, size, probe(self._model.spec, name, size, (1, points)))]
@@ -124,7 +126,7 @@ class PackageWriter:
         return {"graphs": tuple(self._measured(each, each.name in together) for each in self._written)}
 
     def _join(self, name: GraphName, sizes: Sequence[int | None]) -> None:
-        """One package of several, a function a size: equal weights are stored once."""
+        """Join the packages of several sizes into one, with a function for each size. Equal weights are stored once."""
         parts = {f"size_{size}": self._folder / f"{name}_{size}.mlpackage" for size in sizes}
         joined = ct.utils.MultiFunctionDescriptor()
         for function, part in parts.items():
@@ -156,8 +158,9 @@ class PackageWriter:
             if not passes(found, self._precision):
                 named = far[0] if far else max(steps, key=lambda each: steps[each].error)
                 raise ParityError(
-                    f"{package.name}, {graph.function}: {output} is off torch's by {found.error:.1e} of its deviation "
-                    f"(cosine {found.cosine:.6f}), first of all at {steps[named].op} {named!r}; no bundle was written"
+                    f"{package.name}, {graph.function}: {output} differs from torch's by {found.error:.1e} of its "
+                    f"standard deviation (cosine {found.cosine:.6f}), first at {steps[named].op} {named!r}; "
+                    "no bundle was written"
                 )
         path = self._folder / "steps" / (f"{name}_{size}.json" if size else f"{name}.json")
         path.parent.mkdir(exist_ok=True)
@@ -165,9 +168,11 @@ class PackageWriter:
         return graph.model_copy(update={"parity": parity, "steps": describe(self._folder, path)})
 
     def _steps(self, session: MilSession, written: _Written) -> tuple[dict[str, Step], list[str]]:
-        """What torch has at each op, by the name that coremltools gave on; where it has none, what the program has.
+        """Run the program on the probe. Returns the steps to keep, and the names of the ops whose values are far off.
 
-        And in order the names that both have, and the program far off: a fusion's or, where outputs are off, a fault's.
+        A step is torch's value of the name that coremltools kept for the op. Where torch has none, or one that is far
+        off, it is the program's own value. A name far off comes from fused ops; or, if an output is off too, from a
+        fault: the first one then names the op where it begins.
         """
         found: dict[str, Step] = {}
         far: list[str] = []

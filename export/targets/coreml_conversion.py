@@ -1,4 +1,4 @@
-"""From a module in torch to a Core ML model, by coremltools; and what torch has at every step on the way."""
+"""Converts a torch module to a Core ML model with coremltools, and records torch's value at every node."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ from samclip_edge.model.checkpoint import Origin
 from samclip_edge.runtimes.interpreters.mil import coremltools as ct
 from samclip_edge.runtimes.interpreters.steps import SAMPLES
 
-# The most in one call where they are ranged: what the pipeline hands over, and what a hand clicks.
+# The most in one call, where their numbers are open: the pipeline sends 64 prompts at most; nobody clicks 32 points.
 PROMPTS, POINTS = 64, 32
-Recorded = dict[str, tuple[float, tuple[float, ...]]]  # what torch had at each step, by its name: deviation, samples
+Recorded = dict[str, tuple[float, tuple[float, ...]]]  # of each node, by name: its value's standard deviation, samples
 
 
 @contextlib.contextmanager
 def quieter() -> Iterator[None]:
-    """Keep coremltools' bars, and the notes of both converters, from the user."""
+    """Hide from the user coremltools' progress bars and what torch and coremltools print."""
     with quiet(), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 def sampled(values: np.ndarray) -> tuple[float, ...]:
-    """Some of the values of a step, as they are kept."""
+    """Samples of a value, rounded to the seven digits that are kept."""
     return tuple(float(f"{each:.7g}") for each in sample(values, SAMPLES))
 
 
 def exported_program(module: nn.Module, sides: Signature, inputs: Arrays, ranged: bool) -> torch.export.ExportedProgram:
-    """A graph's module as torch's own ops, the numbers of prompts and points in their ranges where they are."""
+    """A graph's module as a program of torch's own ops.
+
+    ranged: the numbers of prompts (B) and points (N) stay open, up to `PROMPTS` and `POINTS`.
+    """
     dims = {
         "B": torch.export.Dim("B", min=1, max=PROMPTS),
         "N": torch.export.Dim("N", min=1, max=POINTS),
@@ -54,7 +57,7 @@ def exported_program(module: nn.Module, sides: Signature, inputs: Arrays, ranged
         program = torch.export.export(module, given, dynamic_shapes=shapes).run_decompositions({})
     graph = program.graph_module.graph
     for node in list(graph.nodes):
-        if node.target is torch.ops.aten.alias.default:  # which coremltools 9.0 has not heard of
+        if node.target is torch.ops.aten.alias.default:  # which coremltools 9.0 does not know
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     program.graph_module.recompile()
@@ -62,7 +65,7 @@ def exported_program(module: nn.Module, sides: Signature, inputs: Arrays, ranged
 
 
 def record(program: torch.export.ExportedProgram, inputs: Arrays) -> Recorded:
-    """The deviation and some values of what every node of a program gives, by its name."""
+    """Run a program. Returns the standard deviation and samples of every node's value, by the node's name."""
     found: Recorded = {}
 
     class Recorder(torch.fx.Interpreter):
@@ -81,7 +84,7 @@ def record(program: torch.export.ExportedProgram, inputs: Arrays) -> Recorded:
 def convert(
     program: torch.export.ExportedProgram, sides: Signature, precision: Precision, name: GraphName, minimum: Minimum
 ) -> ct.models.MLModel:
-    """A program of torch's as one of Core ML's, its weights in the precision asked for."""
+    """Convert a torch program to a Core ML model whose weights are in `precision`."""
     whole = precision == "fp32" or name == "prompt_encoder"
     with quieter():
         model = ct.convert(
@@ -102,7 +105,7 @@ def convert(
 
 
 def describe_sides(model: ct.models.MLModel, sides: Signature) -> None:
-    """What each input and output means, as Xcode shows it."""
+    """Write what each input and output means into the model; Xcode shows it."""
     for tensor in sides.inputs:
         model.input_description[tensor.name] = MEANINGS[tensor.name]
     for tensor in sides.outputs:
@@ -110,7 +113,10 @@ def describe_sides(model: ct.models.MLModel, sides: Signature) -> None:
 
 
 def finish_description(package: Path, origin: Origin, image_input: bool) -> None:
-    """Author, licence and version; and where asked for, that the encoder's `image` is an image."""
+    """Write author, licence and version into a saved package.
+
+    image_input: also declare that the `image` of the image encoder is a picture, not an array.
+    """
     spec = ct.utils.load_spec(str(package))
     about = spec.description.metadata
     name = re.sub(r"_\d+$", "", package.stem)

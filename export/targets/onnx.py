@@ -1,4 +1,4 @@
-"""ONNX: graphs traced by torch, one file a size, whose weights lie in files that sizes share."""
+"""ONNX: graphs are traced by torch, one file for each size. All sizes of a graph share a weight file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
 from samclip_edge.runtimes.onnxruntime import OrtSession
 
-CHECKPOINT = "model.safetensors"  # of a bundle whose graphs read their weights from one
+CHECKPOINT = "model.safetensors"  # of a bundle whose graphs read weights from it
 
 
 def export_onnx(
@@ -40,17 +40,18 @@ def export_onnx(
 ) -> Bundle:
     """Write an ONNX bundle and return it, opened.
 
-    sizes: some of the spec's input sizes; all of them where None. vocabulary: names whose features replace the text
-    encoder. precision: fp16 stores the weights in half, most of them in a checkpoint that the graphs read, and computes
-    in float32; int8 multiplies in int8 what loses little by it. photos: (H,W,3) RGB, on which that is measured; those
-    that ship with the package where None. vectors: with test vectors (`export.vectors`). Raises InputError for a bad
-    checkpoint, size or folder, and ParityError, leaving no bundle, when a graph in ONNX Runtime is further from torch
-    than `verify.passes` allows.
+    sizes: some of the spec's input sizes; None: all of them. vocabulary: names whose features replace the text encoder.
+    precision: fp16 computes in float32 and stores the weights in half, most of them in a checkpoint that the graphs
+    read; int8 runs a layer in int8 when that changes the outputs by at most 1 %. photos: (H,W,3) RGB, on which int8 is
+    measured; None: those that ship with the package. vectors: also write test vectors (`export.vectors`).
+    Raises InputError for a bad checkpoint, size or folder. Raises ParityError, and leaves no bundle, when a graph in
+    ONNX Runtime is further from torch than `verify.passes` allows.
     """
 
     def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> OnnxWriter:
         stored: Path | None = None
-        if precision == "fp16" and vocabulary is None:  # else it would bring the text encoder along
+        # Not beside a vocabulary: that replaces the text encoder, which a checkpoint would bring along.
+        if precision == "fp16" and vocabulary is None:
             stored = save(model, partial / CHECKPOINT, origin, half=True)
         known = places(stored) if stored else {}
         int8 = Int8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
@@ -65,24 +66,24 @@ def export_onnx(
     return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, vectors, progress)
 
 
-# Puts a traced graph into a precision, in place, and gives the layers that int8 left in float.
+# Puts a traced graph into a precision, in place. Returns the layers that int8 left in float.
 Change = Callable[[GraphName, onnx.ModelProto], tuple[str, ...]]
 
 
 class OnnxWriter:
-    """Writes graphs into a folder, one weight file for all sizes of a graph."""
+    """Writes ONNX graphs into a folder, with one weight file for all sizes of a graph."""
 
     def __init__(
         self, model: MergedModel, folder: Path, precision: Precision, change: Change, checkpoint: Path | None = None
     ) -> None:
-        """checkpoint: a file of the folder from which graphs read weights too."""
+        """change: puts a graph into `precision`. checkpoint: a file of the folder that graphs read weights from too."""
         self._model, self._folder, self._precision, self._change = model, folder, precision, change
         self._checkpoint = checkpoint
         self._weights: dict[GraphName, WeightFile] = {}
         self._graphs: list[Graph] = []
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
-        """Trace, write and measure one graph."""
+        """See `Writer.write`: trace, write and measure one graph."""
         model = self._model
         weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
         sides = signature(model.spec, name, size)
@@ -96,7 +97,7 @@ class OnnxWriter:
         for output, found in parity.items():
             if not passes(found, self._precision):
                 raise ParityError(
-                    f"{path.name}: {output} is off torch's by {found.error:.1e} of its standard deviation "
+                    f"{path.name}: {output} differs from torch's by {found.error:.1e} of its standard deviation "
                     f"(cosine {found.cosine:.6f}); no bundle was written"
                 )
         self._graphs.append(
@@ -112,7 +113,7 @@ class OnnxWriter:
         )
 
     def finish(self) -> dict[str, Any]:
-        """See `Writer.finish`. Called once no weight file will grow any more."""
+        """See `Writer.finish`. Checksums are taken here, because only now no weight file grows any more."""
         done = []
         for graph in self._graphs:
             path = self._weights[graph.name].path

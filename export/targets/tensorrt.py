@@ -1,6 +1,6 @@
-"""TensorRT: strongly typed ONNX, held against torch in ONNX Runtime, and an engine built from each graph and size.
+"""TensorRT: strongly typed ONNX, compared with torch in ONNX Runtime, and an engine built from each graph and size.
 
-The ONNX stays in the bundle: it is what any machine can check, and what another GPU builds its own engines from.
+The ONNX stays in the bundle: any machine can check it, and another GPU builds its own engines from it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ def export_tensorrt(
 ) -> Bundle:
     """Write a TensorRT bundle and return it, opened.
 
-    sizes, vocabulary, photos, vectors: see `export_onnx`. precision: fp32; fp16, by type; or int8, by explicit pairs of
-    Q and DQ with the rest in fp16. The prompt encoder is float32 always, because positions need it. Raises InputError
-    for a bad checkpoint, size or folder, where no builder is there, and for what it refuses; ParityError, leaving no
-    bundle, when a typed graph in ONNX Runtime is further from torch than `verify.passes` allows.
+    sizes, vocabulary, photos, vectors: see `export_onnx`. precision: fp32; fp16, by the types in the graph; or int8, by
+    pairs of QuantizeLinear and DequantizeLinear, with the rest in fp16. The prompt encoder is always float32, because
+    positions need it. Raises InputError for a bad checkpoint, size or folder, when no builder is installed, and for
+    what the builder refuses. Raises ParityError, and leaves no bundle, when a typed graph in ONNX Runtime is further
+    from torch than `verify.passes` allows.
     """
     options = options or TensorRTOptions()
     builder = None if options.only_onnx else choose(options)
@@ -56,7 +57,7 @@ def export_tensorrt(
 
 
 def typing(precision: Precision, int8: StaticInt8 | None) -> Change:
-    """What puts a traced graph into a precision by the types of its tensors."""
+    """A function that puts a traced graph into a precision, as `OnnxWriter` takes it. int8: applied first if given."""
 
     def change(name: GraphName, proto: onnx.ModelProto) -> tuple[str, ...]:
         if precision == "fp32" or name == "prompt_encoder":
@@ -69,7 +70,7 @@ def typing(precision: Precision, int8: StaticInt8 | None) -> Change:
 
 
 class EngineWriter(OnnxWriter):
-    """Writes typed ONNX into a folder, then the engines, and the script that builds them anew elsewhere."""
+    """Writes typed ONNX into a folder, then the built engines, and `build.sh`, which builds them on another machine."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
-"""TensorRT's two builders behind one interface: typed ONNX in, an engine out, or one line that says why not.
+"""TensorRT's two builders behind one interface: typed ONNX in, a built engine out, or one line that says why not.
 
-`tensorrt` times kernels on the GPU that is here, and builds for it alone. `tensorrt_rtx` needs none: it builds for
-compute capabilities that are named, and leaves the last step to the machine that loads the engine. Needs no torch.
+`tensorrt` times kernels on the GPU that is here, and builds for it alone. `tensorrt_rtx` needs no GPU: it builds for
+the compute capabilities that it is given, and leaves the last step to the machine that loads the engine. This file
+needs no torch.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from samclip_edge.export.options import TensorRTOptions
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import first_error, load_module, logger, version
 
-PROMPTS, POINTS = 64, 32  # the most in one call: what the pipeline hands over, and what a hand clicks
-_USUAL = {"B": 1, "N": 2}  # a click or a box: two points
-_LEAST = {"B": 1, "N": 0}  # a mask alone has no points
-Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]  # of open inputs: least, usual, most
+PROMPTS, POINTS = 64, 32  # the most in one call: the pipeline sends 64 prompts at most
+_USUAL = {"B": 1, "N": 2}  # a box is two points; a click is one and a padding point
+_LEAST = {"B": 1, "N": 0}  # a prompt of a mask alone has no points
+# The least, the usual and the most of each input with open dimensions, by its name.
+Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 
 def profile(signature: Signature) -> Shapes:
-    """The shapes that the open inputs of a graph may have (an optimisation profile)."""
+    """The optimisation profile of a graph: the shapes that its inputs with open dimensions (B, N) may have."""
     bounds = _LEAST, _USUAL, {"B": PROMPTS, "N": POINTS}
     return {
         tensor.name: (_sides(tensor, bounds[0]), _sides(tensor, bounds[1]), _sides(tensor, bounds[2]))
@@ -40,7 +42,10 @@ def _sides(tensor: Tensor, chosen: dict[str, int]) -> tuple[int, ...]:
 
 
 def choose(options: TensorRTOptions) -> Builder:
-    """The builder of the options. Raises InputError where none is installed, or it cannot do what they ask."""
+    """The builder that the options name, or else the first that is installed.
+
+    Raises InputError when it is not installed, or cannot do what the options ask.
+    """
     installed = [name for name in get_args(BuilderName) if _is_installed(name)]
     if options.builder is None and not installed:
         raise InputError(
@@ -48,7 +53,7 @@ def choose(options: TensorRTOptions) -> Builder:
             "give --onnx-only and build on the device"
         )
     name = options.builder or installed[0]
-    load_module(name)  # says in a line that it is not there
+    load_module(name)  # raises InputError if it is not installed
     if name == "tensorrt":
         if options.capabilities:
             raise InputError(
@@ -63,9 +68,7 @@ def choose(options: TensorRTOptions) -> Builder:
     offered = _offered()
     for each in options.capabilities:
         if each not in offered:
-            mend = (
-                "for a Jetson give --onnx-only and build there" if each in ("7.2", "8.7", "11.0") else "choose of these"
-            )
+            mend = "for a Jetson give --onnx-only and build there" if each in ("7.2", "8.7", "11.0") else "choose one"
             raise InputError(f"--compute-capability {each}: TensorRT-RTX builds for {', '.join(offered)}; {mend}")
     if not options.capabilities and not gpus():
         raise InputError(f"--compute-capability: no GPU here to build for; name one or more of {', '.join(offered)}")
@@ -87,7 +90,7 @@ def _offered() -> list[str]:
 
 
 class Builder:
-    """One of the two, ready to build."""
+    """One of the two builders, ready to build."""
 
     def __init__(self, name: BuilderName, options: TensorRTOptions, capabilities: Sequence[str]) -> None:
         self.name, self.version, self.capabilities = name, version(name), tuple(capabilities)
@@ -96,7 +99,7 @@ class Builder:
         self._builder = load_module(name).Builder(self._log)
 
     def build(self, onnx: Path, shapes: Shapes) -> bytes:
-        """The engine of an ONNX file. Raises InputError with what the builder complained of first."""
+        """Build an ONNX file. Returns the built engine's bytes. Raises InputError with the builder's first error."""
         if TYPE_CHECKING:
             import tensorrt as trt  # whose stubs also stand for those of TensorRT-RTX
         else:
@@ -116,9 +119,9 @@ class Builder:
             raise InputError(f"{onnx}: {self.name} does not take it ({why}); export it again")
         config = builder.create_builder_config()
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        config.clear_flag(trt.BuilderFlag.TF32)  # which would round what the types call float32 to 10 bits
+        config.clear_flag(trt.BuilderFlag.TF32)  # TF32 would round factors of type float32 to 10 bits
         resize = trt.PreviewFeature.__members__.get("RUNTIME_ACTIVATION_RESIZE_10_10")
-        if resize is not None:  # so that few prompts take the memory of few
+        if resize is not None:  # so that a call takes memory for its own prompts, not for the most
             config.set_preview_feature(resize, True)
         if shapes:
             made = builder.create_optimization_profile()
@@ -145,7 +148,7 @@ class Builder:
 
     @property
     def layers(self) -> str:
-        """What the engine that was built last is made of, as the builder lists it."""
+        """The layers of the engine that was built last, as the builder lists them."""
         return str(self._log.layers)
 
     def _read_times(self, config: Any) -> None:

@@ -13,7 +13,7 @@ SCRIPT = "build.sh"
 
 
 def build_script(graphs: Sequence[Graph], options: TensorRTOptions) -> str:
-    """A shell script that builds a bundle's engines with trtexec on the device that runs it, and records them."""
+    """The text of `build.sh`: it builds a bundle's engines with trtexec, and records them in the manifest."""
     flags = " ".join(
         flag
         for flag, asked in (("--versionCompatible", options.portable), ("--stripWeights", options.stripped))

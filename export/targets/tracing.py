@@ -1,7 +1,7 @@
-"""A module as an ONNX graph: traced by torch, simplified, and stripped of what only the tracer needs.
+"""A module as an ONNX graph: traced by torch, simplified, and stripped of the tracer's notes.
 
-Opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Input sides are static;
-the batch of prompts or texts (B) and the number of points (N) stay open.
+Graphs use opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Image sizes
+are fixed; the batch of prompts or texts (B) and the number of points (N) stay open.
 """
 
 from __future__ import annotations
@@ -68,8 +68,11 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
 
 
 def _simplify(model: ir.Model) -> None:
-    """What `torch.onnx.export` would do itself, but for a rule that holds every slice against every node: it never
-    finds anything here, and on an encoder at 1024 pixels takes a minute to say so."""
+    """Do what `torch.onnx.export` would do itself with `optimize`, but for one rule.
+
+    That rule compares every slice with every node. It never finds anything here, and takes a minute on an encoder at
+    1024 pixels.
+    """
     common.InlinePass()(model)
     for _ in range(2):
         fold_constants(model, onnx_shape_inference=True)
@@ -88,7 +91,7 @@ def _simplify(model: ir.Model) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the tracer's notes on its own deprecations from the user."""
+    """Hide the tracer's logs, warnings and prints from the user: they are about its own deprecations."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -100,7 +103,7 @@ def quiet() -> Iterator[None]:
 
 
 def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without stack traces and source paths, which the tracer writes beside every node."""
+    """Remove the stack traces and source paths that the tracer writes beside every node. Name us as the producer."""
     graph = model.graph
     for thing in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         thing.ClearField("doc_string")

@@ -1,9 +1,9 @@
-"""An ML Program run where there is no Core ML: op by op, from the saved package itself.
+"""Runs an ML Program where there is no Core ML: op by op, from the saved package itself.
 
 Core ML predicts on a Mac only, so elsewhere nobody could tell whether a conversion is right. Here coremltools loads the
-package back, and every op is computed as its specification says (`runtimes.mil_ops`), its result rounded to the type
-that the program declares: float16 where the program says so, with weights as they were compressed. It is for checking,
-not for speed, and says nothing of what an engine does inside one op.
+package back, and every op is computed as its specification says (`mil_ops`). Weights are expanded from the compressed
+ones in the package, and each result is rounded to the type that the program declares, such as float16. It is for
+checking, not for speed, and does not show what an engine does inside one op.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from samclip_edge.errors import InputError, one_line
 from samclip_edge.runtimes.base import OpenSession
 from samclip_edge.runtimes.interpreters.mil_ops import OPS
 
-logging.getLogger("coremltools").setLevel(logging.ERROR)  # at its import it says what is missing off a Mac
+logging.getLogger("coremltools").setLevel(logging.ERROR)  # its import warns of what is missing off a Mac
 import coremltools as coremltools  # noqa: E402
 from coremltools.converters.mil.frontend.milproto import load  # noqa: E402
 from coremltools.converters.mil.mil import Function, Operation, Var, types  # noqa: E402
 
 _ROUNDED = {"fp16": torch.float16, "fp32": torch.float32, "int32": torch.int32, "bool": torch.bool}
 Watch = Callable[[Operation, str, torch.Tensor], None]
-_KEPT = 1024  # numbers in a constant that is made a tensor once, not in each call
+_KEPT = 1024  # a constant of this many numbers is made a tensor once, not in each call
 
 
 class MilSession:
-    """One function of a package."""
+    """One function of a package, run by an `Interpreter`."""
 
     def __init__(self, path: Path, graph: Graph) -> None:
-        """path: the package's Manifest.json. Raises InputError for what is no package, or holds an op unknown here."""
+        """path: the package's Manifest.json. Raises InputError for a bad package, or an op that is not in `mil_ops`."""
         name = f"{graph.name} {graph.size}" if graph.size else graph.name
         self.program = Interpreter(load_function(path.parent, graph.function), f"{path.parent.name}: {name}")
         self._outputs = [tensor.name for tensor in graph.signature.outputs]
@@ -57,7 +57,7 @@ open_session: OpenSession = _open
 
 
 def load_function(package: Path, name: str) -> Function:
-    """A function of a saved package as coremltools reads it back."""
+    """Read a function of a saved package with coremltools. Raises InputError if that fails, or for a bad name."""
     try:
         spec = coremltools.utils.load_spec(str(package))
         weights = package / "Data" / "com.apple.CoreML" / "weights"
@@ -73,12 +73,12 @@ class Interpreter:
     """Calls a function of an ML Program on numpy arrays."""
 
     def __init__(self, function: Function, where: str) -> None:
-        """where: what an error names. Raises InputError for an op that is not in `mil_ops`."""
+        """where: the package and graph, for error messages. Raises InputError for an op that is not in `mil_ops`."""
         self._where, self._inputs, self._outputs = where, function.inputs, function.outputs
         operations = [each for each in function.operations if each.op_type != "const"]
         unknown = sorted({each.op_type for each in operations} - set(OPS))
         if unknown:
-            raise InputError(f"{where}: op {', '.join(unknown)} is not one that is known here; export it again")
+            raise InputError(f"{where}: op {', '.join(unknown)} is not one that this version knows; export it again")
         self._operations = [each for each in operations if not each.op_type.startswith("constexpr_")]
         self._constants: dict[Var, Any] = {}
         for each in operations:
@@ -92,7 +92,7 @@ class Interpreter:
                 self._done_after.setdefault(operation, []).append(var)
 
     def __call__(self, inputs: Arrays, watch: Watch | None = None) -> Arrays:
-        """All inputs by name to all outputs by name. watch: told of each op's every result, in order."""
+        """Takes all inputs by name, returns all outputs by name. watch: called with each op's results, in order."""
         values = {var: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name, var in self._inputs.items()}
         for operation in self._operations:
             self._step(operation, values)
@@ -105,11 +105,11 @@ class Interpreter:
 
     @torch.inference_mode()
     def _step(self, operation: Operation, values: dict[Var, Any]) -> None:
-        """Compute one op from `values` and the constants, and add what comes out."""
+        """Compute one op from `values` and the constants, and add its results to `values`."""
         given = {name: self._given(values, each) for name, each in operation.inputs.items() if each is not None}
         try:
             out = OPS[operation.op_type](**given)
-        except Exception as error:  # an input of an op that it does not know, or a shape that does not fit
+        except Exception as error:  # an input that the op does not know, or a shape that does not fit
             at = f"{self._where}: {operation.op_type} {operation.name}"
             raise InputError(f"{at}: {one_line(error)}; export it again") from error
         for var, value in zip(operation.outputs, out if isinstance(out, tuple) else (out,), strict=True):
@@ -117,7 +117,7 @@ class Interpreter:
             values[var] = value.to(kind) if kind else value
 
     def _given(self, values: dict[Var, Any], given: Any) -> Any:
-        """An input of an op: a tensor, in float32 where it is of a float type, or a constant as what it is."""
+        """An input of an op: a tensor, as float32 if it is of a float type, or a plain Python constant."""
         if isinstance(given, list | tuple):
             return [self._given(values, each) for each in given]
         value = values.get(given, self._constants.get(given))
@@ -129,10 +129,10 @@ class Interpreter:
 
 
 def _constant(value: Any) -> Any:
-    """A constant of a program: arrays as tensors, single numbers as Python's."""
+    """A constant of a program: an array as a tensor, a single number as a Python number."""
     if not isinstance(value, np.ndarray):
         return value.item() if isinstance(value, np.generic) else value
-    if value.dtype.kind == "u":  # of which torch has the smallest only; types below a byte come as bytes
+    if value.dtype.kind == "u":  # torch has only uint8 in full; types below a byte come as bytes
         value = value.astype(np.uint8 if value.dtype.itemsize == 1 else np.int64)
     return torch.from_numpy(np.ascontiguousarray(value))
 

@@ -1,4 +1,4 @@
-"""The ops of an ML Program against what each answered at export, so that a fault is named by the op where it begins."""
+"""Compares the ops of an ML Program with their answers at export, to name the op where a fault begins."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from samclip_edge.bundle.contract import Arrays, sample
 from samclip_edge.bundle.manifest import Graph, Step
 from samclip_edge.runtimes.interpreters.mil import MilSession
 
-SAMPLES = 16  # numbers of a step that are kept
-SLACK = 4.0  # of a step's error at export
+SAMPLES = 16  # how many numbers of an op's answer are kept
+SLACK = 4.0  # an op may be off by this many times its error at export
 
 
 def first_off(path: Path, graph: Graph, inputs: Arrays, steps: Mapping[str, Step]) -> str | None:
-    """The first op of a program whose answer to the probe is not what it was at export, in words; None where all are.
+    """Says which op is the first whose answer to the probe is not what it was at export; None if there is none.
 
-    An op may be off by four times what it was off torch at export, and by what rounding comes to in its type.
+    An op may be off by `SLACK` times its error at export, and on top of that by the rounding of its type.
     """
     left = dict(steps)
     found: list[str] = []
@@ -36,7 +36,7 @@ def first_off(path: Path, graph: Graph, inputs: Arrays, steps: Mapping[str, Step
             found.append(f"{at}: was a {step.op} at export")
         else:
             error = distance(step.std, step.values, value)
-            floor = 4e-3 if value.dtype == torch.float16 else 1e-4  # for sums that another machine adds another way
+            floor = 4e-3 if value.dtype == torch.float16 else 1e-4  # another machine may add in another order
             if error > SLACK * step.error + floor:
                 found.append(f"{at}: error {error:.1e}, at export {step.error:.1e}")
 
@@ -47,7 +47,7 @@ def first_off(path: Path, graph: Graph, inputs: Arrays, steps: Mapping[str, Step
 
 
 def distance(std: float, values: Sequence[float], got: torch.Tensor) -> float:
-    """How far a tensor is from sampled values, the largest difference over `std`; infinite where it is not finite."""
+    """The largest difference of a tensor's samples from `values`, over `std`; infinite if a sample is not finite."""
     wanted, ours = np.array(values), sample(got.float().numpy(), SAMPLES)
     if wanted.shape != ours.shape or not np.isfinite(ours).all():
         return float("inf")

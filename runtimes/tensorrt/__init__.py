@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX: `session` runs built engines, over the GPU of `cuda` and the libraries of `library`."""
+"""TensorRT and TensorRT-RTX: `session` runs built engines; `cuda` is the GPU, `library` loads NVIDIA's libraries."""

@@ -1,6 +1,6 @@
-"""`python -m samclip_edge.runtimes.tensorrt FOLDER [--versionCompatible] [--stripWeights]` is how `build.sh` ends.
+"""`python -m samclip_edge.runtimes.tensorrt FOLDER [--versionCompatible] [--stripWeights]`, which ends `build.sh`.
 
-It writes into the manifest what trtexec has built beside it.
+It records in the manifest the engines that trtexec has built beside it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from samclip_edge.runtimes.tensorrt.library import version
 
 
 def record(folder: Path, portable: bool = False, stripped: bool = False) -> BuiltEngines:
-    """Write into a bundle's manifest what `build.sh` has built beside it: each graph's engine, and for what it is.
+    """Record in a bundle's manifest the engines that `build.sh` has built: each graph's, and what they run on.
 
-    portable, stripped: see `BuiltEngines`. Raises InputError where one is missing.
+    portable, stripped: see `BuiltEngines`. Raises InputError when an engine is missing.
     """
     bundle = Bundle.open(folder)
     graphs = []

@@ -1,4 +1,4 @@
-"""A GPU by NVIDIA: its memory, one stream, and graphs of launches, over cuda-python's bindings of the CUDA runtime."""
+"""An NVIDIA GPU: its memory, one stream, and CUDA graphs, through cuda-python's bindings of the CUDA runtime."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from samclip_edge.errors import InputError
 
 
 class Device:
-    """The first GPU. Everything goes through one stream, in order; who uses it holds `lock`."""
+    """The first GPU. Everything goes through one stream, in order. A caller holds `lock` while it uses the GPU."""
 
     def __init__(self) -> None:
-        """Raises InputError where there is no GPU, or no cuda-python."""
+        """Raises InputError when there is no GPU, or no cuda-python."""
         if not gpus():
             raise InputError(
                 "TensorRT: no NVIDIA GPU here; `samclip-edge verify` and `eval` run the bundle's ONNX, and a bundle of "
@@ -35,7 +35,7 @@ class Device:
         self.stream = int(self._ask("cudaStreamCreate"))
 
     def _ask(self, function: str, *arguments: Any) -> Any:
-        """Call a function of the CUDA runtime; what it gives beside its status. Raises InputError for a bad status."""
+        """Call a function of the CUDA runtime. Returns its result. Raises InputError when its status is an error."""
         status, *given = getattr(self._cuda, function)(*arguments)
         if int(status):
             name = getattr(status, "name", status)
@@ -44,22 +44,22 @@ class Device:
 
     @functools.cached_property
     def capability(self) -> str:
-        """Its compute capability, such as 8.7."""
+        """The compute capability of the GPU, such as 8.7."""
         attributes = self._cuda.cudaDeviceAttr
         major = self._ask("cudaDeviceGetAttribute", attributes.cudaDevAttrComputeCapabilityMajor, 0)
         minor = self._ask("cudaDeviceGetAttribute", attributes.cudaDevAttrComputeCapabilityMinor, 0)
         return f"{major}.{minor}"
 
     def allocate(self, count: int) -> int:
-        """The address of so many bytes of its memory."""
+        """Allocate `count` bytes of the GPU's memory. Returns their address."""
         return int(self._ask("cudaMalloc", max(count, 1)))
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Free what `allocate` gave."""
         self._ask("cudaFree", address)
 
     def upload(self, values: npt.NDArray[Any], address: int) -> None:
-        """Copy an array, whole and in C order, to the device. May be overwritten once this returns."""
+        """Copy an array to the device; it must be contiguous, in C order. It may be overwritten once this returns."""
         self._copy(address, values.ctypes.data, values.nbytes, "cudaMemcpyHostToDevice")
         self.wait()
 
@@ -76,11 +76,11 @@ class Device:
         self._ask("cudaMemcpyAsync", target, source, count, getattr(self._cuda.cudaMemcpyKind, kind), self.stream)
 
     def wait(self) -> None:
-        """Until all that was launched is done."""
+        """Wait until all that was launched is done."""
         self._ask("cudaStreamSynchronize", self.stream)
 
     def capture(self, launch: Callable[[], None]) -> Callable[[], None]:
-        """What `launch` puts on the stream, as one launch (a CUDA graph), to be made as often as wanted."""
+        """Capture what `launch` puts on the stream as a CUDA graph. Returns a function that launches the graph."""
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._ask("cudaStreamBeginCapture", self.stream, mode)
         try:
@@ -97,7 +97,7 @@ class Device:
         return replay
 
     def workspace(self) -> Workspace:
-        """The one that others hold now, or a new one."""
+        """The workspace that others hold now, or a new one if nobody holds one."""
         held = self._workspace() if self._workspace else None
         if held is None:
             held = Workspace(self)
@@ -106,7 +106,7 @@ class Device:
 
 
 class Workspace:
-    """Memory for what launches hold only while they run: one for all of them, as they take turns."""
+    """Memory that a launch needs only while it runs. All launches share it, because they run one after the other."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -114,7 +114,7 @@ class Workspace:
         weakref.finalize(self, _give_back, device, self._block).atexit = False
 
     def reserve(self, count: int) -> tuple[int, int]:
-        """Its address and bytes, of which there are at least so many. Where it must grow it moves."""
+        """Make it at least `count` bytes. Returns its address and its bytes. The address changes when it grows."""
         if self._block[1] < count:
             _give_back(self._device, self._block)
             self._block[:] = self._device.allocate(count), count
@@ -130,17 +130,17 @@ def _give_back(device: Device, block: list[int]) -> None:
 
 
 class DeviceArray:
-    """An array in the device's memory, which numpy copies to the host when it is asked for there."""
+    """An array in the GPU's memory. numpy copies it to the host when it makes an array of it."""
 
     def __init__(
         self, device: Device, address: int, shape: tuple[int, ...], release: Callable[[int], None] | None = None
     ) -> None:
-        """float32 at `address`. release: is given the address when nobody holds the array any more."""
+        """float32 at `address`. release: called with the address when nobody holds the array any more."""
         self.device, self.address, self.shape, self._release = device, address, shape, release
 
     @property
     def nbytes(self) -> int:
-        """Its bytes."""
+        """The size of the array in bytes."""
         return 4 * int(np.prod(self.shape))
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -156,5 +156,5 @@ class DeviceArray:
 
 @functools.cache
 def the_device() -> Device:
-    """The GPU, opened once a process."""
+    """The GPU, opened once in a process."""
     return Device()

@@ -1,4 +1,4 @@
-"""NVIDIA's two libraries, TensorRT and TensorRT-RTX: which is installed, in which version, and what it complains of."""
+"""NVIDIA's two libraries, TensorRT and TensorRT-RTX: loading them, their versions, and their error messages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from samclip_edge.errors import InputError, one_line
 
 _MODULES: dict[
     BuilderName, tuple[str, ...]
-] = {  # the wheel of TensorRT-RTX without its metapackage has the second name
+] = {  # TensorRT-RTX's wheel has the second name where its metapackage is missing
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 
 
 def load_module(name: BuilderName) -> Any:
-    """The Python module of an engine. Raises InputError where it is not installed."""
+    """The Python module of an engine. Raises InputError when it is not installed."""
     for module in _MODULES[name]:
         spec = find_spec(module)
         if spec is not None and spec.origin is not None:  # a folder of type stubs alone has none
@@ -30,9 +30,9 @@ def load_module(name: BuilderName) -> Any:
 
 @functools.cache
 def logger(name: BuilderName) -> Any:
-    """The logger of all of an engine's objects, of which a process heeds the first alone. It prints nothing.
+    """The logger that all objects of an engine share: TensorRT heeds only the first logger of a process.
 
-    `errors` are what went wrong, and `layers` what the builder said last of what an engine is made of.
+    It prints nothing. `errors` are the error messages; `layers` is the builder's last list of a built engine's layers.
     """
     trt = load_module(name)
 
@@ -53,7 +53,7 @@ def logger(name: BuilderName) -> Any:
 
 @functools.cache
 def the_runtime(name: BuilderName) -> Any:
-    """The one runtime of a process."""
+    """The engine's `Runtime`, made once in a process."""
     return load_module(name).Runtime(logger(name))
 
 
@@ -63,5 +63,5 @@ def version(name: BuilderName) -> str:
 
 
 def first_error(log: Any) -> str:
-    """What an engine complained of first, in a line."""
+    """The first error message of an engine, in one line."""
     return one_line(ValueError(log.errors[0])) if log.errors else "and does not say why"

@@ -1,7 +1,7 @@
-"""TensorRT and TensorRT-RTX on an NVIDIA GPU, without torch. Elsewhere ONNX Runtime checks the graphs that would run.
+"""TensorRT and TensorRT-RTX on an NVIDIA GPU, without torch. Elsewhere ONNX Runtime runs the same graphs as a check.
 
-What one graph hands to another (tokens, embedding, sparse, dense) stays in the GPU's memory; only a photo, prompts and
-words go in, and only masks, scores and features come out.
+What one graph hands to another (tokens, embedding, sparse, dense) stays in the GPU's memory. Only photos, prompts and
+texts go in; only masks, their predicted IoUs and features come out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from samclip_edge.runtimes.tensorrt.library import first_error, load_module, log
 
 
 def check_engines(folder: Path, engines: BuiltEngines, capability: str) -> None:
-    """Raise InputError in a line where engines were built for another GPU, or by another version than runs here."""
+    """Raise InputError if engines were built for another GPU or, unless portable, by another version than runs here."""
     mend = f"build them here: sh {folder / 'build.sh'}"
     if capability not in engines.capabilities:
         made_for = ", ".join(engines.capabilities)
@@ -36,10 +36,10 @@ def check_engines(folder: Path, engines: BuiltEngines, capability: str) -> None:
 
 
 class TensorRTSession:
-    """One engine, its inputs and outputs in buffers that are kept between calls."""
+    """One built engine. The buffers of its inputs and outputs are kept between calls."""
 
     def __init__(self, bundle: Bundle, graph: Graph) -> None:
-        """Raises InputError where there is no GPU, and for an engine that is missing, or not for this machine."""
+        """Raises InputError when there is no GPU, and for an engine that is missing, or not for this machine."""
         device, engines = the_device(), bundle.manifest.built_engines
         if graph.built_engine is None or engines is None:
             raise InputError(f"{bundle.folder}: has no engines yet; build them here: sh {bundle.folder / 'build.sh'}")
@@ -53,7 +53,7 @@ class TensorRTSession:
         log = logger(engines.builder)
         log.errors.clear()
         if engines.portable:
-            runtime.engine_host_code_allowed = True  # of bytes that were held against the manifest
+            runtime.engine_host_code_allowed = True  # it runs code of the file, which was checked against the manifest
         engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             raise InputError(f"{path}: {engines.builder} refuses it ({first_error(log)}); build it again: sh build.sh")
@@ -63,8 +63,8 @@ class TensorRTSession:
                 raise InputError(f"{path}: its weights do not fit ({first_error(log)}); build it again: sh build.sh")
         self._device, self._engine, self._path, self._log = device, engine, path, log
         self._signature = graph.signature
-        self._captures = engines.builder == "tensorrt"  # TensorRT-RTX does so itself: its kernels change as it runs
-        ours = trt.ExecutionContextAllocationStrategy.USER_MANAGED  # else it takes what the most prompts would need
+        self._captures = engines.builder == "tensorrt"  # TensorRT-RTX does it by itself (`_launch`)
+        ours = trt.ExecutionContextAllocationStrategy.USER_MANAGED  # else it takes memory for the most prompts
         if self._captures:
             self._context: trt.IExecutionContext = engine.create_execution_context(ours)
         else:
@@ -80,13 +80,13 @@ class TensorRTSession:
             for name in sized(spec)
             for tensor in signature(spec, name, graph.size or bundle.manifest.sizes[0]).inputs
         }
-        self._buffers: dict[str, tuple[int, int]] = {}  # of inputs and outputs: address, bytes
-        self._spare: dict[int, list[int]] = {}  # addresses of what was handed over and is let go, by its bytes
-        self._shapes: dict[str, tuple[int, ...]] = {}  # of the inputs of the last call
-        self._workspace, self._needed = device.workspace(), 0  # and bytes of it for those shapes
-        self._places: dict[str, int] = {}  # and the addresses of all it read and wrote
-        self._block = (0, 0)  # and where the workspace was
-        self._again: Callable[[], None] | None = None  # the same call, captured
+        self._buffers: dict[str, tuple[int, int]] = {}  # of inputs and outputs, by name: address, bytes
+        self._spare: dict[int, list[int]] = {}  # free addresses of outputs that were handed over, by their bytes
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the inputs in the last call
+        self._workspace, self._needed = device.workspace(), 0  # and the bytes that those shapes need
+        self._places: dict[str, int] = {}  # the addresses of all inputs and outputs in the last call
+        self._block = (0, 0)  # the workspace in the last call: address, bytes
+        self._again: Callable[[], None] | None = None  # replays the last call, once it is captured
         weakref.finalize(self, _free, device, self._buffers, self._spare).atexit = False
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -110,12 +110,12 @@ class TensorRTSession:
             if not self._context.set_input_shape(name, shape):
                 least, _, most = (_sides(each) for each in self._engine.get_tensor_profile_shape(name, 0))
                 raise InputError(f"{self._path}: takes {name} of {least} to {most}, not {shape}; give less at once")
-        # 0 may be an error too: then what is enough for any shapes. No memory at all cannot be handed over.
+        # 0 may also mean an error: then take what is enough for any shapes. 1, because a workspace cannot be empty.
         self._needed = self._context.update_device_memory_size_for_shapes() or self._engine.device_memory_size_v2 or 1
         self._shapes = shapes
 
     def _input(self, tensor: Tensor, values: Any) -> int:
-        """Copy an input to where the engine reads it, which is the same place in every call of its shape."""
+        """Copy an input into its buffer. Returns the address, which is the same in every call with the same shape."""
         if isinstance(values, DeviceArray) and values.device is self._device:
             address = self._buffer(tensor.name, values.nbytes)
             self._device.copy(address, values.address, values.nbytes)
@@ -126,7 +126,7 @@ class TensorRTSession:
         return address
 
     def _buffer(self, name: str, count: int) -> int:
-        """The address of a buffer of at least so many bytes, the one of the last call where it will do."""
+        """The address of a buffer of at least `count` bytes: the last call's, if it is large enough."""
         address, size = self._buffers.get(name, (0, -1))
         if size < count:
             if size >= 0:
@@ -136,9 +136,10 @@ class TensorRTSession:
         return address
 
     def _launch(self, places: dict[str, int], block: tuple[int, int]) -> None:
-        """Run the engine. The second time in the same shapes and places it is captured, and from then on replayed.
+        """Run the engine. The second call with the same shapes and addresses is captured as a CUDA graph and replayed.
 
-        Not of TensorRT-RTX, which captures by itself, once kernels for the shapes have taken the place of general ones.
+        TensorRT-RTX is not captured here. It captures by itself, once it has replaced general kernels by kernels for
+        the shapes.
         """
         if (places, block) != (self._places, self._block):
             self._places, self._again = {}, None
@@ -158,7 +159,10 @@ class TensorRTSession:
             raise InputError(f"{self._path}: did not run ({first_error(self._log)}); free memory on the GPU")
 
     def _output(self, name: str, shape: tuple[int, ...], address: int) -> Array:
-        """An output on the host, or, where another graph takes it in, a copy on the device that is not written over."""
+        """Copy an output to the host; or, if another graph takes it in, to GPU memory.
+
+        A later call does not overwrite that memory while somebody holds the output.
+        """
         array = DeviceArray(self._device, address, shape)
         if name not in self._handed:
             return np.asarray(array)
@@ -169,7 +173,7 @@ class TensorRTSession:
 
 
 def _sides(dims: Any) -> tuple[int, ...]:
-    """An engine's `Dims`, which its stubs do not know to be a sequence."""
+    """An engine's `Dims` as a tuple: its type stubs do not say that it is a sequence."""
     return tuple(dims)
 
 

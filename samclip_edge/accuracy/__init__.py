@@ -1,4 +1,4 @@
-"""How right the answers of a loaded model are, on rendered scenes: needs no data set and no torch.
+"""Measures how accurate the answers of a loaded model are on rendered scenes. It needs no data set and no torch.
 
-`export` tells by it what int8 costs, and `eval` and `train` what a model can do, so it lies below all of them.
+`export/costs.py` measures with it what int8 costs, and `samclip-edge eval` what a model can do.
 """

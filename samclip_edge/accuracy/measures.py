@@ -16,13 +16,13 @@ Labels = npt.NDArray[np.int64]
 
 
 def iou(a: Bits, b: Bits) -> float:
-    """Of two masks (H,W); 1 where both are empty."""
+    """The IoU of two masks (H,W); 1 where both are empty."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 1.0
 
 
 class Semantic:
-    """Pixels counted over scenes for mean IoU: of every class, the background's included, that occurs."""
+    """Counts the pixels of each class over rendered scenes, for the mean IoU. The background is a class too."""
 
     def __init__(self, classes: int) -> None:
         self._both = np.zeros(classes, np.int64)
@@ -37,13 +37,16 @@ class Semantic:
 
     @property
     def mean(self) -> float:
-        """Mean IoU over the classes that were there or were found."""
+        """Mean IoU over the classes that are in the truth or were found."""
         seen = self._either > 0
         return float((self._both[seen] / self._either[seen]).mean())
 
 
 def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequence[Mask]]) -> float:
-    """COCO's mask AP (IoU 0.50 to 0.95) of masks on images, all of one category, by pycocotools."""
+    """COCO's mask AP (IoU 0.50 to 0.95) by pycocotools, with all masks in one category.
+
+    truth, answers: the true masks and the found ones of each image. Found masks are ranked by `Mask.score`.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -57,7 +60,7 @@ def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequenc
             annotations.append(common | {"segmentation": encode_rle(each), "bbox": [x0, y0, x1 - x0, y1 - y0]})
         found = {"image_id": image, "category_id": 1}
         results.extend(found | {"segmentation": mask.rle, "score": mask.predicted_iou} for mask in masks)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         ground = COCO()
         ground.dataset = {
             "images": [

@@ -1,8 +1,8 @@
 """Accuracy on rendered scenes that training never saw: names, retrieval, masks, and text to masks.
 
 The tasks are those of the paper's tables: zero-shot classification and retrieval (Table 1), instance masks from boxes
-(Table 1), semantic segmentation by the CLIP head and by both heads (Table 5), and SAM and CLIP side by side (Table 7);
-the semantic ones with all 80 names, and, easier, asked for what is there (`referred`).
+(Table 1), semantic segmentation by the CLIP head and by both heads (Table 5), and SAM and CLIP side by side (Table 7).
+Semantic segmentation is asked for all 80 names. `referred` is easier: it is asked only for the names on the scene.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.names import BACKGROUND_NAMES
 
 NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
-TRAINED_FROM = 1_000_000  # `tiny.yaml` trains on scenes from this seed on, and watches itself on those below 2000
-_ONE, _MANY = 10_000, 20_000  # the seeds from which scenes of one thing and of several are drawn here
-# Of the two-model pipeline: things here are large, and a small model's masks are less sure of themselves than SAM's.
+TRAINED_FROM = 1_000_000  # `tiny.yaml` trains on seeds from this one on, and holds out those below 2000
+_ONE, _MANY = 10_000, 20_000  # the first seeds of the scenes of one thing, and of several things
+# For the two-model pipeline: things here are large, and a small model predicts a lower IoU for its masks than SAM.
 _GRID = Settings(points_per_side=12, predicted_iou=0.7, stability=0.8)
 
 
 @dataclass
 class Counts:
-    """How many scenes each task is measured on."""
+    """How many rendered scenes each task is measured on."""
 
-    one_thing: int = 3000  # classification; of 500, chance alone is worth a point
-    captions: int = 200  # retrieval: as many photos to choose from
-    several: int = 150  # masks and segmentation, by one model and by two
+    one_thing: int = 3000  # classification; with 500, chance alone moves the result by about a point
+    captions: int = 200  # retrieval: as many captions and pictures
+    several: int = 150  # masks and segmentation
 
 
 def scenes(first: int, count: int, size: int, most: int) -> Iterator[RenderedScene]:
-    """Scenes of `most` things at the most."""
+    """Yield `count` rendered scenes of up to `most` things, from seed `first` on."""
     return (render(first + index, size, most=most) for index in range(count))
 
 
 def true_labels(scene: RenderedScene) -> Labels:
-    """What each pixel of a scene is."""
+    """The index in NAMES of each pixel of a rendered scene (S,S); `len(NAMES)` for the background."""
     labels = np.full(scene.image.shape[:2], len(NAMES))
     for thing in scene.things:
         labels[thing.mask] = NAMES.index(f"{thing.colour} {thing.shape}")
@@ -52,7 +52,7 @@ def true_labels(scene: RenderedScene) -> Labels:
 
 
 def classification(model: SamClip, count: int, progress: Progress = silent) -> float:
-    """Top-1 of 80 names on scenes of one thing, at the smallest size."""
+    """Top-1 accuracy over 80 names on rendered scenes of one thing, at the smallest size."""
     size = model.sizes[0]
     drawn = list(scenes(_ONE, count, size, most=1))
     right = 0
@@ -63,7 +63,7 @@ def classification(model: SamClip, count: int, progress: Progress = silent) -> f
 
 
 def retrieval(model: SamClip, count: int, progress: Progress = silent) -> float:
-    """Recall@1: how often a caption's own photo ranks first among `count` photos of unlike captions."""
+    """Recall@1 from text to image: how often a caption's own scene ranks first among `count` with other captions."""
     size = model.sizes[0]
     chosen: dict[str, npt.NDArray[np.uint8]] = {}
     for scene in scenes(_MANY, 4 * count, size, most=4):
@@ -76,9 +76,10 @@ def retrieval(model: SamClip, count: int, progress: Progress = silent) -> float:
 
 
 def prompted(model: SamClip, count: int, by: str, progress: Progress = silent) -> tuple[float, float]:
-    """Masks for the true box (`by` "box") or for one click in the thickest place ("point"): mean IoU, and COCO's mAP.
+    """Mean IoU and COCO's mAP of masks for box or point prompts, at the largest size.
 
-    At the largest size. For mAP all things are of one category and a mask counts with its predicted IoU.
+    by: "box" prompts with the true box of each thing, "point" with one click where the thing is thickest. For mAP all
+    things are of one category, and masks are ranked by their predicted IoU.
     """
     size = model.sizes[-1]
     ious: list[float] = []
@@ -97,7 +98,7 @@ def prompted(model: SamClip, count: int, by: str, progress: Progress = silent) -
 
 
 def semantic(model: SamClip, count: int, refine: bool, progress: Progress = silent) -> float:
-    """Mean IoU of text to masks with all 80 names, by the CLIP head alone or refined by the mask decoder."""
+    """Mean IoU of `find` with all 80 names. refine: whether the mask decoder refines the CLIP head's masks."""
     size, counted = model.sizes[-1], Semantic(len(NAMES) + 1)
     for scene in progress(list(scenes(_MANY, count, size, most=4)), "finding"):
         found = np.full(scene.image.shape[:2], len(NAMES))
@@ -108,7 +109,7 @@ def semantic(model: SamClip, count: int, refine: bool, progress: Progress = sile
 
 
 def referred(model: SamClip, count: int, refine: bool, progress: Progress = silent) -> float:
-    """Mean IoU of text to masks where a scene is asked for the things on it and for nothing else."""
+    """Mean IoU of `find` when it is asked only for the names of the things on the scene. refine: see `semantic`."""
     size, ious = model.sizes[-1], []
     for scene in progress(list(scenes(_MANY, count, size, most=4)), "finding what is there"):
         names = list(dict.fromkeys(f"{thing.colour} {thing.shape}" for thing in scene.things))
@@ -120,9 +121,10 @@ def referred(model: SamClip, count: int, refine: bool, progress: Progress = sile
 
 
 def two_models(sam: SamClip, clip: SamClip, count: int, alone: bool, progress: Progress = silent) -> float:
-    """The same mean IoU on the same scenes by two models side by side (Appendix C.1): SAM's every mask, named by CLIP.
+    """The mean IoU of `semantic`, on the same scenes, by two models side by side (Appendix C.1).
 
-    CLIP sees the photo in the mask's box, or, `alone`, what is under the mask and nothing else of the photo.
+    SAM finds every mask and CLIP names each. CLIP sees a crop of the picture, the mask's box. If `alone`, it sees only
+    what is under the mask (see `cut_out`).
     """
     counted = Semantic(len(NAMES) + 1)
     for scene in progress(list(scenes(_MANY, count, sam.sizes[-1], most=4)), "finding with two models"):
@@ -138,7 +140,7 @@ def two_models(sam: SamClip, clip: SamClip, count: int, alone: bool, progress: P
 
 
 def _thickest(bits: Bits) -> tuple[float, float]:
-    """x, y of the pixel farthest from the edge of a mask, where a person would click."""
+    """x, y of the pixel of a mask (H,W) farthest from its edge, where a person would click."""
     import cv2
 
     depth = cv2.distanceTransform(np.pad(bits, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -153,7 +155,10 @@ def evaluate(
     counts: Counts | None = None,
     progress: Progress = silent,
 ) -> dict[str, dict[str, float]]:
-    """Every task, for the merged model and, where they are given, for its teachers and for the two side by side."""
+    """Measure the merged model on every task. Also measures its teachers, and both side by side, if they are given.
+
+    Raises InputError for a bundle with a vocabulary instead of a text encoder.
+    """
     n = counts or Counts()
     if model.words.vocabulary is not None:
         raise InputError("eval: the bundle holds a vocabulary; export it with its text encoder to be measured")

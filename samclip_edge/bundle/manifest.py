@@ -50,7 +50,7 @@ class Reference(Frozen):
 
 
 class Step(Frozen):
-    """What torch answers to the probe at one op of a Core ML program; the program itself, where torch has no such op."""
+    """What torch answers to the probe at one op of a Core ML program; the program, where torch has no such op."""
 
     op: str  # its type
     std: float

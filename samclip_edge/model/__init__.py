@@ -1,1 +1,1 @@
-"""The merged model in torch: the modules and how their checkpoints are read; nothing of training or exporting."""
+"""The merged model in torch: its modules, and how checkpoints are read. Nothing here trains or exports."""

@@ -1,6 +1,6 @@
-"""Checkpoints: our own safetensors, which carry their spec, and the public weights of SAM and OpenCLIP.
+"""Reads and writes checkpoints: our own safetensors files, which hold the model spec, and SAM's and OpenCLIP's weights.
 
-Weights are untrusted input. Only tensors are read: safetensors, or `torch.load(weights_only=True)`.
+Weights are untrusted input. Only tensors are read: from safetensors, or by `torch.load(weights_only=True)`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEY = "samclip_edge"
 class Origin(Frozen):
     """Where the weights of a checkpoint came from."""
 
-    trained: bool = False  # whether the merged model was trained, not only put together
+    trained: bool = False  # false for a model that was only put together from SAM and CLIP
     note: str
 
 
@@ -60,7 +60,7 @@ def read_state(path: Path) -> State:
 
 
 def load_exactly(model: torch.nn.Module, state: State, source: str) -> None:
-    """Load a state dict key for key, shape for shape. Raises InputError that lists what does not fit."""
+    """Load a state dict that must have the model's keys and shapes. Raises InputError that lists what does not fit."""
     own = model.state_dict()
     faults = [
         *_listed("missing", own.keys() - state.keys()),
@@ -78,7 +78,10 @@ def _listed(what: str, keys: Iterable[str]) -> list[str]:
 
 
 def load_sam(model: MergedModel, state: State, source: str) -> None:
-    """Load SAM's state dict (`sam_vit_b_01ec64.pth`) into encoder, prompt encoder and mask decoder."""
+    """Load SAM's state dict (`sam_vit_b_01ec64.pth`) into the image encoder, prompt encoder and mask decoder.
+
+    source: its name in messages. Raises InputError when it does not fit.
+    """
     parts = torch.nn.ModuleDict(
         {name: getattr(model, name) for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
     )
@@ -86,9 +89,10 @@ def load_sam(model: MergedModel, state: State, source: str) -> None:
 
 
 def load_clip(model: MergedModel, state: State, source: str) -> None:
-    """Load the text tower from a whole OpenCLIP state dict, and its image tower (`visual.*`) where the model has one.
+    """Load the text tower from a whole OpenCLIP state dict, and the image tower (`visual.*`) if the model has one.
 
-    A merged model has none: the image tower is its teacher.
+    A merged model has none: there CLIP's image tower is only the teacher. source: its name in messages. Raises
+    InputError when the state dict does not fit.
     """
     text = {name: tensor for name, tensor in state.items() if not name.startswith("visual.") and name != "attn_mask"}
     load_exactly(model.text_encoder, text, source)
@@ -100,9 +104,10 @@ def load_clip(model: MergedModel, state: State, source: str) -> None:
 def build(
     spec: ModelSpec, seed: int = 0, sam: Path | None = None, clip: tuple[State, str] | None = None
 ) -> MergedModel:
-    """The untrained model: random, then SAM's and CLIP's weights where given, then the CLIP head's start.
+    """Build the untrained model from random weights, then SAM's and CLIP's weights where given.
 
-    sam: a SAM checkpoint. clip: an OpenCLIP state dict and its source. Raises InputError on keys that do not fit.
+    The CLIP head starts from the last layer of SAM's encoder. sam: a SAM checkpoint. clip: an OpenCLIP state dict and
+    its source. Raises InputError on keys that do not fit.
     """
     model = MergedModel(spec)
     random_init(model, seed)
@@ -116,9 +121,10 @@ def build(
 
 
 def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> Path:
-    """Write a checkpoint whole or not at all: to a temporary name, then renamed. Returns its path.
+    """Write a checkpoint under a temporary name, then rename it, so that it is never half written. Returns its path.
 
-    half: store what is floating-point in half precision; `load` gives float32 again.
+    half: store floating-point tensors as float16; `load` gives float32 again. Raises InputError when the file cannot be
+    written.
     """
     metadata = {_KEY: json.dumps({"spec": model.spec.model_dump(), "origin": origin.model_dump()}), "format": "pt"}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -137,7 +143,7 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
 
 
 def load(path: Path) -> tuple[MergedModel, Origin]:
-    """Read one of our own checkpoints. Raises InputError when it is damaged or of another kind."""
+    """Read one of our own checkpoints. Raises InputError when it is damaged or not one of ours."""
     if path.is_file() and (path.suffix != ".safetensors" or zipfile.is_zipfile(path)):
         raise InputError(f"{path}: not a merged checkpoint; make one with `samclip-edge init --sam {path} -o FILE`")
     state = read_state(path)

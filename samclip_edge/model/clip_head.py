@@ -1,8 +1,8 @@
-"""The CLIP head (Sec. 4.1, Appendix A): what the shared tokens mean, in the space that CLIP's text tower writes to.
+"""The CLIP head (Sec. 4.1, Appendix A) turns the shared tokens into features in the space of CLIP's text features.
 
-Transformer layers started from SAM's last one, max-pooling over the tokens, LayerNorm, an MLP with two hidden layers.
-Left unpooled, the same head gives a feature for each patch (Sec. 4.3, 4.4). The paper does not print the width of the
-hidden layers; the preset takes the width of the ViT.
+It has transformer layers that start as copies of SAM's last one, max-pooling over the tokens, LayerNorm, and an MLP
+with two hidden layers. Without the pooling, the same head gives a feature for each patch (Sec. 4.3, 4.4). The paper
+does not print the width of the hidden layers; the presets take the width of the ViT.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from samclip_edge.model.layers import MLP
 
 
 class ClipHead(nn.Module):
-    """Tokens to CLIP features, of the image and of its patches."""
+    """Turns tokens into CLIP features of the image and of its patches."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -31,9 +31,9 @@ class ClipHead(nn.Module):
         self.mlp = MLP(encoder.width, head.hidden, spec.features, depth=3, activation=nn.GELU)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Features that a text feature is compared with by a dot product.
+        """Compute image and patch features. Their dot product with a text feature is the cosine similarity.
 
-        tokens: (B,D,h,w) of the image encoder; averaged 2x2 first where h is over `max_grid`, which gives the
+        tokens: (B,D,h,w) of the image encoder. They are averaged 2x2 first where w is above `max_grid`, which gives the
         32 x 32 map of Sec. 4.4 at S = 1024.
         Returns image_features (B,E) and patch_features (B,E,h',w'), both L2-normalised.
         """
@@ -42,9 +42,9 @@ class ClipHead(nn.Module):
         return self.pooled(x), F.normalize(patches, dim=1)
 
     def image_features(self, tokens: Tensor, left_out: Tensor | None = None) -> Tensor:
-        """The first of `forward`'s two, which is all that training reads.
+        """Only the image features (B,E) of `forward`, which are all that Eq. 1 needs.
 
-        left_out: (B,h',w') bool, patches that are not pooled over; None pools over all.
+        left_out: (B,h',w') bool, the patches that are not pooled over; None pools over all.
         """
         x = self.layers(tokens)
         return self.pooled(x if left_out is None else x.masked_fill(left_out[..., None], -torch.inf))
@@ -59,5 +59,5 @@ class ClipHead(nn.Module):
         return x
 
     def pooled(self, x: Tensor) -> Tensor:
-        """The most of every channel over the patches (B,h',w',D), as image features (B,E)."""
+        """Max-pool (B,h',w',D) over the patches, then LayerNorm and MLP: image features (B,E), L2-normalised."""
         return F.normalize(self.mlp(self.norm(x.amax(dim=(1, 2)))), dim=-1)

@@ -1,4 +1,4 @@
-"""The image tower of a CLIP of its own (ViT), for SAM and CLIP side by side; never part of a merged model.
+"""CLIP's own image tower (a ViT), for running SAM and CLIP side by side. A merged model has the CLIP head instead.
 
 Parameter names are those of `open_clip.transformer.VisionTransformer`, so that `visual.*` of a state dict fits.
 """
@@ -14,7 +14,7 @@ from samclip_edge.model.text_encoder import Transformer
 
 
 class ClipVision(nn.Module):
-    """Photos to image features."""
+    """Turns photos into image features."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -35,7 +35,7 @@ class ClipVision(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(CLIP_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image: (B,3,s,s) RGB, 0..255, s CLIP's own size. Returns (B,E), L2-normalised."""
+        """image: (B,3,s,s) RGB, 0..255, with s = `ClipVisionSpec.size`. Returns features (B,E), L2-normalised."""
         x = self.conv1((image - self.pixel_mean) / self.pixel_std).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(x.shape[0], 1, -1)
         x = self.ln_pre(torch.cat([first, x], dim=1) + self.positional_embedding)

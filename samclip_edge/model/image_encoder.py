@@ -1,7 +1,8 @@
 """SAM's ViT image encoder, at any input size. Its names are those of `segment_anything/modeling/image_encoder.py`.
 
-Windows of 14 tokens in most layers and global attention in a few; every attention adds decomposed relative positions.
-Sizes other than the one trained at interpolate the position table (bicubic) and the relative positions (linear).
+Most layers attend within windows (14 x 14 tokens in SAM), a few globally. Every attention adds decomposed relative
+positions. At another size than the trained one, the table of absolute positions (bicubic) and those of relative
+positions (linear) are interpolated.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from samclip_edge.model.layers import LayerNorm2d, MLPBlock
 
 
 def relative_positions(table: Tensor, side: int) -> Tensor:
-    """Rows of a relative-position table for every pair of a query and a key along one axis.
+    """Look up the row of a relative-position table for every pair of a query and a key along one axis.
 
     table: (L, C), where L = 2 * trained side - 1; resized linearly when `side` differs from the trained one.
-    Returns (side, side, C): entry [q, k] belongs to the offset q - k. SAM's `get_rel_pos` where both sides are equal.
+    Returns (side, side, C): entry [q, k] belongs to the offset q - k. Source: SAM's `get_rel_pos`, for as many
+    queries as keys.
     """
     length = 2 * side - 1
     if table.shape[0] != length:
@@ -61,14 +63,17 @@ class Attention(nn.Module):
         return out
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-        """Softmax attention (B * heads, H * W, C) whose scores have the relative positions added."""
+        """Softmax attention (B * heads, H * W, C) with the relative positions added to its logits."""
         bias = by_row[..., None] + by_column[..., None, :]
         bias = bias.reshape(q.shape[0], q.shape[1], k.shape[1])
         return F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=bias[None], scale=self.scale)[0]
 
 
 class Block(nn.Module):
-    """A pre-norm transformer layer; `window` 0 attends globally, else within windows padded with zeros as SAM pads."""
+    """A pre-norm transformer layer.
+
+    With `window` 0 it attends globally, else within windows of `window` x `window` tokens, padded with zeros as in SAM.
+    """
 
     def __init__(self, width: int, heads: int, mlp_ratio: float, window: int, side: int) -> None:
         super().__init__()
@@ -99,7 +104,7 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """One linear map for each square of 16 x 16 pixels."""
+    """Turns each square of 16 x 16 pixels into a token, by one linear map."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -112,11 +117,11 @@ class PatchEmbed(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Convolutions down to one token a patch: for small models, which learn shapes sooner with them.
+    """Turns each patch into a token by a stack of convolutions, with which small models learn shapes sooner.
 
-    (Early Convolutions Help Transformers See Better, arXiv 2106.14881.) Four of stride 2, each twice as wide, and all
-    but the first with one of stride 1 behind it. Their BatchNorm learns its statistics where a teacher is trained from
-    nothing (`train()`), and is a fixed scale and shift ever after, which exporters fold away.
+    Source: Early Convolutions Help Transformers See Better, arXiv 2106.14881. Four convolutions have stride 2; each
+    doubles the width, and all but the first are followed by one of stride 1. Their BatchNorm learns its statistics
+    while a teacher is trained (`train()`). After that it is a fixed scale and shift, which exporters fold away.
     """
 
     def __init__(self, width: int) -> None:
@@ -132,13 +137,13 @@ class ConvStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,3,S,S) to (B,h,w,D)."""
-        # Channels last in memory, as the layers after it read them, so that nothing is copied in between.
+        # Channels last in memory, the order that the layers after it read, so that nothing is copied.
         out: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
         return out
 
 
 class ImageEncoder(nn.Module):
-    """SAM's `ImageEncoderViT`, which also gives the tokens before its neck, where the CLIP head branches off."""
+    """SAM's `ImageEncoderViT`. It also returns the tokens before the neck, which are the input of the CLIP head."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -167,7 +172,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
 
     def position_table(self, height: int, width: int) -> Tensor:
-        """The absolute positions (1,h,w,D), resized as open_clip resizes its own (bicubic, antialiased)."""
+        """The absolute positions (1,h,w,D), resized (bicubic, antialiased) as open_clip resizes its own."""
         if self.pos_embed.shape[1:3] == (height, width):
             return self.pos_embed
         table = self.pos_embed.permute(0, 3, 1, 2)
@@ -184,7 +189,7 @@ class ImageEncoder(nn.Module):
         return tokens, self.neck(tokens)
 
     def tokens(self, image: Tensor) -> Tensor:
-        """The tokens alone, which is all that the CLIP head reads."""
+        """Only the tokens (B,D,h,w) of `forward`, which are all that the CLIP head needs."""
         x = self.patch_embed((image - self.pixel_mean) / self.pixel_std)
         x = x + self.position_table(x.shape[1], x.shape[2])
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""Small layers that several parts share, named as in `segment_anything/modeling/common.py`."""
+"""Small layers that several modules share, named as in `segment_anything/modeling/common.py`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MLPBlock(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation between them (SAM's `mask_decoder.MLP`; two hidden layers when depth is 3)."""
+    """`depth` linear layers with an activation between them (SAM's `mask_decoder.MLP`)."""
 
     def __init__(self, width: int, hidden: int, out: int, depth: int, activation: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()

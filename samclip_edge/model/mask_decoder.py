@@ -51,8 +51,8 @@ class TwoWayAttentionBlock(nn.Module):
         self.first = first
 
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens: (B,T,256), image: (B,h*w,256), and the positions of each. Returns both, updated."""
-        if self.first:  # SAM's first layer has no residual and no positions here
+        """tokens: (B,T,256), image: (B,h*w,256); token_pe, image_pe: their positions. Returns both, updated."""
+        if self.first:  # SAM's first layer adds neither the residual nor positions here
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
             q = tokens + token_pe
@@ -66,7 +66,7 @@ class TwoWayAttentionBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two-way blocks, then one last look of the tokens at the image."""
+    """Two-way blocks, then a last attention from the tokens to the image."""
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Masks and their predicted quality for B prompts on one image."""
+    """Decodes masks, and a predicted IoU for each, for B prompts on one image."""
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class MaskDecoder(nn.Module):
         """Decode every prompt.
 
         embedding: (1,256,h,w) of one image, image_pe: (1,256,h,w), sparse: (B,N,256), dense: (B,256,h,w).
-        Returns masks (B,4,4h,4w) as logits, the single-mask token first, and scores (B,4), the predicted IoU.
+        Returns masks (B,4,4h,4w) as logits, the single-mask token first, and their predicted IoUs (B,4).
         """
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([learned[None].expand(sparse.shape[0], -1, -1), sparse], dim=1)

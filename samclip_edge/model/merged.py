@@ -1,6 +1,7 @@
-"""The merged model: one image encoder, SAM's prompt encoder and mask decoder, the CLIP head, CLIP's text tower.
+"""The merged model: one image encoder, SAM's prompt encoder and mask decoder, the CLIP head, and CLIP's text tower.
 
-Or, where the spec says so, SAM and CLIP side by side: `visual`, an image tower of CLIP's own, in place of the head.
+If the spec has `clip_vision`, the same class holds SAM and CLIP side by side: CLIP's own image tower (`visual`) takes
+the place of the CLIP head.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ class MergedModel(nn.Module):
         self.text_encoder = TextEncoder(spec)
 
     def decode_masks(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """The `mask_decoder` graph: masks (B,4,4h,4w) and scores (B,4) for B prompts on one embedding (1,256,h,w).
+        """The `mask_decoder` graph: low-res masks (B,4,4h,4w), logits, and predicted IoUs (B,4) for B prompts.
 
-        In training the embedding may be (B,256,h,w), one for each prompt.
+        embedding: (1,256,h,w); in training it may be (B,256,h,w), one for each prompt. sparse, dense: from the prompt
+        encoder.
         """
         image_pe = self.prompt_encoder.grid_positions(*embedding.shape[2:])
         masks: tuple[Tensor, Tensor] = self.mask_decoder(embedding, image_pe, sparse, dense)
@@ -50,10 +52,10 @@ _TABLES = ("pos_embed", "rel_pos_h", "rel_pos_w", "positional_embedding")
 
 @torch.no_grad()
 def random_init(model: MergedModel, seed: int) -> None:
-    """Fill a model with what training can start from, the same for the same seed.
+    """Fill a model with random weights that training can start from, the same for the same seed.
 
-    Biases are 0 and norms 1; tables of positions and embeddings come from a normal of 0.02, all other weights from one
-    of 1 / sqrt(3 * inputs), which is as wide as torch's own.
+    Biases are 0 and norm weights 1. Position tables and embeddings are normal with a standard deviation of 0.02, all
+    other weights with one of 1 / sqrt(3 * inputs), the same as in torch's default initialisation.
     """
     generator = torch.Generator().manual_seed(seed)
     embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
@@ -78,7 +80,7 @@ def random_init(model: MergedModel, seed: int) -> None:
 def start_clip_head(model: MergedModel) -> None:
     """Copy the last layer of SAM's encoder into every layer of the CLIP head (Sec. 4.1).
 
-    A last layer with windows gives everything but its relative positions, whose tables are of another length.
+    If that layer attends within windows, its relative positions are not copied: their tables have another length.
     """
     last = model.image_encoder.blocks[-1].state_dict()
     for block in model.clip_head.blocks:

@@ -12,7 +12,7 @@ from samclip_edge.model.layers import LayerNorm2d
 
 
 class RandomPositions(nn.Module):
-    """Positions as sines and cosines of random spatial frequencies (SAM's `PositionEmbeddingRandom`)."""
+    """Encodes positions as sines and cosines of random spatial frequencies (SAM's `PositionEmbeddingRandom`)."""
 
     positional_encoding_gaussian_matrix: Tensor
 
@@ -27,16 +27,16 @@ class RandomPositions(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Points, box corners and a mask to what the mask decoder attends to.
+    """Turns points, box corners and a low-res mask into the embeddings that the mask decoder attends to.
 
-    The numbering of labels is that of SAM's own ONNX export: -1 nothing, 0 background, 1 foreground, 2 the top-left and
-    3 the bottom-right corner of a box. A prompt without a box ends in one point labelled -1, as in SAM.
+    Labels are numbered as in SAM's own ONNX export: -1 nothing, 0 background, 1 foreground, 2 the top-left and 3 the
+    bottom-right corner of a box. A prompt without a box ends in one point labelled -1, as in SAM.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pe_layer = RandomPositions()
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, CHANNELS) for _ in range(4))  # a label's is its number
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, CHANNELS) for _ in range(4))  # for labels 0 to 3
         self.not_a_point_embed = nn.Embedding(1, CHANNELS)
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, 4, kernel_size=2, stride=2),
@@ -50,7 +50,7 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, CHANNELS)
 
     def grid_positions(self, height: int, width: int) -> Tensor:
-        """Positions of the embedding's own pixels, at their centres: (1,256,h,w)."""
+        """Encoded positions (1,256,h,w) of the centres of the embedding's pixels."""
         device = self.no_mask_embed.weight.device
         y = (torch.arange(height, device=device) + 0.5) / height
         x = (torch.arange(width, device=device) + 0.5) / width
@@ -61,7 +61,8 @@ class PromptEncoder(nn.Module):
     def forward(self, points: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embed B prompts of N points each.
 
-        points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (B,1,S/4,S/4) logits, heeded where has_mask (1) is 1.
+        points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (B,1,S/4,S/4) low-res logits. has_mask: (1,), 1 to
+        use the masks, 0 to ignore them.
         Returns sparse (B,N,256) and dense (B,256,h,w).
         """
         size = 4 * mask.shape[-1]  # S: a low-res mask has a quarter of its side

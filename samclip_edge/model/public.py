@@ -1,4 +1,4 @@
-"""The untrained merged model from public weights: files of SAM and of OpenCLIP, or tags that open_clip fetches."""
+"""Builds the untrained merged model from public weights: SAM's file, and a file or tag of OpenCLIP."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from samclip_edge.model.merged import MergedModel
 
 
 def merged(preset: str, seed: int = 0, sam: str | None = None, clip: str | None = None) -> MergedModel:
-    """The untrained merged model: random, then SAM's and CLIP's weights where given, then the CLIP head's start.
+    """Build the untrained model of a preset from random weights, then SAM's and CLIP's weights where given.
 
-    sam: SAM's checkpoint. clip: a file, MODEL:FILE, or MODEL:TAG to fetch. Raises InputError for weights that are not
-    there or do not fit.
+    The CLIP head starts from the last layer of SAM's encoder. sam: SAM's checkpoint. clip: FILE, MODEL:FILE, or
+    MODEL:TAG, which open_clip fetches. Raises InputError for weights that are not there or do not fit.
     """
     spec, towers = PRESETS[preset], None
     if clip is not None:
@@ -26,7 +26,7 @@ def merged(preset: str, seed: int = 0, sam: str | None = None, clip: str | None 
 
 
 def open_clip_weights(name: str) -> tuple[State, bool]:
-    """The state dict that `--clip` names, and whether its model uses QuickGELU."""
+    """The state dict that `--clip` names, and whether its model uses QuickGELU. Raises InputError if there is none."""
     if Path(name).is_file():
         return read_state(Path(name)), False
     architecture, _, weights = name.partition(":")
@@ -34,7 +34,7 @@ def open_clip_weights(name: str) -> tuple[State, bool]:
     if weights and Path(weights).is_file():
         return read_state(Path(weights)), quick
     if not weights:
-        raise InputError(f"--clip {name}: no such file, and no MODEL:TAG as ViT-L-14:datacomp_xl_s13b_b90k")
+        raise InputError(f"--clip {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k")
     import open_clip
 
     if weights not in open_clip.list_pretrained_tags_by_model(architecture):

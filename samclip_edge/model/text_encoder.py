@@ -1,4 +1,4 @@
-"""The text tower of OpenCLIP. Parameter names are those of `open_clip.model.CLIP`, whose image tower is left out."""
+"""OpenCLIP's text tower. Parameter names are those of `open_clip.model.CLIP`, without its image tower."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class QuickGELU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with the parameter names of `nn.MultiheadAttention`; causal where a context is given."""
+    """Self-attention with the parameter names of `nn.MultiheadAttention`; causal if a context length is given."""
 
     causal: Tensor
 
@@ -31,15 +31,16 @@ class Attention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
-        # Not -inf, which fp16 and some engines turn into NaN; exp(-1e4) is 0 in every precision.
+        # Not -inf, which becomes NaN in fp16 and in some engines; exp(-1e4) is 0 in every precision.
         if context:
             self.register_buffer("causal", torch.full((context, context), -1e4).triu(1), persistent=False)
         self.context = context
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,T,D) to the same shape; where causal, a token attends to itself and to those before it."""
+        """(B,T,D) to the same shape. If causal, a token attends to itself and to those before it."""
         batch, length, width = x.shape
-        # Heads first, then a part of them each: TensorRT would pull a split of columns into the weights, out of int8.
+        # q, k and v are split along the heads. TensorRT would move a split of the columns into the weights, which then
+        # no longer run in int8.
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(batch, length, 3 * self.heads, -1)
         q, k, v = (qkv.transpose(1, 2)[:, i * self.heads : (i + 1) * self.heads] for i in range(3))
         scores = (q * self.scale) @ k.transpose(-2, -1)
@@ -73,7 +74,7 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The layers of a tower, whose tokens attend to those before them where a context is given, else to all."""
+    """The layers of a tower. With a context length, a token attends to itself and those before it, else to all."""
 
     def __init__(self, width: int, depth: int, heads: int, context: int | None, activation: Activation) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class Transformer(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Token ids to text features."""
+    """Turns token ids into text features."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -102,13 +103,13 @@ class TextEncoder(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B,77) int, ended by the end-of-text id, which is the largest. Returns (B,E), L2-normalised.
+        """tokens: (B,77) int; a text ends with the end-of-text id, the largest. Returns features (B,E), L2-normalised.
 
-        Columns after the last end of text may be left out: nothing attends to them.
+        Columns after the last end of text may be left out, because no token before them attends to them.
         """
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
         x = self.ln_final(self.transformer(x))
-        # The feature at the first end of text, picked by a product: a gather by a computed index suits fewer engines.
+        # A product picks the feature at the first end of text: fewer engines support a gather by a computed index.
         end = (tokens == self.end_of_text).to(x.dtype)
         first = end * (end.cumsum(dim=1) < 1.5).to(x.dtype)
         x = (first[:, None] @ x)[:, 0]

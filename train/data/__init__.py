@@ -1,5 +1,6 @@
-"""Data of a run. Nothing here knows a model, a loss or a trainer.
+"""The data of a run. Nothing here imports a model, a loss or a trainer.
 
-`files` finds images, `sources` numbers them, `batches` makes steps of them; `prompts` and `regions` say what is asked
-of them; `stored` holds what the teachers answered.
+`files` reads images from folders and tar shards. `sources` says which image, crop and masks belong to a number.
+`batches` makes the batches of each step. `prompts` draws a prompt for each mask, and `regions` finds the regions that
+patches learn from. `stored` reads the stored answers of the teachers.
 """

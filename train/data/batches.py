@@ -1,6 +1,6 @@
-"""What a step is fed: batches that are a function of the recipe's seed and the step alone.
+"""The batches of each step, which depend on the recipe and the step alone.
 
-So a run that was killed goes on with the same data, and several processes share out the very batch of one.
+So a run that was killed goes on with the same data, and several processes split the same batch that one would take.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ class Images(NamedTuple):
     """A batch of D_CLIP."""
 
     pixels: Tensor  # (B,3,S,S) RGB, 0..255
-    captions: list[str]  # only `teach_clip` reads them; empty where there are none
-    contents: list[str]  # what is on each, in the same words however the caption puts it
-    features: Tensor | None  # (B,E) of the CLIP teacher, where they were stored
-    draws: list[int]  # a random number for each, for what is left to chance later
-    skipped: list[str]  # samples that could not be used, and why
+    captions: list[str]  # only `teach_clip` reads them; "" for an image from a file
+    contents: list[str]  # what is on each image, equal for all captions that say the same
+    features: Tensor | None  # (B,E) of the CLIP teacher; None if they are not stored
+    draws: list[int]  # a random seed for each image; it draws the patches to leave out
+    skipped: list[str]  # texts that name broken samples and say why
 
 
 class Masks(NamedTuple):
-    """A batch of D_SAM: M masks on B images, each with its prompts."""
+    """A batch of D_SAM: B images with M masks in all, and prompts for each mask."""
 
     pixels: Tensor  # (B,3,S,S) RGB, 0..255
-    owner: Tensor  # (M,) which image a mask is of
+    owner: Tensor  # (M,) the index of the image that a mask belongs to
     masks: Tensor  # (M,S,S) bool
-    points: Tensor  # (M,3,2) x, y in model pixels: two of the first round, one more in the second
-    labels: Tensor  # (M,3)
-    logits: Tensor | None  # (2,M,4,S/4,S/4) of the SAM teacher in both rounds, where they were stored
-    scores: Tensor | None  # (2,M,4) of the same
+    points: Tensor  # (M,3,2) x, y in model pixels: two for the first round, all three for the second
+    labels: Tensor  # (M,3) of the points, as in `bundle/contract.py`
+    logits: Tensor | None  # int8, (2,M,4,S/4,S/4) of the SAM teacher in both rounds; None if not stored
+    scores: Tensor | None  # (2,M,4) predicted IoUs of the same
     skipped: list[str]
 
 
 class _Steps(Dataset[list[Item]], Generic[Item]):
-    """The steps of a stage as a dataset: item t is a list of the parts in which this process takes step start + t."""
+    """The steps of a stage as a dataset. Item t lists this process's parts of the batch of the t-th step of `steps`."""
 
     def __init__(
         self,
@@ -63,10 +63,13 @@ class _Steps(Dataset[list[Item]], Generic[Item]):
         parts: int,
         stored: Stored | None,
     ) -> None:
-        """share: which process of how many. parts: see `Recipe.accumulate`."""
+        """shapes: the kinds of batch, of which each step draws one. share: this process's index, and their number.
+
+        parts: see `Recipe.accumulate`. stored: the stored answers of the teachers, or None.
+        """
         self.source, self.shapes, self.steps, self.share, self.parts = source, shapes, steps, share, parts
         self.stored = stored
-        # Which shape each step takes, and the samples before it; the variable batch sampler of CVNets draws alike.
+        # Which shape each step takes, as in the variable batch sampler of CVNets, and how many samples come before it.
         self.chosen = generator(source.seed, "shapes").integers(len(shapes), size=steps.stop)
         self.before = np.cumsum([0, *(shapes[i].images for i in self.chosen)])
 
@@ -82,11 +85,14 @@ class _Steps(Dataset[list[Item]], Generic[Item]):
         return [self.batch(shape, range(first + i * size, first + (i + 1) * size)) for i in range(self.parts)]
 
     def batch(self, shape: Batch, indices: range) -> Item:
-        """One part of a batch."""
+        """One part of a batch: the samples of these indices."""
         raise NotImplementedError
 
     def usable(self, index: int, skipped: list[str]) -> Iterator[Sample]:
-        """The index-th sample, then, for as long as samples turn out broken, the image after it."""
+        """Yield the index-th sample, then the images after it: the caller takes the first that is not broken.
+
+        Raises BrokenSample after `_TRIES` broken ones in a row.
+        """
         sample = self.source.draw(index)
         for step in range(_TRIES):
             yield Sample((sample.image + step) % len(self.source), sample.variant)
@@ -94,7 +100,7 @@ class _Steps(Dataset[list[Item]], Generic[Item]):
 
 
 class ClipSteps(_Steps[Images]):
-    """D_CLIP."""
+    """The steps of D_CLIP."""
 
     templates = read_templates(shipped.TEMPLATES)
 
@@ -127,7 +133,7 @@ class ClipSteps(_Steps[Images]):
 
 
 class SamSteps(_Steps[Masks]):
-    """D_SAM: each image with up to `most` of its masks."""
+    """The steps of D_SAM: each image with up to `most` of its masks."""
 
     def __init__(self, most: int, *rest: object) -> None:
         super().__init__(*rest)  # type: ignore[arg-type]
@@ -156,7 +162,7 @@ class SamSteps(_Steps[Masks]):
 
 
 def collected(images: Sequence[Masked]) -> Masks:
-    """Images of one size with their masks as a batch, prompts drawn for every mask."""
+    """Make a batch of images of one size and their masks, and draw prompts for every mask."""
     owners, masks, points, labels = [], [], [], []
     for place, (_, found, random) in enumerate(images):
         for bits in found:
@@ -180,5 +186,5 @@ def collected(images: Sequence[Masked]) -> Masks:
 
 
 def steps(samples: Dataset[Item], workers: int) -> Iterator[Item]:
-    """The items of a dataset of steps, drawn ahead by worker processes."""
+    """Iterate over a dataset of steps. Worker processes make the next items ahead."""
     return iter(DataLoader(samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))

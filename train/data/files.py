@@ -1,7 +1,8 @@
-"""Images by number, in folders and in tar shards: any order, from any process, without unpacking.
+"""Reads images by number from folders and tar shards, in any order and from any process, without unpacking.
 
-Where each file begins is looked up once and kept beside the run as an array that workers map into memory, 24 bytes a
-file (48 with annotations), so that forty million images need no list of names.
+The place of each file is looked up once and kept in an index file in the run's folder. Processes map the index into
+memory. It takes 24 bytes for each image (48 with annotations) and has no names, so that it stays small with forty
+million images.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ Bits = npt.NDArray[np.bool_]
 
 
 class BrokenSample(Exception):
-    """A sample that cannot be used; the text names it and says why."""
+    """A sample cannot be used. The text names it and says why."""
 
 
 class Member(NamedTuple):
-    """One file, on its own or inside a tar shard: the `shard`-th path, where it begins, how long it is."""
+    """One file, on its own or inside a tar shard: the index of its path, its first byte there, its length in bytes."""
 
     shard: int
     offset: int
@@ -39,12 +40,12 @@ class Member(NamedTuple):
 
 
 class Files:
-    """The images under some places; `annotated` ones have a json of the same name beside them (SA-1B)."""
+    """The images in folders, files and tar shards. If `annotated`, only those with a json of the same name (SA-1B)."""
 
     def __init__(self, places: Sequence[str], annotated: bool, cache: Path) -> None:
         """places: folders, tar files, or patterns of them. cache: the folder where the index is kept.
 
-        Raises InputError for a place that is not there or holds no images.
+        Raises InputError for a place that is not there, a damaged tar shard, or places without images.
         """
         self.paths = [path for place in places for path in _under(place)]
         self.annotated = annotated
@@ -62,13 +63,13 @@ class Files:
             raise InputError(f"files {', '.join(places)}: hold no {wanted}")
 
     def _scan(self) -> Iterator[tuple[int, ...]]:
-        """A row an image: its member, and that of its annotations."""
+        """Yield an index row for each image: its `Member`, then, if annotated, that of its annotations."""
         stems: dict[str, dict[bool, Member]] = {}
         for shard, path in enumerate(self.paths):
             if path.suffix != ".tar":
                 members = [(str(path), Member(shard, 0, path.stat().st_size))]
             else:
-                stems.clear()  # a pair lies in one shard
+                stems.clear()  # an image and its json lie in the same shard
                 try:
                     with tarfile.open(path, "r:") as tar:
                         members = [(m.name, Member(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
@@ -90,7 +91,7 @@ class Files:
         return len(self._rows)
 
     def name(self, index: int) -> str:
-        """Where a sample lies, for people."""
+        """The path of a sample, and its bytes in a tar shard, for messages."""
         shard, offset, length = (int(value) for value in self._rows[index][:3])
         path = self.paths[shard]
         return f"{path} (bytes {offset} to {offset + length})" if path.suffix == ".tar" else str(path)
@@ -109,7 +110,7 @@ class Files:
             raise BrokenSample(f"{self.name(index)}: {one_line(error)}") from None
 
     def masks(self, index: int) -> list[Rle]:
-        """The annotated masks of an image as COCO RLE. Raises BrokenSample when there are none to be read."""
+        """The annotated masks of an image as COCO RLE. Raises BrokenSample when none can be read."""
         try:
             annotations = json.loads(self._bytes(self._rows[index][3:]))["annotations"]
             found = [Rle(size=a["segmentation"]["size"], counts=a["segmentation"]["counts"]) for a in annotations]
@@ -120,10 +121,10 @@ class Files:
         return found
 
     def bits(self, index: int, rle: Rle, shape: tuple[int, int]) -> Bits:
-        """A mask (H,W) of an image of that shape. Raises BrokenSample when it is of another, empty, or damaged."""
+        """Decode a mask (H,W) of an image of `shape` (H,W). Raises BrokenSample if it is damaged or of another size."""
         try:
             if tuple(rle["size"]) != shape:
-                raise ValueError(f"it is of {rle['size']}, the image of {list(shape)}")
+                raise ValueError(f"its size is {rle['size']}, that of the image {list(shape)}")
             bits = decode_rle(rle)
         except (ValueError, IndexError, AttributeError, TypeError) as error:
             raise BrokenSample(f"{self.name(index)}: a mask cannot be used ({one_line(error)})") from None
@@ -131,14 +132,14 @@ class Files:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file to a temporary name and rename it, so that a kill leaves the old one or the new one."""
+    """Write a text file under a temporary name, then rename it. A kill leaves either the old file or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text, "utf-8")
     os.replace(partial, path)
 
 
 def _under(place: str) -> list[Path]:
-    """The images, annotations and tar files that a place names, in the order of their names."""
+    """The images, annotations and tar files that a place names, sorted. Raises InputError when there are none."""
     found = sorted(glob.glob(place, recursive=True)) if glob.has_magic(place) else [place]
     paths: list[Path] = []
     for path in map(Path, found):

@@ -1,4 +1,4 @@
-"""Prompts for a mask as SAM's training samples them: its box, shaken, or a point inside it (SAM, Sec. A)."""
+"""Draws prompts for a mask as SAM's training does: its box with noise, or a point inside it (SAM, Sec. A)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from samclip_edge.photo.masks import mask_box
 
 Random = np.random.Generator
 Floats = npt.NDArray[np.float32]
-SHAKE, MOST = 0.1, 20  # a corner moves by a tenth of the box's side (standard deviation), at most 20 pixels
+SHAKE, MOST = 0.1, 20  # noise of a box corner: standard deviation as a share of the box's side, and most pixels
 
 
 def shaken_box(bits: npt.NDArray[np.bool_], random: Random) -> Floats:
-    """The box of a mask (H,W) with noise on each corner, inside the picture: (4,) x0, y0, x1, y1."""
+    """The box of a mask (H,W) with noise on each corner, clipped to the image: (4,) x0, y0, x1, y1 in its pixels."""
     height, width = bits.shape
     x0, y0, x1, y1 = mask_box(bits)
     sides = np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0])
@@ -24,17 +24,18 @@ def shaken_box(bits: npt.NDArray[np.bool_], random: Random) -> Floats:
 
 
 def point_among(bits: npt.NDArray[np.bool_], random: Random) -> Floats:
-    """A true pixel of (H,W), drawn evenly: (2,) x, y."""
+    """A true pixel of `bits` (H,W), all equally likely: (2,) x, y."""
     rows, columns = np.nonzero(bits)
     at = random.integers(len(rows))
     return np.array([columns[at], rows[at]], np.float32)
 
 
 def sample_prompts(bits: npt.NDArray[np.bool_], random: Random) -> tuple[Floats, Floats]:
-    """What a mask is asked for with, in two rounds: points (3,2) and labels (3,) of the contract.
+    """Draw the prompts of a mask for two rounds: points (3,2), and labels (3,) as `bundle/contract.py` numbers them.
 
-    The first two are the first round: a box or, as often, a point followed by nothing. The third joins them in the
-    second round, beside the mask of the first: a point on the mask, or one time in four beside it, within its box.
+    The first round uses the first two points. Half the time they are the corners of a box, else a point on the mask and
+    one labelled `NOTHING`. The second round uses all three, together with the mask of the first round. The third point
+    lies on the mask, or one time in four off the mask but in its box.
     """
     if random.random() < 0.5:
         first, labels = shaken_box(bits, random).reshape(2, 2), [TOP_LEFT, BOTTOM_RIGHT]

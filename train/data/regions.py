@@ -1,9 +1,9 @@
-"""What each patch is of, taught one region at a time: the CLIP teacher is shown a region alone, and every patch of the
-region learns the feature that it answers.
+"""Finds the regions of images from which patch features learn. The CLIP teacher sees each region alone, and every patch
+of the region learns the teacher's feature of it.
 
-Not in the paper, whose Eq. 1 compares whole images and leaves patches to max-pooling. On rendered scenes that was not
-enough: a thing's name stayed spread over its patches, and the background's patches said it too. Cf. CLIPSelf
-(arXiv 2310.01403), which shows a CLIP its own crops; here D_SAM's masks say where the crops are.
+This is not in the paper, whose Eq. 1 trains only the pooled feature of the whole image. On rendered scenes that was not
+enough: the name of a thing stayed spread over its patches, and patches of the background matched it too. CLIPSelf
+(arXiv 2310.01403) teaches CLIP from its own crops in a similar way; here the masks of D_SAM say where the regions are.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from samclip_edge.bundle.spec import PIXEL_MEAN
 from samclip_edge.photo.masks import CUT_OUT
 from samclip_edge.train.data.batches import Masks
 
-WINDOWS = 3  # squares without a mask, of an image at the most
-_LEAST = 3  # patches on a side of such a square
+WINDOWS = 3  # squares without a mask, per image, at most
+_LEAST = 3  # patches on a side of such a square, at least
 
 
 class Regions(NamedTuple):
-    """Regions of a batch of images."""
+    """The R regions of a batch of images."""
 
-    owner: Tensor  # (R,) which image a region is of
+    owner: Tensor  # (R,) the index of the image that a region belongs to
     patches: Tensor  # (R,h,w) the share of each patch that lies in the region
     pictures: Tensor  # (R,3,c,c) RGB, 0..255, the region alone
 
 
 def regions(batch: Masks, grid: int, side: int) -> Regions:
-    """Every mask, cut out and laid on the mean colour, and the widest squares that no mask touches.
+    """The regions of a batch: every mask, cut out on SAM's mean colour, and the widest squares that no mask touches.
 
-    grid: patches h = w on a side of the patch map. side: c, of the pictures in pixels.
+    grid: patches on a side of the patch map (h = w). side: pixels on a side of the pictures (c).
     """
     covered = F.adaptive_avg_pool2d(batch.masks[:, None].float(), grid)[:, 0]
     owner, patches, pictures = [batch.owner], [covered], [_cut_out(batch, side)]
@@ -54,12 +54,15 @@ def regions(batch: Masks, grid: int, side: int) -> Regions:
 
 
 def _cut_out(batch: Masks, side: int) -> Tensor:
-    """(M,3,side,side): each mask in the middle of a square, all around it the mean colour."""
+    """(M,3,side,side): each mask in the middle of a square that is otherwise filled with SAM's mean colour.
+
+    The square is `CUT_OUT` times as wide as the mask's box, as in `photo.masks.cut_out`.
+    """
     size = batch.pixels.shape[-1]
     mean = torch.tensor(PIXEL_MEAN, device=batch.pixels.device).view(1, 3, 1, 1)
-    places = (torch.arange(size, device=batch.pixels.device) + 0.5) / size * 2 - 1  # as grid_sample counts
+    places = (torch.arange(size, device=batch.pixels.device) + 0.5) / size * 2 - 1  # centres in grid_sample's -1..1
 
-    def span(along: Tensor) -> tuple[Tensor, Tensor]:  # (M,S), whether a mask has a pixel in the column or row
+    def span(along: Tensor) -> tuple[Tensor, Tensor]:  # (M,S) bool -> centre and width (M,) of the true entries
         first = torch.where(along, places, 2.0).min(dim=1).values
         last = torch.where(along, places, -2.0).max(dim=1).values
         return (first + last) / 2, last - first + 2 / size
@@ -74,11 +77,14 @@ def _cut_out(batch: Masks, side: int) -> Tensor:
 
 
 def free_squares(taken: np.ndarray) -> list[tuple[int, int, int]]:
-    """Up to `WINDOWS` squares (row, column, length) of patches not `taken` (h,w), widest first, none overlapping."""
+    """Up to `WINDOWS` squares of patches that are not `taken` (h,w): row, column, length in patches.
+
+    The widest comes first, and none overlap.
+    """
     free = np.pad(~taken, 1).astype(np.uint8)
     found: list[tuple[int, int, int]] = []
     while len(found) < WINDOWS:
-        reach = np.rint(cv2.distanceTransform(free, cv2.DIST_C, 3)).astype(int)  # patches to the nearest one taken
+        reach = np.rint(cv2.distanceTransform(free, cv2.DIST_C, 3)).astype(int)  # to the nearest not free
         row, column = np.unravel_index(reach.argmax(), reach.shape)
         radius = int(reach[row, column]) - 1
         if 2 * radius + 1 < _LEAST:

@@ -1,6 +1,6 @@
-"""The images of a recipe's data, by number: which image a step takes, which part of it, with which of its masks.
+"""The images of a recipe's data by number: for each number the image, the crop of it, and the masks of it.
 
-Everything is a function of the recipe's seed and the number alone.
+They depend on the recipe's seed and the number alone.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from samclip_edge.rendered import RenderedScene, render
 from samclip_edge.train.data.files import BrokenSample, Files
 from samclip_edge.train.recipe import Batch, Data
 
-EMPTY = 0.08  # the share of rendered images of D_CLIP with nothing on them, from which "background" gets its meaning
+EMPTY = 0.08  # share of the rendered scenes of D_CLIP without things, so that CLIP learns what "background" means
 Pixels = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.bool_]
 
 
 def generator(*key: object) -> np.random.Generator:
-    """Random numbers of their own for every key."""
+    """A random generator seeded with `key`."""
     return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
 class Sample(NamedTuple):
-    """Which image, and which of its crops and prompts."""
+    """The number of an image, and the number of its crop and prompts (see `Data.variants`)."""
 
     image: int
     variant: int
 
 
 class Masked(NamedTuple):
-    """An image with masks, in the model's square."""
+    """An image with masks, both in the model's square (S,S)."""
 
     picture: Pixels  # (S,S,3)
     masks: list[Bits]  # (S,S) each
-    random: np.random.Generator  # for their prompts
+    random: np.random.Generator  # draws their prompts
 
 
 class Source:
-    """The images of a `Data`, by number."""
+    """The images of a `Data`, by number: rendered scenes, or files."""
 
     def __init__(self, data: Data, seed: int, annotated: bool, cache: Path) -> None:
         self.scenes, self.variants, self.seed = data.scenes, data.variants, seed
@@ -55,9 +55,9 @@ class Source:
         return len(self.files) if self.files else self.scenes.count if self.scenes else 0
 
     def draw(self, index: int) -> Sample:
-        """The index-th sample of a run: every image once an epoch, in an order of its own each epoch.
+        """The index-th sample of a run. Each epoch has every image once, in another order.
 
-        The order is a full-period walk, index -> (a * index + b) mod count, so that no permutation need be kept.
+        The order is a full-period sequence, (a * place + b) mod count, so that no permutation has to be stored.
         """
         count = len(self)
         epoch, place = divmod(index, count)
@@ -68,14 +68,15 @@ class Source:
         return Sample((step * place + int(random.integers(count))) % count, epoch % (self.variants or epoch + 1))
 
     def scene(self, sample: Sample, size: int, fewest: int, most: int) -> RenderedScene:
-        """A rendered scene."""
+        """The rendered scene of a sample: `fewest` to `most` things on a square of `size` pixels."""
         assert self.scenes
         return render(self.scenes.first + sample.image, size, fewest=fewest, most=most)
 
     def picture(self, sample: Sample, shape: Batch, templates: Sequence[str]) -> tuple[Pixels, str, str]:
-        """An image of D_CLIP (S,S,3), a crop, sometimes mirrored, or a scene as it is; its caption, and its contents.
+        """An image of D_CLIP (S,S,3), its caption and its contents (see `Images`).
 
-        Raises BrokenSample.
+        An image from a file is cropped and sometimes mirrored, and its texts are empty. A rendered scene stays as it
+        is. Raises BrokenSample when the file cannot be decoded.
         """
         random = generator(self.seed, "crop", *sample)
         if self.files is not None:
@@ -85,7 +86,10 @@ class Source:
         return scene.image, caption(scene, templates, random), scene.caption
 
     def masked(self, sample: Sample, shape: Batch, most: int) -> Masked:
-        """An image of D_SAM in the model's square, with up to `most` of its masks. Raises BrokenSample."""
+        """An image of D_SAM in the model's square, with up to `most` of its masks, drawn at random.
+
+        Raises BrokenSample when the image or a mask cannot be used, or no mask is left at this size.
+        """
         random = generator(self.seed, "prompt", *sample)
         if self.files is None:
             scene = self.scene(sample, shape.size, 1, shape.things)
@@ -99,7 +103,7 @@ class Source:
             bits = self.files.bits(sample.image, rles[i], (frame.height, frame.width))
             mask = np.zeros((shape.size, shape.size), bool)
             mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            if mask.any():  # not one that vanishes at this size
+            if mask.any():  # a small mask may vanish at this size
                 masks.append(mask)
             if len(masks) == most:
                 break
@@ -110,10 +114,10 @@ class Source:
 
 
 def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:
-    """A random part of an image as (S,S,3), mirrored one time in two.
+    """A random crop of an image, resized to (size,size,3) and mirrored half the time.
 
-    Of nine tenths to all of its area, as CLIP's own training crops (open_clip's `AugmentationCfg`), at most a third
-    wider or narrower than square.
+    It has 0.9 to 1 of the image's area, as in CLIP's own training (open_clip's `AugmentationCfg`), and an aspect ratio
+    of 3/4 to 4/3, before both sides are limited to those of the image.
     """
     height, width, _ = pixels.shape
     area, ratio = random.uniform(0.9, 1.0) * height * width, np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
@@ -127,7 +131,7 @@ def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:
 
 
 def caption(scene: RenderedScene, templates: Sequence[str], random: np.random.Generator) -> str:
-    """What a person might write under a scene: half the time its caption, else one of CLIP's sentences around it."""
+    """A text for a rendered scene: half the time its caption, else a sentence around it, as in CLIP's templates."""
     if random.random() < 0.5:
         return scene.caption
     if len(scene.things) != 1:

@@ -1,8 +1,12 @@
-"""What the teachers said, stored once so that no later epoch runs them (dataset reinforcement, arXiv 2303.08983).
+"""Reads the teachers' answers, stored once so that no later epoch runs them (dataset reinforcement, arXiv 2303.08983).
 
-A folder holds `stored.json`, which says for which data and teachers it was made, and shards of `PER_SHARD` images:
-`clip-SIZE-SHARD.npy`, features (n,V,E) of V variants of each image, mapped into memory; and
-`sam-SIZE-SHARD.npz`, for every image and variant the logits (2,M,4,S/4,S/4) in eighths as int8 and the scores (2,M,4).
+The folder holds `stored.json`, which names the data and the teachers, and shards of `PER_SHARD` images:
+
+- `clip-SIZE-THINGS-SHARD.npy`: the features (n,V,E) of V variants of each image; it is mapped into memory.
+- `sam-SIZE-THINGS-SHARD.npz`: for every image and variant the mask logits (2,M,4,S/4,S/4), times eight as int8, and the
+  predicted IoUs (2,M,4).
+
+SIZE and THINGS are those of the recipe's `Batch`.
 """
 
 from __future__ import annotations
@@ -24,12 +28,12 @@ Floats = npt.NDArray[np.float32]
 
 
 def eighths(logits: Tensor) -> Tensor:
-    """Mask logits as they are stored, int8: in eighths, up to 15.875 either way, on the side of 0 where they were.
+    """Round mask logits to eighths, as int8 for storage. They are clipped to -15.875..15.875 and never rounded to 0.
 
-    Live teachers are rounded alike, so that stored and live ones train alike.
+    The logits of teachers that run in every step are rounded the same way, so that both train the same model.
     """
     rounded = (8 * logits.float()).round().clamp(-127, 127)
-    smallest = torch.where(logits > 0, 1.0, -1.0)  # the sign decides what is mask
+    smallest = torch.where(logits > 0, 1.0, -1.0)  # a logit above 0 is mask, so its sign must stay
     return torch.where(rounded == 0, smallest, rounded).to(torch.int8)
 
 
@@ -39,7 +43,7 @@ def from_eighths(stored: Tensor) -> Tensor:
 
 
 def fingerprint(recipe: Recipe) -> dict[str, object]:
-    """What stored answers depend on; all of it must be as it was when they are used."""
+    """The parts of a recipe that stored answers depend on. They must be the same when the answers are used."""
     return {
         "seed": recipe.seed,
         "clip_data": recipe.clip_data.model_dump(mode="json"),
@@ -52,20 +56,20 @@ def fingerprint(recipe: Recipe) -> dict[str, object]:
 
 
 def clip_shard(folder: Path, shape: Batch, shard: int) -> Path:
-    """The file of a shard of CLIP features."""
+    """The path of a shard of CLIP features."""
     return folder / f"clip-{shape.size}-{shape.things}-{shard:06d}.npy"
 
 
 def sam_shard(folder: Path, shape: Batch, shard: int) -> Path:
-    """The file of a shard of SAM's masks."""
+    """The path of a shard of SAM's masks."""
     return folder / f"sam-{shape.size}-{shape.things}-{shard:06d}.npz"
 
 
 class Stored:
-    """Reads a folder that `samclip-edge train reinforce` wrote. May be handed to worker processes."""
+    """Reads a folder that `samclip-edge train reinforce` wrote. It can be passed to worker processes."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
-        """Raises InputError when the folder holds answers for other data or by other teachers."""
+        """Raises InputError when the folder holds no answers, or answers for other data, masks or teachers."""
         self.folder, path = folder, folder / "stored.json"
         try:
             same = json.loads(path.read_text("utf-8")) == fingerprint(recipe)
@@ -80,7 +84,10 @@ class Stored:
         return np.asarray(_features(clip_shard(self.folder, shape, shard))[place, variant], np.float32)
 
     def masks(self, shape: Batch, image: int, variant: int) -> tuple[npt.NDArray[np.int8], Floats]:
-        """The SAM teacher's logits (2,M,4,S/4,S/4) in eighths and scores (2,M,4) for the prompts of a variant."""
+        """The SAM teacher's logits (2,M,4,S/4,S/4), times eight as int8, and predicted IoUs (2,M,4) for a variant.
+
+        Raises InputError when they were not stored.
+        """
         path = sam_shard(self.folder, shape, image // PER_SHARD)
         try:
             with np.load(path, allow_pickle=False) as file:  # reads only the members that are asked for

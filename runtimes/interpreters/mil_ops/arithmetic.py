@@ -82,7 +82,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
 
 
 def _padding(pad_type: str, pad: Any) -> list[int]:
-    """Padding as `F.pad` takes it: last side first, before and after."""
+    """The padding of two dimensions in the order of `F.pad`: the last dimension first, each before and after."""
     if pad_type not in ("valid", "custom"):
         raise NotImplementedError(f"pad_type {pad_type}")
     flat = ints(pad) if pad_type == "custom" else [0, 0, 0, 0]

@@ -15,7 +15,7 @@ from samclip_edge.runtimes.interpreters.mil_ops.registry import ints, op
 
 @op
 def reshape(x: Tensor, shape: Any) -> Tensor:
-    sides = [x.shape[axis] if side == 0 else side for axis, side in enumerate(ints(shape))]  # 0 copies a side
+    sides = [x.shape[axis] if side == 0 else side for axis, side in enumerate(ints(shape))]  # 0 keeps a dimension
     return x.reshape(sides)
 
 
@@ -66,7 +66,10 @@ def slice_by_index(
     end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Tensor:
-    """A mask's True means: from the first, to the last, or that only `begin` is taken and its side dropped."""
+    """Where a mask is True: `begin_mask` starts at the first, `end_mask` goes to the last.
+
+    `squeeze_mask` takes the entry at `begin` alone and drops the dimension.
+    """
     none = [False] * x.ndim
     masks = zip(
         ints(begin),

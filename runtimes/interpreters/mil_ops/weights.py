@@ -1,4 +1,4 @@
-"""Ops that unfold compressed weights: scales by channel or by block, and palettes."""
+"""Ops that expand compressed weights: per-channel scales, per-block scales, and palettes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samclip_edge.runtimes.interpreters.mil_ops.registry import ints, op
 
 @op
 def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Any, scale: Any, axis: int) -> Tensor:
-    """iOS16: scale * (data - zero point), one of each a channel of `axis`, or one for all."""
+    """iOS16: scale * (data - zero point). There is one of each for every channel of `axis`, or one for all."""
     sides = [1] * quantized_data.ndim
     sides[int(axis)] = -1
     zero, by = (torch.as_tensor(each).float() for each in (zero_point, scale))
@@ -22,7 +22,7 @@ def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Any, scale: 
 
 @op
 def constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
-    """iOS18: scale * (data - offset), one of each a block."""
+    """iOS18: scale * (data - offset). There is one of each for every block."""
     blocks = [side // count for side, count in zip(data.shape, scale.shape, strict=True)]
 
     def spread(each: Tensor) -> Tensor:
@@ -36,7 +36,10 @@ def constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor 
 
 @op
 def constexpr_lut_to_dense(indices: Tensor, lut: Tensor, shape: Any = None, vector_axis: Any = None) -> Tensor:
-    """A palette. iOS16: one for all, indices packed bit by bit. iOS18: one a group, indices in their shape."""
+    """Look weights up in a palette.
+
+    iOS16: one palette for all; indices are packed bit by bit. iOS18: one for each group; indices have their own shape.
+    """
     if shape is not None:
         bits, sides = (len(lut) - 1).bit_length(), ints(shape)
         count = int(torch.tensor(sides).prod())
