@@ -36,7 +36,7 @@ class Measured(NamedTuple):
     first: list[float]  # seconds of the warm-up run, without opening graphs
     peak: list[int]  # bytes, of the whole process
     above: list[int]  # bytes, above the process before the bundle was opened
-    stages: dict[str, float]  # by graph: median seconds that it takes in a run
+    by_graph: dict[str, float]  # by graph: median seconds that it takes in a run
 
     @property
     def latency(self) -> float:
@@ -47,6 +47,10 @@ class Measured(NamedTuple):
     def memory(self) -> float:
         """Median bytes of a process at its peak."""
         return statistics.median(self.peak)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a dictionary, `by_graph` also under its old name `stages`, until 0.3."""
+        return self._asdict() | {"stages": self.by_graph}
 
 
 class Result(NamedTuple):
@@ -63,12 +67,12 @@ class Result(NamedTuple):
         """The result as plain lists and dictionaries."""
         fields = self._asdict()
         fields["scenarios"] = {
-            scenario: {system: each._asdict() for system, each in found.items()}
+            scenario: {system: each.to_json() for system, each in found.items()}
             for scenario, found in self.scenarios.items()
         }
-        fields["encoder"] = {system: each._asdict() for system, each in self.encoder.items()}
+        fields["encoder"] = {system: each.to_json() for system, each in self.encoder.items()}
         fields["growth"] = {
-            what: {asked: each._asdict() for asked, each in found.items()} for what, found in self.growth.items()
+            what: {asked: each.to_json() for asked, each in found.items()} for what, found in self.growth.items()
         }
         return fields | {"costs": [cost._asdict() for cost in self.costs]}
 
@@ -94,14 +98,14 @@ def in_a_process(path: Path, scenario: str, threads: int) -> dict[str, Any]:
 
 
 def _together(parts: Sequence[dict[str, Any]]) -> Measured:
-    stages = [stage for part in parts for stage in part["stages"]]
+    runs = [run for part in parts for run in part["by_graph"]]
     return Measured(
         seconds=[second for part in parts for second in part["seconds"]],
         load=[part["load"] for part in parts],
         first=[part["first"] for part in parts],
         peak=[part["peak"] for part in parts],
         above=[part["above"] for part in parts],
-        stages={name: statistics.median(stage[name] for stage in stages) for name in (stages[0] if stages else ())},
+        by_graph={name: statistics.median(run[name] for run in runs) for name in (runs[0] if runs else ())},
     )
 
 

@@ -63,7 +63,7 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     """Measure a bundle: seconds to load, of a warm-up run, of each run after it and of its graphs, and peak memory.
 
     scenario: one of `SCENARIOS`, or `encode S`, `boxes N`, `words K`. Returns the fields of `bench.Measured`, with
-    `seconds` and `stages` as one entry for each run.
+    `seconds` and `by_graph` as one entry for each run.
     """
     bare = peak()
     start = time.perf_counter()
@@ -85,18 +85,18 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     if run is scenarios.everything or (run is scenarios.words and two_models):
         asked = asked._replace(settings=scenarios.settings_for(model, photo))
     seconds: list[float] = []
-    stages: list[dict[str, float]] = []
+    by_graph: list[dict[str, float]] = []
     while len(seconds) < runs and sum(seconds) < ENOUGH:
         timed.seconds.clear()
         start = time.perf_counter()
         run(model, asked)
         seconds.append(time.perf_counter() - start)
-        stages.append(dict(timed.seconds))
+        by_graph.append(dict(timed.seconds))
     return {
         "load": read + timed.opening,
         "first": first,
         "seconds": seconds,
-        "stages": stages,
+        "by_graph": by_graph,
         "peak": peak(),
         "above": peak() - bare,
     }
@@ -134,7 +134,7 @@ def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:
     seconds: list[float] = []
     (given,) = session.get_inputs()
     inputs = {given.name: np.zeros(given.shape, np.float32)}
-    while len(seconds) < runs + 1 and sum(seconds) < ENOUGH:
+    while len(seconds) < 2 or (len(seconds) < runs + 1 and sum(seconds) < ENOUGH):
         start = time.perf_counter()
         session.run(None, inputs)
         seconds.append(time.perf_counter() - start)
@@ -143,7 +143,7 @@ def measure_file(path: Path, threads: int, runs: int) -> dict[str, Any]:
         "load": loaded,
         "first": first,
         "seconds": seconds,
-        "stages": [{}] * len(seconds),
+        "by_graph": [{}] * len(seconds),
         "peak": peak(),
         "above": peak() - bare,
     }

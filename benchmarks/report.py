@@ -18,7 +18,7 @@ def markdown(result: Result) -> str:
         "brackets the least and the most of all runs; peak memory is of the whole process."
     )
     return "\n\n".join(
-        [head, _scenarios(result), _encoder(result), _sizes(result), _stages(result), _costs(result), _growth(result)]
+        [head, _scenarios(result), _encoder(result), _sizes(result), _by_graph(result), _costs(result), _growth(result)]
     )
 
 
@@ -91,10 +91,10 @@ def _sizes(result: Result) -> str:
     return table(("weights", "on disk", f"of {BOTH}", "download", f"of {BOTH}"), rows)
 
 
-def _stages(result: Result) -> str:
-    names = list(dict.fromkeys(n for found in result.scenarios.values() for m in found.values() for n in m.stages))
+def _by_graph(result: Result) -> str:
+    names = list(dict.fromkeys(n for found in result.scenarios.values() for m in found.values() for n in m.by_graph))
     rows = [
-        (f"{scenario}, {system}", *(_short(m.stages[n]) if n in m.stages else "" for n in names))
+        (f"{scenario}, {system}", *(_short(m.by_graph[n]) if n in m.by_graph else "" for n in names))
         for scenario, found in result.scenarios.items()
         for system, m in found.items()
     ]

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from samclip_edge.bundle.manifest import BuilderName
 from samclip_edge.errors import InputError
 
+PROMPTS, POINTS = 64, 32  # the most in one call of a graph: what the pipeline sends, and what a hand clicks
 Minimum = Literal["iOS16", "iOS17", "iOS18"]
 
 

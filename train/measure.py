@@ -88,7 +88,7 @@ def boxed(held_out: Source, shape: Batch, images: range, model: MergedModel) -> 
         points=torch.from_numpy(points).to(device),
         labels=labels.expand(len(owned), 3),
         logits=None,
-        scores=None,
+        predicted_ious=None,
         skipped=[],
     )
 

@@ -95,9 +95,9 @@ class Reinforcement:
             except BrokenSample as broken:
                 self.broken.add(str(broken))
                 continue
-            logits, scores = asked(teachers.sam, self.run.here(batch))
+            logits, predicted_ious = asked(teachers.sam, self.run.here(batch))
             found[f"{sample.image}-{sample.variant}.logits"] = eighths(logits).cpu().numpy()
-            found[f"{sample.image}-{sample.variant}.scores"] = scores.cpu().numpy()
+            found[f"{sample.image}-{sample.variant}.scores"] = predicted_ious.cpu().numpy()
         return found
 
 

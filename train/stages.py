@@ -167,14 +167,14 @@ def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
     return (_true_mask_loss(*first, batch.masks) + _true_mask_loss(*second, batch.masks)) / 2
 
 
-def _true_mask_loss(low_res: Tensor, scores: Tensor, wanted: Tensor) -> Tensor:
+def _true_mask_loss(low_res: Tensor, predicted_ious: Tensor, wanted: Tensor) -> Tensor:
     wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # compared at half the side of the image
     masks = F.interpolate(low_res.float(), size=wanted.shape[-2:], mode="bilinear", align_corners=False)
     each = torch.stack([mask_loss(masks[:, k], wanted) for k in range(masks.shape[1])], dim=1)
     with torch.no_grad():
         cut, true = masks > 0, wanted[:, None] > 0.5
         iou = (cut & true).sum(dim=(2, 3)) / (cut | true).sum(dim=(2, 3)).clamp(min=1)
-    return (each[:, 0] + each[:, 1:].min(dim=1).values).mean() + F.mse_loss(scores.float(), iou)
+    return (each[:, 0] + each[:, 1:].min(dim=1).values).mean() + F.mse_loss(predicted_ious.float(), iou)
 
 
 def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images, share: float) -> Tensor:
@@ -196,14 +196,14 @@ def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tenso
 
 def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:
     """Eq. 2 over the four masks of each prompt, plus the squared error of the predicted IoUs; mean of both rounds."""
-    logits, wanted_scores = asked(teacher, batch)
+    logits, wanted_ious = asked(teacher, batch)
     embedding = model.image_encoder(batch.pixels)[1]
     total = torch.zeros((), device=embedding.device)
     for turn in range(2):
         mask = None if turn == 0 else as_prompt(logits[0], batch)
-        masks, scores = prompted(model, batch, embedding, mask)
+        masks, predicted_ious = prompted(model, batch, embedding, mask)
         total = total + mask_distillation(masks.float().flatten(0, 1), logits[turn].flatten(0, 1))
-        total = total + F.mse_loss(scores.float(), wanted_scores[turn])
+        total = total + F.mse_loss(predicted_ious.float(), wanted_ious[turn])
     return total / 2
 
 
@@ -214,13 +214,13 @@ def asked(teacher: MergedModel, batch: Masks) -> tuple[Tensor, Tensor]:
     Stored answers are used where the batch has them. Else the teacher runs, and its logits are rounded as stored ones
     are.
     """
-    if batch.logits is not None and batch.scores is not None:
-        return from_eighths(batch.logits), batch.scores
+    if batch.logits is not None and batch.predicted_ious is not None:
+        return from_eighths(batch.logits), batch.predicted_ious
     embedding = teacher.image_encoder(batch.pixels)[1]
     answers = [prompted(teacher, batch, embedding)]
     logits = from_eighths(eighths(answers[0][0]))
     answers.append(prompted(teacher, batch, embedding, as_prompt(logits, batch)))
     return (
         torch.stack([logits, from_eighths(eighths(answers[1][0]))]),
-        torch.stack([scores.float() for _, scores in answers]),
+        torch.stack([predicted_ious.float() for _, predicted_ious in answers]),
     )

@@ -16,14 +16,12 @@ from torch import nn
 import samclip_edge
 from samclip_edge.bundle.contract import MEANINGS, Arrays, GraphName, Signature, sample
 from samclip_edge.bundle.manifest import Precision
-from samclip_edge.export.options import Minimum
+from samclip_edge.export.options import POINTS, PROMPTS, Minimum
 from samclip_edge.export.targets.tracing import quiet
 from samclip_edge.model.checkpoint import Origin
 from samclip_edge.runtimes.interpreters.mil import coremltools as ct
 from samclip_edge.runtimes.interpreters.steps import SAMPLES
 
-# The most in one call, where their numbers are open: the pipeline sends 64 prompts at most; nobody clicks 32 points.
-PROMPTS, POINTS = 64, 32
 Recorded = dict[str, tuple[float, tuple[float, ...]]]  # of each node, by name: its value's standard deviation, samples
 
 

@@ -16,11 +16,10 @@ from samclip_edge.bundle.contract import Signature, Tensor
 from samclip_edge.bundle.machine import gpus
 from samclip_edge.bundle.manifest import BuilderName
 from samclip_edge.errors import InputError
-from samclip_edge.export.options import TensorRTOptions
+from samclip_edge.export.options import POINTS, PROMPTS, TensorRTOptions
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import first_error, load_module, logger, version
 
-PROMPTS, POINTS = 64, 32  # the most in one call: the pipeline sends 64 prompts at most
 _USUAL = {"B": 1, "N": 2}  # a box is two points; a click is one and a padding point
 _LEAST = {"B": 1, "N": 0}  # a prompt of a mask alone has no points
 # The least, the usual and the most of each input with open dimensions, by its name.

@@ -23,7 +23,6 @@ from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.names import BACKGROUND_NAMES
 
 NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
-TRAINED_FROM = 1_000_000  # `tiny.yaml` trains on seeds from this one on, and holds out those below 2000
 _ONE, _MANY = 10_000, 20_000  # the first seeds of the scenes of one thing, and of several things
 # For the two-model pipeline: things here are large, and a small model predicts a lower IoU for its masks than SAM.
 _GRID = Settings(points_per_side=12, predicted_iou=0.7, stability=0.8)

@@ -20,7 +20,7 @@ def run(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Measure a merged model against SAM and CLIP side by side: sizes, load, peak memory, latency, stage by stage.
+    """Measure a merged model against SAM and CLIP side by side: sizes, load, peak memory, latency, graph by graph.
 
     Every system runs in a fresh process, in turn, warmed up. Without a bundle `vit_b` is measured in three precisions.
     """

@@ -108,9 +108,9 @@ def test_the_settings_of_random_weights_keep_a_hundred_masks(systems: dict[str, 
 def test_a_process_tells_time_and_memory(systems: dict[str, Path]) -> None:
     found = bench.in_a_process(systems[MERGED], "one click", threads=1)
     assert len(found["seconds"]) == bench.RUNS
-    assert set(found["stages"][0]) == {"image_encoder", "prompt_encoder", "mask_decoder"}
-    for total, stages in zip(found["seconds"], found["stages"], strict=True):
-        assert 0 < sum(stages.values()) < total
+    assert set(found["by_graph"][0]) == {"image_encoder", "prompt_encoder", "mask_decoder"}
+    for total, by_graph in zip(found["seconds"], found["by_graph"], strict=True):
+        assert 0 < sum(by_graph.values()) < total
     assert 0 < found["above"] < found["peak"]
     block = np.ones(80 << 20, np.uint8)  # what this process takes, its own peak shows
     assert child.peak() >= block.nbytes
@@ -122,7 +122,7 @@ def test_a_process_tells_time_and_memory(systems: dict[str, Path]) -> None:
 def test_words_are_read_before_they_are_timed() -> None:
     """The shipped bundle holds a text encoder, where the baselines of the other tests hold a vocabulary."""
     found = bench.in_a_process(data.TINY, "words to masks", threads=1)
-    assert [set(stages) for stages in found["stages"]] == [set(MERGED_GRAPHS)] * bench.RUNS
+    assert [set(by_graph) for by_graph in found["by_graph"]] == [set(MERGED_GRAPHS)] * bench.RUNS
 
 
 def test_the_naive_export_is_what_torch_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_a_sam_teacher_answers_as_segment_anything(sam: Sam, tmp_path: Path, pho
         points=torch.tensor([[[100.0, 200], [700, 800], [301, 302]], [[500, 400], [0, 0], [620, 610]]]),
         labels=torch.tensor([[2.0, 3, 1], [1, -1, 0]]),
         logits=None,
-        scores=None,
+        predicted_ious=None,
         skipped=[],
     )
     with torch.no_grad():

@@ -47,7 +47,7 @@ class Masks(NamedTuple):
     points: Tensor  # (M,3,2) x, y in model pixels: two for the first round, all three for the second
     labels: Tensor  # (M,3) of the points, as in `bundle/contract.py`
     logits: Tensor | None  # int8, (2,M,4,S/4,S/4) of the SAM teacher in both rounds; None if not stored
-    scores: Tensor | None  # (2,M,4) predicted IoUs of the same
+    predicted_ious: Tensor | None  # (2,M,4) predicted IoUs of the same
     skipped: list[str]
 
 
@@ -157,8 +157,8 @@ class SamSteps(_Steps[Masks]):
         batch = collected(found)._replace(skipped=skipped)
         if not answers:
             return batch
-        logits, scores = (torch.from_numpy(np.concatenate(each, axis=1)) for each in zip(*answers, strict=True))
-        return batch._replace(logits=logits, scores=scores)
+        logits, predicted_ious = (torch.from_numpy(np.concatenate(each, axis=1)) for each in zip(*answers, strict=True))
+        return batch._replace(logits=logits, predicted_ious=predicted_ious)
 
 
 def collected(images: Sequence[Masked]) -> Masks:
@@ -180,7 +180,7 @@ def collected(images: Sequence[Masked]) -> Masks:
         points=torch.from_numpy(np.stack(points)),
         labels=torch.from_numpy(np.stack(labels)),
         logits=None,
-        scores=None,
+        predicted_ious=None,
         skipped=[],
     )
 
