@@ -44,7 +44,7 @@ format: $(VENV)/.test  ## sort imports, mend what ruff can mend, and format
 
 # Two workers of one thread: on two cores they wait for each other less than two threads do. Plain pytest is one worker.
 test: lint  ## ruff, mypy, and every test; T=FILE for the tests of one file
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile) --durations 10
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile --no-loadscope-reorder) --durations 10
 
 clean:  ## remove the environment, the build and the demo
 	rm -rf $(VENV) build demo *.egg-info

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +13,12 @@ import open_clip
 import pytest
 import skimage.data
 import torch
-from filelock import FileLock
-from safetensors.torch import save_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from support import Ran, cli, spread
+from vit_b import VitB
 
 from samclip_edge import SamClip
-from samclip_edge.bundle.folder import Bundle
-from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
@@ -114,27 +108,13 @@ def clip() -> open_clip.CLIP:
 
 
 @pytest.fixture(scope="session")
-def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """`vit_b` made of those two by the commands of the README: `checkpoint`, `torch`, `bundle`, and `model` loaded.
-
-    Its files are made once, by whichever of two workers wants them first.
-    """
+def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> VitB:
     own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "vit_b"
-    merged, bundle = folder / "merged.safetensors", folder / "bundle"
-    with FileLock(f"{folder}.lock"):
-        if not bundle.exists():
-            folder.mkdir(exist_ok=True)
-            torch.save(sam.state_dict(), folder / "sam.pth")
-            save_file({k: v.contiguous() for k, v in clip.state_dict().items()}, folder / "clip.safetensors")
-            command = [Path(sys.executable).with_name("samclip-edge"), "init", "--preset", "vit_b", "-o", merged]
-            given = ["--sam", folder / "sam.pth", "--clip", folder / "clip.safetensors"]
-            subprocess.run([*command, *given], check=True, cwd="/")
-            model, origin = checkpoint.load(merged)
-            spread(model.clip_head, seed=7)
-            checkpoint.save(model, merged, origin)
-            export_onnx(merged, bundle)
-    opened = Bundle.open(bundle)
-    return SimpleNamespace(
-        checkpoint=merged, torch=checkpoint.load(merged)[0], bundle=opened, model=SamClip(opened, SessionOptions(2))
-    )
+    return VitB((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "vit_b", sam, clip)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that use `vit_b` come last, but for the one that exports it: else a worker waits for the other."""
+    users = {item.path for item in items if "vit_b" in getattr(item, "fixturenames", ())}
+    first = min((path for path in users if path.name == "test_onnx.py"), default=None)
+    items.sort(key=lambda item: 0 if item.path == first else 2 if item.path in users else 1)

@@ -32,21 +32,24 @@ class Gpu:
         raise AssertionError(f"{count} bytes at {address:#x} are not the device's")
 
 
+class Kind(IntEnum):
+    cudaMemcpyHostToDevice = 1
+    cudaMemcpyDeviceToHost = 2
+    cudaMemcpyDeviceToDevice = 3
+
+
+class Mode(IntEnum):
+    cudaStreamCaptureModeThreadLocal = 1
+
+
+class Attribute(IntEnum):
+    cudaDevAttrComputeCapabilityMajor = 75
+    cudaDevAttrComputeCapabilityMinor = 76
+
+
 def cuda(gpu: Gpu) -> ModuleType:
     """`cuda.bindings.runtime`."""
     module: Any = ModuleType("cuda.bindings.runtime")
-
-    class Kind(IntEnum):
-        cudaMemcpyHostToDevice = 1
-        cudaMemcpyDeviceToHost = 2
-        cudaMemcpyDeviceToDevice = 3
-
-    class Mode(IntEnum):
-        cudaStreamCaptureModeThreadLocal = 1
-
-    class Attribute(IntEnum):
-        cudaDevAttrComputeCapabilityMajor = 75
-        cudaDevAttrComputeCapabilityMinor = 76
 
     module.cudaMemcpyKind, module.cudaStreamCaptureMode, module.cudaDeviceAttr = Kind, Mode, Attribute
 

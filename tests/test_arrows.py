@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import time
@@ -112,6 +113,15 @@ def test_a_file_imports_only_what_its_room_may(module: str) -> None:
             assert room_of(FILES[imported]) in rooms | {room}, f"{module} imports {imported}"
         else:
             assert imported in packages or imported in sys.stdlib_module_names, f"{module} imports {imported}"
+
+
+def test_every_room_of_the_repository_is_held() -> None:
+    """Every folder with code lies in a room, and goes into the wheel."""
+    folders = {path.parent for path in FILES.values()}
+    found = {path.parent for path in ROOT.glob("*/**/__init__.py") if path.relative_to(ROOT).parts[0] != "tests"}
+    assert {f for f in found if not f.relative_to(ROOT).parts[0].startswith((".", "build", "demo"))} == folders
+    packages = re.findall(r'^    "(samclip_edge[.\w]*)",$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert sorted(packages) == sorted(module_of(folder / "__init__.py") for folder in folders)
 
 
 def circle(arrows: dict[str, set[str]]) -> list[str]:

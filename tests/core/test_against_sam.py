@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from pycocotools import mask as coco
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 from support import TOLERANCE, iou, off
+from vit_b import VitB
 
 from samclip_edge.photo.masks import Mask
 from samclip_edge.pipeline import Scene
@@ -21,7 +21,7 @@ SHAPES = ["landscape", "portrait", "tiny", "very wide"]
 
 
 @pytest.fixture(scope="module")
-def looked(vit_b: SimpleNamespace, sam: Sam, photos: dict[str, np.ndarray]) -> dict[str, tuple[Scene, SamPredictor]]:
+def looked(vit_b: VitB, sam: Sam, photos: dict[str, np.ndarray]) -> dict[str, tuple[Scene, SamPredictor]]:
     """Each photo, looked at once by us and once by SAM."""
     both = {}
     for name in SHAPES:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from support import TOLERANCE, Ran, off
+from vit_b import VitB
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle.contract import SIZED, GraphName, probe, signature
@@ -82,7 +82,7 @@ def test_a_mask_alone_prompts_without_points(tiny: SamClip, tiny_checkpoint: Pat
 
 
 @pytest.mark.parametrize("size", PRESETS["vit_b"].sizes)
-def test_vit_b_answers_as_torch(vit_b: SimpleNamespace, size: int) -> None:
+def test_vit_b_answers_as_torch(vit_b: VitB, size: int) -> None:
     """Measured at export on the probe and on real photos; the checksum ties the figure to the file."""
     for name in SIZED:
         graph = vit_b.bundle.graph(name, size)
@@ -92,13 +92,13 @@ def test_vit_b_answers_as_torch(vit_b: SimpleNamespace, size: int) -> None:
             assert parity.cosine > 0.999999
 
 
-def test_vit_b_bundle_verifies(vit_b: SimpleNamespace) -> None:
+def test_vit_b_bundle_verifies(vit_b: VitB) -> None:
     rows = verify(vit_b.bundle, SessionOptions(2))
     assert all(row.ok for row in rows)
     assert len(rows) > 30
 
 
-def test_graphs_use_only_what_every_engine_takes(tiny_folder: Path, vit_b: SimpleNamespace) -> None:
+def test_graphs_use_only_what_every_engine_takes(tiny_folder: Path, vit_b: VitB) -> None:
     for folder in (tiny_folder, vit_b.bundle.folder):
         for path in folder.glob("*.onnx"):
             model = onnx.load(path, load_external_data=False)
@@ -112,7 +112,7 @@ def test_graphs_use_only_what_every_engine_takes(tiny_folder: Path, vit_b: Simpl
                 assert all(side in ("B", "N") or (isinstance(side, int) and side > 0) for side in sides), tensor.name
 
 
-def test_sizes_share_their_weights(vit_b: SimpleNamespace) -> None:
+def test_sizes_share_their_weights(vit_b: VitB) -> None:
     """Sizes of the encoder weigh what SAM's encoder does once, and their own position tables."""
     encoder = vit_b.torch.image_encoder
     parameters = sum(p.numel() for p in encoder.parameters()) * 4
@@ -212,7 +212,7 @@ def test_a_vocabulary_replaces_the_text_encoder(
     assert ran.err.splitlines()[-1].startswith("error:")
 
 
-def test_text_features_are_those_of_open_clip(vit_b: SimpleNamespace, clip: torch.nn.Module) -> None:
+def test_text_features_are_those_of_open_clip(vit_b: VitB, clip: torch.nn.Module) -> None:
     import open_clip
 
     texts = ["a photo of a dog.", "", "Ein Fuß & ﬁsh", "x " * 200, "😀 犬 naïve café", "a red <b>square</b> on “blue”"]

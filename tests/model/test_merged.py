@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -14,6 +13,7 @@ from segment_anything.modeling.image_encoder import Attention as SamAttention
 from segment_anything.modeling.image_encoder import ImageEncoderViT, get_rel_pos
 from support import TOLERANCE, off, spread
 from torch.nn import functional as F
+from vit_b import VitB
 
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.model.clip_head import ClipHead
@@ -38,7 +38,7 @@ def test_attention_is_that_of_sam(height: int, width: int) -> None:
         assert off(theirs(x), ours(x)) < 1e-5
 
 
-def test_encoder_at_1024_is_that_of_sam(vit_b: SimpleNamespace, sam: Sam, photos: dict[str, np.ndarray]) -> None:
+def test_encoder_at_1024_is_that_of_sam(vit_b: VitB, sam: Sam, photos: dict[str, np.ndarray]) -> None:
     pixels = photos["landscape"]
     image = torch.from_numpy(Frame.of(pixels, 1024).square(pixels))
     with torch.inference_mode():
@@ -49,7 +49,7 @@ def test_encoder_at_1024_is_that_of_sam(vit_b: SimpleNamespace, sam: Sam, photos
 
 
 @pytest.mark.parametrize("size", [224, 336, 448])
-def test_encoder_at_smaller_sizes_is_sams_with_positions_resized(vit_b: SimpleNamespace, sam: Sam, size: int) -> None:
+def test_encoder_at_smaller_sizes_is_sams_with_positions_resized(vit_b: VitB, sam: Sam, size: int) -> None:
     """SAM's own code resizes relative positions and pads windows; only its absolute positions are fixed to 1024."""
     image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(size)) * 255
     encoder = ImageEncoderViT(
@@ -67,7 +67,7 @@ def test_encoder_at_smaller_sizes_is_sams_with_positions_resized(vit_b: SimpleNa
 
 @pytest.mark.parametrize("with_box", [False, True])
 @pytest.mark.parametrize("with_mask", [False, True])
-def test_prompt_encoder_is_that_of_sam(vit_b: SimpleNamespace, sam: Sam, with_box: bool, with_mask: bool) -> None:
+def test_prompt_encoder_is_that_of_sam(vit_b: VitB, sam: Sam, with_box: bool, with_mask: bool) -> None:
     random = torch.Generator().manual_seed(3)
     points, kinds = torch.rand(2, 3, 2, generator=random) * 1000, torch.tensor([[1, 0, 1], [0, 1, 1]])
     corners = torch.tensor([[[10.0, 20.0], [500.0, 600.0]], [[0.0, 0.0], [1024.0, 1024.0]]])
@@ -86,7 +86,7 @@ def test_prompt_encoder_is_that_of_sam(vit_b: SimpleNamespace, sam: Sam, with_bo
     assert off(theirs[1], dense.expand(2, -1, 64, 64)) < 1e-5
 
 
-def test_mask_decoder_is_that_of_sam(vit_b: SimpleNamespace, sam: Sam) -> None:
+def test_mask_decoder_is_that_of_sam(vit_b: VitB, sam: Sam) -> None:
     random = torch.Generator().manual_seed(4)
     embedding, dense = (torch.randn(b, 256, 64, 64, generator=random) for b in (1, 3))
     sparse = torch.randn(3, 5, 256, generator=random)
@@ -139,7 +139,7 @@ def test_clip_head_pools_norms_and_projects() -> None:
     assert len(head.mlp.layers) == 3, "two hidden layers"
 
 
-def test_clip_head_starts_from_sams_last_layer(vit_b: SimpleNamespace, sam: Sam) -> None:
+def test_clip_head_starts_from_sams_last_layer(vit_b: VitB, sam: Sam) -> None:
     from samclip_edge.model.merged import start_clip_head
 
     model = copy.deepcopy(vit_b.torch)  # which other tests look at

@@ -1,0 +1,37 @@
+"""What the tests of training share: a run's weights and metrics, and variations of a finished run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samclip_edge.model import checkpoint
+from samclip_edge.train.recipe import Recipe
+from samclip_edge.train.trainer import Trainer
+
+JOINT = 4
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(path)[0].state_dict()
+
+
+def lines(folder: Path) -> list[dict]:
+    """The metrics of a run, without its speed."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(entry["measured"].pop("images/s") > 0 for entry in entries if "measured" in entry)
+    return entries
+
+
+def variation(whole: Path, name: str, changes: dict[str, Any], stages: int = 3) -> Trainer:
+    """A run of a changed recipe that has the first stages of the whole one behind it."""
+    recipe = Recipe.model_validate_json((whole / "recipe.json").read_text()).model_copy(update=changes)
+    folder = whole.parent / name
+    folder.mkdir()
+    for path in sorted(whole.glob("*.safetensors"))[:stages]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+    return Trainer(recipe, folder)

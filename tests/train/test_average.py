@@ -1,0 +1,44 @@
+"""`train average` mixes the weights of two checkpoints, measures the mixtures and draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from runs import weights
+from support import Ran
+
+from samclip_edge.model import checkpoint
+from samclip_edge.train.average import averaged
+
+
+def test_weights_between_two_checkpoints(run: Callable[..., Ran], whole: Path, tmp_path: Path) -> None:
+    start, tuned = whole / "3-probe.safetensors", whole / "4-distill.safetensors"
+    a, b = (checkpoint.load(path)[0] for path in (start, tuned))
+    between = averaged(a, b, 0.25).state_dict()
+    for name, value in between.items():
+        if value.is_floating_point():
+            wanted = 0.75 * a.state_dict()[name].double() + 0.25 * b.state_dict()[name].double()
+            torch.testing.assert_close(value.double(), wanted, rtol=1e-5, atol=1e-6)
+    saved = tmp_path / "quarter.safetensors"
+    assert run("train", "average", start, tuned, "--alpha", 0.25, "--save", saved).code == 0
+    assert all(torch.equal(weights(saved)[name], between[name]) for name in between)
+    ran = run("train", "average", start, whole / "nothing.safetensors", "-o", tmp_path / "curves.png")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+
+
+def test_both_curves_are_measured_and_drawn(
+    run: Callable[..., Ran], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from samclip_edge.train import average
+
+    few = average.HELD_OUT.model_copy(update={"scenes": average.HELD_OUT.scenes.model_copy(update={"count": 8})})
+    monkeypatch.setattr(average, "HELD_OUT", few)
+    picture = tmp_path / "curves.png"
+    ran = run("train", "average", whole / "3-probe.safetensors", whole / "4-distill.safetensors",
+              "--points", 3, "-o", picture, "--json")  # fmt: skip
+    assert [point["alpha"] for point in ran.json["curves"]] == [0, 0.5, 1]
+    assert all(0 <= point[key] <= 1 for point in ran.json["curves"] for key in ("top1", "box_iou"))
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

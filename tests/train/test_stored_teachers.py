@@ -1,0 +1,41 @@
+"""A run that reads its teachers' stored answers has the losses of one that asks the teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from runs import lines, variation
+from support import Ran
+
+from samclip_edge.errors import InputError
+from samclip_edge.train.teachers import Teachers
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("a teacher was asked although its answers are stored")
+
+
+def test_stored_teachers_give_the_losses_of_live_ones(
+    run: Callable[..., Ran], recipe: Path, whole: Path, tmp_path: Path
+) -> None:
+    stored = tmp_path / "stored"
+    ran = run("train", "reinforce", "--recipe", recipe, "--run", whole, "-o", stored, "--json")
+    assert (ran.code, ran.json["skipped"]) == (0, [])
+    live = [e for e in lines(whole) if e["stage"] > 2 and "rate" in e]
+    again = variation(whole, "stored", {"stored": str(stored)}, stages=2)
+    again.teachers = lambda: Teachers(refuse, refuse)  # type: ignore[method-assign, arg-type]
+    again.forgets = lambda *_: False  # type: ignore[method-assign]
+    again.train()
+    ours = [e for e in lines(again.folder) if "rate" in e]
+    assert len(ours) == len(live) == 13
+    for a, b in zip(ours, live, strict=True):
+        assert a.pop("task") == b.pop("task")
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+    with pytest.raises(InputError, match="other data"):
+        variation(whole, "elsewhere", {"stored": str(stored), "seed": 5}).train()
+    files = {path.name: path.read_bytes() for path in stored.iterdir()}
+    (stored / "clip-128-4-000000.npy").unlink()
+    assert run("train", "reinforce", "--recipe", recipe, "--run", whole, "-o", stored).code == 0
+    assert {path.name: path.read_bytes() for path in stored.iterdir()} == files
