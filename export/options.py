@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,6 +26,8 @@ class CoreMLOptions:
         known = {each.lower(): each for each in get_args(Minimum)}
         if self.minimum.lower() not in known:
             raise InputError(f"--minimum-target {self.minimum}: give {', '.join(get_args(Minimum))}")
+        if self.points is not None and self.points < 1:
+            raise InputError(f"--points {self.points}: give 1 or more points")
         object.__setattr__(self, "minimum", known[self.minimum.lower()])
 
 
@@ -45,6 +48,9 @@ class TensorRTOptions:
     def __post_init__(self) -> None:
         if self.builder not in (None, *get_args(BuilderName)):
             raise InputError(f"--builder {self.builder}: no such builder; give {' or '.join(get_args(BuilderName))}")
+        for each in self.capabilities:
+            if not re.fullmatch(r"\d+\.\d+", each):
+                raise InputError(f"--compute-capability {each}: give a number such as 8.9")
         of_builders = {
             "--builder": self.builder,
             "--compute-capability": self.capabilities,

@@ -1,4 +1,7 @@
-"""What the encoders say of one photo, each part computed when it is first asked for and kept.
+"""What the encoders say of one photo: the embedding, the features, and decoded prompts.
+
+The embedding and the features of the photo are computed once. The merged model's encoder runs when the photo is looked
+at; every other graph runs when its answer is first asked for.
 
 Two kinds with one interface: `Merged`, one encoder with two heads, and `SideBySide`, SAM and CLIP as two models, which
 is what runs on public weights today and what the merged model is held against. Tasks are written over the interface.

@@ -1,4 +1,4 @@
-"""Modules and names as they were called before the rooms. Until 0.3 older programs import them, with a warning."""
+"""Keeps modules and names importable that were moved before 0.1.0, with a warning, until 0.3."""
 
 from __future__ import annotations
 
@@ -11,31 +11,59 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# Where the names of an old module are now. The first three are packages or modules still, of other contents.
+# Where the names of an old module are now. The first five are packages or modules still, of other contents.
 HOMES = {
     "bundle": ("bundle.manifest", "bundle.folder"),
     "text": ("text.tokenizer", "text.names"),
     "export.export": ("export.targets.onnx",),
+    "runtimes.tensorrt": ("runtimes.tensorrt.session", "runtimes.tensorrt.library", "runtimes.tensorrt.__main__"),
+    "train.data": ("train.data.batches", "train.data.sources"),
+    "benchmarks.precision": ("export.costs",),
+    "benchmarks.synthetic": ("accuracy.synthetic", "accuracy.measures"),
     "contract": ("bundle.contract",),
     "everything": ("tasks.everything",),
-    "export.coreml": ("export.targets.coreml",),
-    "export.tensorrt": ("export.targets.tensorrt",),
+    "export.attention": ("export.forms.attention",),
+    "export.builders": ("export.targets.tensorrt_builders", "export.options"),
+    "export.channels_first": ("export.forms.channels_first",),
+    "export.coreml": ("export.targets.coreml", "export.options"),
+    "export.coreml_graphs": ("export.forms.neural_engine",),
+    "export.graphs": ("export.forms.fixed_size",),
+    "export.onnx": ("export.targets.tracing", "export.weights", "export.precision.half"),
+    "export.qdq": ("export.precision.qdq",),
+    "export.quantize": ("export.precision.int8",),
+    "export.tensorrt": ("export.targets.tensorrt", "export.targets.tensorrt_script"),
+    "export.typed": ("export.precision.half",),
     "formats": ("photo.formats",),
     "graphs": ("bundle.sessions", "bundle.machine"),
     "image": ("photo.read", "photo.resize", "photo.frame"),
     "masks": ("photo.masks",),
     "pictures": ("photo.pictures",),
-    "prompts": ("tasks.prompts", "encoded", "bundle.contract"),
+    "prompts": ("tasks.prompts", "encoded", "bundle.contract", "cli.question"),
+    "runtimes.cuda": ("runtimes.tensorrt.cuda",),
+    "runtimes.mil": ("runtimes.interpreters.mil", "runtimes.interpreters.steps"),
+    "runtimes.mil_ops": ("runtimes.interpreters.mil_ops",),
     "spec": ("bundle.spec",),
+    "train.engine": ("train.trainer", "train.learner", "train.gradients"),
+    "train.files": ("train.data.files",),
+    "train.prompts": ("train.data.prompts",),
+    "train.regions": ("train.data.regions", "photo.masks"),
+    "train.scenes": ("rendered",),
+    "train.stored": ("train.data.stored",),
+    "train.tasks": ("train.stages",),
     "verify": ("bundle.verify",),
     "words": ("text.words",),
 }
 RENAMED = {
     ("bundle", "Engines"): "BuiltEngines",
+    ("export.builders", "Options"): "TensorRTOptions",
     ("export.coreml", "Options"): "CoreMLOptions",
+    ("export.onnx", "halve"): "halve_weights",
     ("graphs", "Engine"): "SessionOptions",
     ("graphs", "Graphs"): "Sessions",
     ("text", "BACKGROUND"): "BACKGROUND_NAMES",
+    ("train.engine", "Run"): "Trainer",
+    ("train.regions", "MARGIN"): "CUT_OUT",
+    ("train.scenes", "Scene"): "RenderedScene",
 }
 _PACKAGE = "samclip_edge"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from samclip_edge.photo.resize import Floats, Pixels
 from samclip_edge.progress import Progress, silent
 from samclip_edge.tasks.classify import Guess, classify
 from samclip_edge.tasks.everything import Settings, everything, name_masks
-from samclip_edge.tasks.find import find, find_among_masks
+from samclip_edge.tasks.find import Asked, find
 from samclip_edge.tasks.prompts import prepare
 from samclip_edge.tasks.segment import segment, segment_all
 from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
@@ -35,9 +36,22 @@ class SamClip:
     """A loaded bundle. One may serve many threads."""
 
     def __init__(
-        self, bundle: Bundle, options: SessionOptions | None = None, *, sessions: Sessions | None = None
+        self,
+        bundle: Bundle,
+        options: SessionOptions | None = None,
+        *,
+        sessions: Sessions | None = None,
+        engine: SessionOptions | None = None,
     ) -> None:
-        """options: how graphs are run. sessions: what runs them, in place of the bundle's own."""
+        """options: how graphs are run. sessions: what runs them, in place of the bundle's own.
+
+        engine: the old name of `options`, until 0.3. Raises InputError for sessions of another bundle.
+        """
+        if sessions is not None and sessions.bundle.folder != bundle.folder:
+            raise InputError(
+                f"sessions: are of {sessions.bundle.folder}, not of {bundle.folder}; give the bundle's own"
+            )
+        options = options or engine
         self.bundle = bundle
         self.sessions = sessions or Sessions(bundle, options)
         self.words = Words(self.sessions)
@@ -127,9 +141,9 @@ class Scene:
         """Prompts to low-res masks (B,4,S/4,S/4) as logits and predicted IoUs (B,4); see `Encoded.decode`."""
         return self.encoded.decode(prompts)
 
-    def mask(self, low_res: Floats, predicted_iou: float) -> Mask:
-        """Low-res logits (S/4,S/4) as a mask over the photo."""
-        return self.encoded.mask(low_res, predicted_iou)
+    def mask(self, low_res: Floats, score: float, label: str | None = None) -> Mask:
+        """Low-res logits (S/4,S/4) as a mask over the photo. score: its predicted IoU, by the old name."""
+        return replace(self.encoded.mask(low_res, score), label=label)
 
     def probabilities(self, features: Floats, names: Sequence[str], progress: Progress = silent) -> Floats:
         """Softmax over names of the scaled cosines; see `Words.probabilities`."""
@@ -183,12 +197,8 @@ class Scene:
         points, threshold: of the merged model. settings: of SAM + CLIP, which masks are there to be named.
         Raises InputError where SAM + CLIP are asked without `refine`: there is no map of patches to answer with.
         """
-        names, words = check_labels(labels, "--text"), self.model.words
-        if self.encoded.has_patch_features:
-            return find(self.encoded, words, names, background, refine, points, threshold, progress)
-        if not refine:
-            raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
-        return find_among_masks(self.encoded, words, names, background, settings or Settings(), progress)
+        names, asked = check_labels(labels, "--text"), Asked(refine, points, threshold, settings or Settings())
+        return find(self.encoded, self.model.words, names, background, asked, progress)
 
     def everything(
         self,

@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "export/weights": ({"numpy", "onnx"}, set()),
     "export/costs": ({"numpy"}, ASK | {"samclip_edge/accuracy", "export/targets"}),
+    "export/order": (set(), LOOK | EXPORT | {"export/costs"}),
     "export": (
         {"numpy", "torch", "tokenizers", "open_clip"},
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
@@ -64,7 +65,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         CORE | {"onnxruntime"},
         ASK
         | EXPORT
-        | {"samclip_edge/accuracy", "samclip_edge/model", "export/costs", "train", "train/recipe", "benchmarks"},
+        | {
+            "samclip_edge/accuracy",
+            "samclip_edge/model",
+            "export/costs",
+            "export/order",
+            "train",
+            "train/recipe",
+            "benchmarks",
+        },
     ),
 }
 
@@ -77,6 +86,9 @@ def module_of(path: Path) -> str:
 
 
 FILES = {module_of(p): p for top in ("samclip_edge", *FOLDERS) for p in sorted((ROOT / top).rglob("*.py"))}
+# What names a module in a string, to import it when it is asked for: runtimes, and the old names of what moved.
+BY_NAME = {"samclip_edge.bundle.sessions", "samclip_edge.bundle.verify", "samclip_edge.moved"}
+BY_NAME |= {"samclip_edge.runtimes.tensorrt.library"}  # the modules of NVIDIA
 
 
 def room_of(path: Path) -> str:
@@ -95,8 +107,14 @@ def imports(path: Path) -> set[str]:
             assert node.level == 0, "imports are absolute, so that a room is named"
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if name in FILES else str(node.module) for name in inside]
+            ours = node.module == "samclip_edge"
+            assert not ours or {"__version__", *FILES} >= {
+                a if a == "__version__" else f"samclip_edge.{a}" for a in (alias.name for alias in node.names)
+            }, f"{path}: names of the package are for apps; import the module"
         else:
             continue
+        for name in names:
+            assert name in FILES or not name.startswith("samclip_edge"), f"{path} imports {name}, which is no file"
         found |= {name if name in FILES else name.partition(".")[0] for name in names}
     return found
 
@@ -158,8 +176,23 @@ def test_no_circle_of_files_nor_of_rooms() -> None:
 def test_no_file_imports_ours_for_types_alone() -> None:
     for module, path in FILES.items():
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 assert "samclip_edge" not in ast.unparse(node), f"{module} hides an import from the arrows"
+
+
+def test_no_file_imports_ours_by_a_name_in_a_string() -> None:
+    for module in FILES.keys() - BY_NAME:
+        for node in ast.walk(ast.parse(FILES[module].read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+                assert module == "samclip_edge", f"{module}:{node.lineno} hides an import from the arrows"
+
+
+def test_the_stub_of_the_package_says_what_the_package_does() -> None:
+    stub = ast.parse((ROOT / "samclip_edge" / "__init__.pyi").read_text())
+    told = {a.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    package = ast.parse(FILES["samclip_edge"].read_text())
+    (homes,) = (n.value for n in package.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "_HOME")
+    assert told == {name: f"samclip_edge.{home}" for name, home in ast.literal_eval(homes).items()}
 
 
 def test_a_folder_says_what_may_live_in_it() -> None:
@@ -177,15 +210,21 @@ def test_files_and_functions_can_be_held_in_the_head() -> None:
         text = path.read_text()
         assert text.count("\n") <= 300, path
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
 
 
 def test_private_attributes_stay_inside() -> None:
-    """A name with an underscore is read from `self` or `cls`, or is torch's or a named tuple's own."""
+    """A name with an underscore is read from `self` or `cls`, or is torch's or a named tuple's; none is imported."""
     theirs = {"_replace", "_asdict", "_modules", "_parameters", "_is_avx512_bf16_supported"}
     for path in (*FILES.values(), *(ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and str(node.module).startswith("samclip_edge")
+                and path in FILES.values()
+            ):
+                assert not any(alias.name.startswith("_") and alias.name != "__version__" for alias in node.names), path
             private = isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
             if private and node.attr not in theirs:
                 assert ast.unparse(node.value) in ("self", "cls"), f"{path}:{node.lineno}: {ast.unparse(node)}"

@@ -45,7 +45,7 @@ class Semantic:
 def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequence[Mask]]) -> float:
     """COCO's mask AP (IoU 0.50 to 0.95) by pycocotools, with all masks in one category.
 
-    truth, answers: the true masks and the found ones of each image. Found masks are ranked by `Mask.score`.
+    truth, answers: the true masks and the found ones of each image. Found masks are ranked by `Mask.predicted_iou`.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

@@ -76,6 +76,11 @@ class Graph(Frozen):
     in_float: tuple[str, ...] = ()  # for int8: the layers that were left in float, because int8 changes too much
     steps: File | None = None  # for Core ML: what each op answered to the probe (`Step`)
 
+    @property
+    def engine(self) -> File | None:
+        """The old name of `built_engine`, until 0.3; the key in the manifest keeps it."""
+        return self.built_engine
+
 
 class Text(Frozen):
     """How words become features: by the text encoder and its tokenizer, or by a vocabulary of precomputed ones."""
@@ -121,6 +126,11 @@ class Manifest(Frozen):
     built_engines: BuiltEngines | None = Field(default=None, alias="engines")  # for TensorRT, once they are built
     script: File | None = None  # for TensorRT: what builds them on the device
 
+    @property
+    def engines(self) -> BuiltEngines | None:
+        """The old name of `built_engines`, until 0.3; the key in the manifest keeps it."""
+        return self.built_engines
+
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
         want: set[tuple[str, int | None]] = {(name, size) for name in sized(self.spec) for size in self.sizes}
@@ -137,5 +147,5 @@ class Manifest(Frozen):
             if graph.signature != signature(self.spec, graph.name, graph.size):
                 raise ValueError(f"the signature of {graph.name} is not the contract's")
             if (graph.built_engine is None) != (self.built_engines is None):
-                raise ValueError(f"{graph.name} has an engine and nothing says what built it, or the other way round")
+                raise ValueError(f"`engine` of {graph.name} and `engines` of the bundle must be given together")
         return self

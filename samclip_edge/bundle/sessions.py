@@ -22,7 +22,7 @@ _RUNTIMES: dict[Target, str] = {
     "coreml": "samclip_edge.runtimes.coreml",
     "tensorrt": "samclip_edge.runtimes.tensorrt.session",
 }
-# What runs a target's graphs where its engine is not: Core ML's programs op by op, and the ONNX that TensorRT is given.
+# What runs a target's graphs on a machine without its engine: Core ML's programs op by op, TensorRT's ONNX as it is.
 INTERPRETERS: dict[Target, str] = {"coreml": "samclip_edge.runtimes.interpreters.mil", "tensorrt": _ONNX_RUNTIME}
 Units = Literal["all", "cpu", "cpu+gpu", "cpu+ne"]
 

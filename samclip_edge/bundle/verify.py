@@ -22,9 +22,8 @@ from samclip_edge.progress import Progress, silent
 # How far an output may be from torch's.
 MAX_ERROR = 1e-4  # of fp32: max abs difference over the reference's standard deviation
 MIN_COSINE = 0.9995  # of fp16
-# int8 is judged by the task. Of one graph two things can be asked: at export a cosine of at least `_INT8_WORST`, which
-# a broken graph misses; later at most `_INT8_SLACK` times the distance that was measured at export, since another
-# machine may round another way.
+# int8 is judged by the task. At export a graph needs a cosine of at least `_INT8_WORST`; a broken graph has less. Later
+# its distance from torch may be `_INT8_SLACK` times what export measured, since machines round differently.
 _INT8_WORST, _INT8_SLACK = 0.9, 2.0
 _STEPS = "samclip_edge.runtimes.interpreters.steps"  # by name, as `sessions` names runtimes
 _INTERPRETED = {"coreml": " (op by op)", "tensorrt": " (its ONNX)"}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from samclip_edge.cli.common import Json, emit
+from samclip_edge.cli.common import Json, bar, emit, note
 
 _COREML, _TENSORRT = "Of --target coreml", "Of --target tensorrt"
 
@@ -16,7 +16,7 @@ Output = Annotated[Path, typer.Option("-o", metavar="DIR", help="The bundle fold
 Model = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
 ]
-Target = Annotated[str, typer.Option(help="The engine to export for: onnx, coreml or tensorrt.")]
+Target = Annotated[str, typer.Option(help="What to export for: onnx, coreml or tensorrt.")]
 Precision = Annotated[
     str, typer.Option(help="The precision of the weights: fp32, fp16 or int8; of coreml also palette8 or palette6.")
 ]
@@ -43,7 +43,7 @@ Points = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="One prompt of N points in a call (2: a click or a box); else ranges.",
+        help="Fix each call to one prompt of N points (2: a click or a box); else both numbers are open.",
         rich_help_panel=_COREML,
     ),
 ]
@@ -64,21 +64,23 @@ OnlyOnnx = Annotated[
     bool,
     typer.Option(
         "--onnx-only",
-        help="No engines, but a script that builds them on the device.",
+        help="Build no engines here, but write a script that builds them on the device.",
         rich_help_panel=_TENSORRT,
     ),
 ]
 Portable = Annotated[
     bool,
     typer.Option(
-        "--version-compatible", help="Engines that newer versions of TensorRT take too.", rich_help_panel=_TENSORRT
+        "--version-compatible",
+        help="Build engines that newer TensorRT takes too.",
+        rich_help_panel=_TENSORRT,
     ),
 ]
 Stripped = Annotated[
     bool,
     typer.Option(
         "--strip-weights",
-        help="Engines without weights, which the ONNX beside them has.",
+        help="Build engines without weights, which the ONNX beside them has.",
         rich_help_panel=_TENSORRT,
     ),
 ]
@@ -130,12 +132,12 @@ def run(
     """
     from samclip_edge.cli import exporting
 
-    coreml = {
+    coreml: dict[str, Any] = {
         "--image-input": image_input,
         "--points": points,
         "--minimum-target": minimum if minimum != "iOS18" else None,
     }
-    tensorrt = {
+    tensorrt: dict[str, Any] = {
         "--builder": builder,
         "--compute-capability": tuple(capability or ()),
         "--onnx-only": only_onnx,
@@ -143,8 +145,11 @@ def run(
         "--strip-weights": stripped,
         "--timing-cache": timing_cache,
     }
-    order = exporting.Order.of(model, target, precision, size, vocabulary, photos, vectors)
-    options = exporting.options_of(order.target, {"coreml": coreml, "tensorrt": tensorrt})
-    bundle = exporting.export(order, options, output)
-    cost = exporting.cost(order, bundle)
+    given: dict[str, dict[str, Any]] = {"coreml": coreml, "tensorrt": tensorrt}
+    order = exporting.order_of(model, target, precision, size, vocabulary, photos, vectors, given)
+    bundle = order.export(output, bar())
+    costs = order.int8_costs(bundle, bar())
+    cost = {} if isinstance(costs, str) else costs
+    if isinstance(costs, str) and costs:
+        note(f"note: what int8 costs on `eval synthetic` was not measured: {costs}")
     emit(exporting.document(bundle, cost), json, lambda: exporting.show(bundle, cost))

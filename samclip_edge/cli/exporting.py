@@ -1,68 +1,57 @@
-"""What `export` does with its options, and prints. Imports torch, so the verb imports this inside."""
+"""The options of `export` as an order, and what the verb prints. Imports torch, so the verb imports this inside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from samclip_edge import data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Precision, Target
-from samclip_edge.cli.common import bar, note, table
+from samclip_edge.cli.common import table
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.export.costs import costs_of, rendered
 from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
-from samclip_edge.export.targets.onnx import export_onnx
-from samclip_edge.photo.read import read_photo
-from samclip_edge.photo.resize import Pixels
+from samclip_edge.export.order import Costs, Order
 from samclip_edge.text.names import check_labels
 
 Given = Mapping[str, Any]  # options of one target as they were typed, by name; empty where left out
-Costs = dict[str, dict[str, float]]
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is asked of every target."""
-
-    checkpoint: Path
-    target: Target
-    precision: Precision
-    sizes: list[int] | None
-    names: list[str] | None  # the vocabulary
-    photos: list[Path]
-    vectors: bool
-
-    @classmethod
-    def of(
-        cls,
-        model: str,
-        target: str,
-        precision: str,
-        sizes: list[int] | None,
-        vocabulary: Path | None,
-        photos: list[Path] | None,
-        vectors: bool,
-    ) -> Order:
-        """The options of the verb, checked. Raises InputError that names the one that is wrong."""
-        if target not in get_args(Target):
-            raise InputError(f"--target {target}: this version exports {' and '.join(get_args(Target))}")
-        precisions = [each for each in get_args(Precision) if target == "coreml" or not each.startswith("palette")]
-        if precision not in precisions:
-            raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
-        if photos and (precision != "int8" or target == "coreml"):
-            raise InputError(
-                f"--photo {photos[0]}: only --precision int8 for onnx or tensorrt is measured on photos; leave it out"
-            )
-        names = None if vocabulary is None else _read_names(vocabulary)
-        checkpoint = data.CHECKPOINTS.get(model, Path(model))
-        chosen = cast("Target", target), cast("Precision", precision)
-        return cls(checkpoint, *chosen, sizes, names, photos or [], vectors)
+def order_of(
+    model: str,
+    target: str,
+    precision: str,
+    sizes: list[int] | None,
+    vocabulary: Path | None,
+    photos: list[Path] | None,
+    vectors: bool,
+    given: Mapping[str, Given],
+) -> Order:
+    """The options of the verb, checked. given: those of each target. Raises InputError that names the one at fault."""
+    if target not in get_args(Target):
+        raise InputError(f"--target {target}: this version exports {' and '.join(get_args(Target))}")
+    precisions = [each for each in get_args(Precision) if target == "coreml" or not each.startswith("palette")]
+    if precision not in precisions:
+        raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
+    if photos and (precision != "int8" or target == "coreml"):
+        raise InputError(
+            f"--photo {photos[0]}: only --precision int8 for onnx or tensorrt is measured on photos; leave it out"
+        )
+    chosen = cast("Target", target)
+    return Order(
+        checkpoint=data.CHECKPOINTS.get(model, Path(model)),
+        target=chosen,
+        precision=cast("Precision", precision),
+        sizes=sizes,
+        vocabulary=None if vocabulary is None else _read_names(vocabulary),
+        photos=photos or [],
+        vectors=vectors,
+        options=_options_of(chosen, given),
+    )
 
 
-def options_of(target: Target, given: Mapping[str, Given]) -> CoreMLOptions | TensorRTOptions | None:
+def _options_of(target: Target, given: Mapping[str, Given]) -> CoreMLOptions | TensorRTOptions | None:
     """What is peculiar to a target, validated. Raises InputError for an option of another target."""
     for owner, options in given.items():
         for option in (name for name, value in options.items() if value and owner != target):
@@ -83,49 +72,12 @@ def options_of(target: Target, given: Mapping[str, Given]) -> CoreMLOptions | Te
     return None
 
 
-def export(order: Order, options: CoreMLOptions | TensorRTOptions | None, output: Path) -> Bundle:
-    """Write the bundle."""
-    common: dict[str, Any] = {
-        "sizes": order.sizes,
-        "vocabulary": order.names,
-        "progress": bar(),
-        "precision": order.precision,
-        "vectors": order.vectors,
-    }
-    if isinstance(options, CoreMLOptions):
-        from samclip_edge.export.targets.coreml import export_coreml
-
-        return export_coreml(order.checkpoint, output, options=options, **common)
-    photos = _photos(order.photos) if order.precision == "int8" else None
-    if isinstance(options, TensorRTOptions):
-        from samclip_edge.export.targets.tensorrt import export_tensorrt
-
-        return export_tensorrt(order.checkpoint, output, options=options, photos=photos, **common)
-    return export_onnx(order.checkpoint, output, photos=photos, **common)
-
-
-def _photos(paths: list[Path]) -> list[Pixels]:
-    return [read_photo(path) for path in paths] if paths else rendered()
-
-
 def _read_names(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"--vocabulary {path}: cannot be read ({one_line(error)}); give a text file") from None
     return check_labels([line for line in lines if line.strip()], f"--vocabulary {path}")
-
-
-def cost(order: Order, bundle: Bundle) -> Costs:
-    """What int8 costs on `eval synthetic`; nothing, with a note, where that would mean nothing."""
-    manifest = bundle.manifest
-    if manifest.precision != "int8" or manifest.target == "coreml":
-        return {}
-    if not manifest.trained or manifest.text.tokenizer is None:
-        why = "its weights are untrained" if not manifest.trained else "it holds a vocabulary"
-        note(f"note: what int8 costs on `eval synthetic` was not measured: {why}")
-        return {}
-    return costs_of(order.checkpoint, bundle, bar())
 
 
 def document(bundle: Bundle, cost: Costs) -> dict[str, object]:

@@ -30,8 +30,11 @@ def load(bundle: Path | None, threads: int | None, units: str = "all", interpret
     manifest = opened.manifest
     interpreted = interpreted and manifest.target in INTERPRETERS and not runs_here(opened)
     if interpreted:
-        missing = {"coreml": "Core ML here; its programs are", "tensorrt": "GPU with engines here; their ONNX is"}
-        note(f"note: there is no {missing[manifest.target]} run another way, slowly")
+        missing = {
+            "coreml": "no Core ML on this machine; the bundle's programs run op by op instead, slowly",
+            "tensorrt": "no GPU with built engines on this machine; ONNX Runtime runs the bundle's ONNX, slowly",
+        }
+        note(f"note: {missing[manifest.target]}")
     model = SamClip(opened, session_options(threads, units, interpreted))
     if not manifest.trained:
         note(f"note: untrained weights ({manifest.origin}); names and masks mean nothing yet")

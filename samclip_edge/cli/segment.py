@@ -74,7 +74,7 @@ def run(
         (m.label or "", _three(m.confidence), _three(m.predicted_iou), str(m.area), ",".join(map(str, m.box)))
         for m in masks
     ]
-    emit(document, json, lambda: table(("label", "score", "predicted IoU", "area", "box"), rows, title))
+    emit(document, json, lambda: table(("label", "confidence", "predicted IoU", "area", "box"), rows, title))
 
 
 def _three(value: float | None) -> str:

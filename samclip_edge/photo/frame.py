@@ -1,7 +1,7 @@
 """The frame: how one photo lies in the model's square, and how points, maps and masks go from one to the other.
 
-Two frames of coordinates: *photo* pixels, of the photo as a person sees it, and *model* pixels, of the S x S square
-whose top-left corner the resized photo fills. The resize is that of `SamPredictor` (Pillow's antialiased bilinear).
+There are two systems of coordinates: *photo* pixels, of the photo as a person sees it, and *model* pixels, of the S x S
+square whose top-left corner the resized photo fills. The resize is `SamPredictor`'s (Pillow's antialiased bilinear).
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ class Settings:
     def __post_init__(self, score: float | None) -> None:
         if score is not None:
             object.__setattr__(self, "predicted_iou", score)
+        object.__setattr__(self, "score", self.predicted_iou)
         if not 1 <= self.points_per_side <= 256:
             raise InputError(f"--grid {self.points_per_side}: give 1 to 256 clicks a side")
 

@@ -9,6 +9,7 @@ With two models (Appendix C.1) every mask of the photo is found first, and then 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,24 +26,40 @@ from samclip_edge.tasks.everything import Settings, everything, name_masks
 from samclip_edge.text.words import Words
 
 
+class Asked(NamedTuple):
+    """How names are looked for."""
+
+    refine: bool  # by the mask decoder
+    points: int  # for the merged model: the most point prompts for a name, 1 to 3
+    threshold: float  # for the merged model: the least probability of such a point, as a share of the name's highest
+    settings: Settings  # for SAM + CLIP: which masks there are to be named
+
+
 def find(
-    encoded: Encoded,
-    words: Words,
-    names: Sequence[str],
-    background: Sequence[str],
-    refine: bool,
-    points: int,
-    threshold: float,
-    progress: Progress,
+    encoded: Encoded, words: Words, names: Sequence[str], background: Sequence[str], asked: Asked, progress: Progress
 ) -> list[Mask]:
     """One mask for each name that is somewhere in the photo, most confident first; no two masks overlap.
+
+    Raises InputError for points or a threshold out of range, and where SAM + CLIP are asked without `refine`.
+    """
+    if encoded.has_patch_features:
+        return _find_by_patches(encoded, words, names, background, asked, progress)
+    if not asked.refine:
+        raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
+    return _find_among_masks(encoded, words, names, background, asked.settings, progress)
+
+
+def _find_by_patches(
+    encoded: Encoded, words: Words, names: Sequence[str], background: Sequence[str], asked: Asked, progress: Progress
+) -> list[Mask]:
+    """The merged model's way.
 
     Every patch is compared with all names, and with those of `background`, against which a name can lose. A name is
     present in the patches where it is the likeliest. Up to `points` of these patches become point prompts; they are
     sampled among the patches with at least `threshold` times the name's highest probability. Without `refine` the
     answer is the CLIP head's own maps, enlarged. `confidence` is the name's mean probability over its mask.
-    Raises InputError for points or a threshold out of range.
     """
+    refine, points, threshold, _ = asked
     if not 1 <= points <= 3:
         raise InputError(f"points {points}: sample 1 to 3 points a name")
     if not 0 <= threshold <= 1:
@@ -72,7 +89,7 @@ def find(
     return sorted(masks, key=lambda mask: -(mask.confidence or 0.0))
 
 
-def find_among_masks(
+def _find_among_masks(
     encoded: Encoded,
     words: Words,
     names: Sequence[str],
@@ -80,7 +97,7 @@ def find_among_masks(
     settings: Settings,
     progress: Progress,
 ) -> list[Mask]:
-    """The same by two models: every mask of the photo, named, those of one name as one; none overlapping.
+    """SAM + CLIP's way: every mask of the photo is found and named; those of one name become one mask.
 
     A mask that is likelier to be of `background` is left out. `settings` say which masks there are.
     """

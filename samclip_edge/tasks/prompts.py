@@ -22,8 +22,8 @@ def prepare(
 ) -> Prompts:
     """Check prompts and put them in SAM's order: points, then the box, or a point labelled -1 where there is none.
 
-    points: (N,2) for one prompt or (B,N,2) for several, x, y in photo pixels; labels alike without the 2: 1 foreground
-    (also where None), 0 background. boxes: (4,) or (B,4) x0, y0, x1, y1 in photo pixels. mask: (S/4,S/4) logits of the
+    points: (N,2) for one prompt or (B,N,2) for several, x, y in photo pixels. labels: (N,) or (B,N), 1 foreground,
+    0 background; None means all 1. boxes: (4,) or (B,4) x0, y0, x1, y1 in photo pixels. mask: (S/4,S/4) logits of the
     step before, for one prompt or (B,S/4,S/4).
     Raises InputError for shapes that do not fit together, NaN, coordinates outside the photo, and reversed boxes.
     """
@@ -35,7 +35,9 @@ def prepare(
     if not counts:
         raise InputError("no prompt: give a point, a box or a mask")
     if len(counts) > 1:
-        raise InputError(f"prompts: points, boxes and masks speak of {sorted(counts)} prompts; give as many of each")
+        raise InputError(
+            f"prompts: points, boxes and masks are for {sorted(counts)} prompts; give the same number of each"
+        )
     batch = counts.pop()
 
     parts = [np.zeros((batch, 0, 2), np.float32)]

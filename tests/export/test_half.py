@@ -31,7 +31,7 @@ def test_it_is_half_as_large_and_near(half: Bundle, tiny_folder: Path) -> None:
     assert sum(f.bytes for f in half.files()) < 0.6 * sum(f.bytes for f in whole.files())
     for graph in half.manifest.graphs:
         for parity in graph.parity.values():
-            assert parity.cosine >= 0.9995  # DESIGN.md, Truth
+            assert parity.cosine >= 0.9995  # what half precision promises (bundle/verify.py)
 
 
 def test_with_a_vocabulary_it_holds_no_text_encoder(tiny_checkpoint: Path, half: Bundle, tmp_path: Path) -> None:

@@ -4,3 +4,7 @@
 `batches` makes the batches of each step. `prompts` draws a prompt for each mask, and `regions` finds the regions that
 patches learn from. `stored` reads the stored answers of the teachers.
 """
+
+from samclip_edge.moved import old_names
+
+__getattr__ = old_names(__name__)

@@ -1,0 +1,66 @@
+"""An order: a checkpoint, a target and its options; and the bundle that comes of it, whichever the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import Precision, Target
+from samclip_edge.export.costs import costs_of, rendered
+from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
+from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.photo.read import read_photo
+from samclip_edge.photo.resize import Pixels
+from samclip_edge.progress import Progress, silent
+
+Costs = dict[str, dict[str, float]]  # a measure of `eval synthetic`, by what runs in int8
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of every target, and the options of one."""
+
+    checkpoint: Path
+    target: Target
+    precision: Precision
+    sizes: list[int] | None  # None: all of the spec's
+    vocabulary: list[str] | None  # names whose features replace the text encoder
+    photos: list[Path]  # that int8 is measured on; empty: rendered scenes
+    vectors: bool  # with test vectors
+    options: CoreMLOptions | TensorRTOptions | None  # None for onnx, which has no options of its own
+
+    def export(self, folder: Path, progress: Progress = silent) -> Bundle:
+        """Write the bundle. Raises what `export_onnx`, `export_coreml` and `export_tensorrt` raise."""
+        common: dict[str, Any] = {
+            "sizes": self.sizes,
+            "vocabulary": self.vocabulary,
+            "progress": progress,
+            "precision": self.precision,
+            "vectors": self.vectors,
+        }
+        if isinstance(self.options, CoreMLOptions):
+            from samclip_edge.export.targets.coreml import export_coreml  # which needs coremltools
+
+            return export_coreml(self.checkpoint, folder, options=self.options, **common)
+        photos = self._measured_on() if self.precision == "int8" else None
+        if isinstance(self.options, TensorRTOptions):
+            from samclip_edge.export.targets.tensorrt import export_tensorrt
+
+            return export_tensorrt(self.checkpoint, folder, options=self.options, photos=photos, **common)
+        return export_onnx(self.checkpoint, folder, photos=photos, **common)
+
+    def _measured_on(self) -> list[Pixels]:
+        return [read_photo(path) for path in self.photos] if self.photos else rendered()
+
+    def int8_costs(self, bundle: Bundle, progress: Progress = silent) -> Costs | str:
+        """What int8 costs on `eval synthetic`, or why it was not measured; "" where there is nothing to measure."""
+        manifest = bundle.manifest
+        if manifest.precision != "int8" or manifest.target == "coreml":
+            return ""
+        if not manifest.trained:
+            return "its weights are untrained"
+        if manifest.text.tokenizer is None:
+            return "it holds a vocabulary"
+        return costs_of(self.checkpoint, bundle, progress)
