@@ -13,6 +13,7 @@ import open_clip
 import pytest
 import skimage.data
 import torch
+from filelock import FileLock
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
 from support import Ran, cli, spread
@@ -46,14 +47,23 @@ def make_tiny(path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share, for what is made once, under a lock."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tiny_checkpoint: Path) -> Path:
+def tiny_folder(tiny_checkpoint: Path, shared: Path) -> Path:
     """A bundle of `tiny` with its text encoder, at all its sizes. Not to be written to: see `bundle_copy`."""
-    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("bundle")).folder
+    folder = shared / "tiny"
+    with FileLock(f"{folder}.lock"):
+        return folder if folder.exists() else export_onnx(tiny_checkpoint, folder).folder
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +118,8 @@ def clip() -> open_clip.CLIP:
 
 
 @pytest.fixture(scope="session")
-def vit_b(sam: Sam, clip: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> VitB:
-    own = tmp_path_factory.getbasetemp()
-    return VitB((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "vit_b", sam, clip)
+def vit_b(sam: Sam, clip: open_clip.CLIP, shared: Path) -> VitB:
+    return VitB(shared / "vit_b", sam, clip)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
