@@ -112,5 +112,5 @@ def show(bundle: Bundle, cost: Costs) -> None:
         if built is None:
             print(f"next, on the device that will run it: sh {bundle.folder.name}/build.sh (see docs/jetson.md)")
         else:
-            print(f"engines by {built.builder} {built.version} for GPUs of {', '.join(built.capabilities)}")
+            print(f"built engines by {built.builder} {built.version} for GPUs of {', '.join(built.capabilities)}")
     print(f"{bundle.folder}: {sum(file.bytes for file in bundle.files()) / 1e6:.1f} MB")
