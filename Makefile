@@ -47,4 +47,4 @@ test: lint  ## ruff, mypy, and every test; T=FILE for the tests of one file
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile --no-loadscope-reorder) --durations 10
 
 clean:  ## remove the environment, the build and the demo
-	rm -rf $(VENV) build demo *.egg-info
+	rm -rf $(VENV) build demo bench *.egg-info

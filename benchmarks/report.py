@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from samclip_edge.benchmarks.bench import BOTH, MERGED, NAIVE, Measured, Result
 
 
@@ -122,8 +124,6 @@ def _growth(result: Result) -> str:
 
 def picture(result: Result, path: Path) -> None:
     """Draw latency and peak memory side by side: a pair of bars for each scenario, each with its range as a line."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     names = list(result.scenarios)
