@@ -47,9 +47,8 @@ def _show(document: dict[str, Any], files: list[tuple[str, str, str]]) -> None:
     print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
     if engines:
-        print(
-            f"built engines: {engines['builder']} {engines['version']}, for GPUs of {', '.join(engines['capabilities'])}"
-        )
+        made_for = ", ".join(engines["capabilities"])
+        print(f"built engines: {engines['builder']} {engines['version']}, for GPUs of {made_for}")
     rows = [
         (
             f"{graph['name']} {graph['size'] or ''}",
