@@ -25,7 +25,7 @@ from samclip_edge.photo.resize import Floats, Pixels
 from samclip_edge.progress import Progress, silent
 from samclip_edge.tasks.classify import Guess, classify
 from samclip_edge.tasks.everything import Settings, everything, name_masks
-from samclip_edge.tasks.find import Asked, find
+from samclip_edge.tasks.find import FindSettings, find
 from samclip_edge.tasks.prompts import prepare
 from samclip_edge.tasks.segment import segment, segment_all
 from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
@@ -197,8 +197,8 @@ class Scene:
         points, threshold: of the merged model. settings: of SAM + CLIP, which masks are there to be named.
         Raises InputError where SAM + CLIP are asked without `refine`: there is no map of patches to answer with.
         """
-        names, asked = check_labels(labels, "--text"), Asked(refine, points, threshold, settings or Settings())
-        return find(self.encoded, self.model.words, names, background, asked, progress)
+        names, how = check_labels(labels, "--text"), FindSettings(refine, points, threshold, settings or Settings())
+        return find(self.encoded, self.model.words, names, background, how, progress)
 
     def everything(
         self,

@@ -26,7 +26,7 @@ from samclip_edge.tasks.everything import Settings, everything, name_masks
 from samclip_edge.text.words import Words
 
 
-class Asked(NamedTuple):
+class FindSettings(NamedTuple):
     """How names are looked for."""
 
     refine: bool  # by the mask decoder
@@ -36,21 +36,31 @@ class Asked(NamedTuple):
 
 
 def find(
-    encoded: Encoded, words: Words, names: Sequence[str], background: Sequence[str], asked: Asked, progress: Progress
+    encoded: Encoded,
+    words: Words,
+    names: Sequence[str],
+    background: Sequence[str],
+    how: FindSettings,
+    progress: Progress,
 ) -> list[Mask]:
     """One mask for each name that is somewhere in the photo, most confident first; no two masks overlap.
 
     Raises InputError for points or a threshold out of range, and where SAM + CLIP are asked without `refine`.
     """
     if encoded.has_patch_features:
-        return _find_by_patches(encoded, words, names, background, asked, progress)
-    if not asked.refine:
+        return _find_by_patches(encoded, words, names, background, how, progress)
+    if not how.refine:
         raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
-    return _find_among_masks(encoded, words, names, background, asked.settings, progress)
+    return _find_among_masks(encoded, words, names, background, how.settings, progress)
 
 
 def _find_by_patches(
-    encoded: Encoded, words: Words, names: Sequence[str], background: Sequence[str], asked: Asked, progress: Progress
+    encoded: Encoded,
+    words: Words,
+    names: Sequence[str],
+    background: Sequence[str],
+    how: FindSettings,
+    progress: Progress,
 ) -> list[Mask]:
     """The merged model's way.
 
@@ -59,7 +69,7 @@ def _find_by_patches(
     sampled among the patches with at least `threshold` times the name's highest probability. Without `refine` the
     answer is the CLIP head's own maps, enlarged. `confidence` is the name's mean probability over its mask.
     """
-    refine, points, threshold, _ = asked
+    refine, points, threshold, _ = how
     if not 1 <= points <= 3:
         raise InputError(f"points {points}: sample 1 to 3 points a name")
     if not 0 <= threshold <= 1:
