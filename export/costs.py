@@ -19,7 +19,7 @@ from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
 
-COUNTS = Counts(one_thing=600, captions=200, several=40)
+COUNTS = Counts(one_thing=600, captions=200, several=40, trusted=0)
 _SEEN = 30_000  # seed of the first rendered scene that layers are measured on
 _QUANTISED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "mask_decoder", "text_encoder")
 

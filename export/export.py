@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 import samclip_edge
 from samclip_edge import data
@@ -17,14 +16,16 @@ from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.folder import Bundle, describe, new_bundle
 from samclip_edge.bundle.manifest import MANIFEST, Manifest, Precision, Target, Text
 from samclip_edge.errors import InputError
+from samclip_edge.export.calibration import Calibrator
 from samclip_edge.export.parity import Case, cases, clip_cases, text_cases
 from samclip_edge.export.vectors import Vectors
 from samclip_edge.model.checkpoint import Origin, load
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.model.names import name_features
 from samclip_edge.moved import old_names
-from samclip_edge.progress import Progress, silent
+from samclip_edge.progress import Progress
 from samclip_edge.text.names import BACKGROUND_NAMES, read_templates
-from samclip_edge.text.tokenizer import Tokenizer, tokenizer_json
+from samclip_edge.text.tokenizer import tokenizer_json
 
 
 class Writer(Protocol):
@@ -65,6 +66,7 @@ def export_bundle(
             raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these")
     with new_bundle(folder) as partial:
         text = _write_text(model, partial, vocabulary, progress)
+        calibrator = Calibrator(model, origin.calibrated, read_templates(data.TEMPLATES), progress)
         written = writer(model, origin, partial, chosen[0])
         tested = Vectors(partial) if vectors else None
         steps: list[int | GraphName] = [*chosen]
@@ -79,8 +81,12 @@ def export_bundle(
                 found = {step: text_cases(model, read_templates(data.TEMPLATES))}
             elif step == "clip_image_encoder":
                 found = {step: clip_cases(model)}
+                for each in chosen:
+                    calibrator.see(each, found[step])
             elif isinstance(step, int):
                 found = cases(model, step)
+                if "clip_head" in found:
+                    calibrator.see(step, found["clip_head"])
             for name, asked in found.items():
                 written.write(name, size, asked)
                 if tested:
@@ -97,6 +103,7 @@ def export_bundle(
             origin=origin.note,
             producer=f"samclip-edge {samclip_edge.__version__}",
             text=text,
+            calibration=calibrator.write(partial, chosen),
             vectors=tested.finish() if tested else (),
             **written.finish(),
         )
@@ -115,27 +122,13 @@ def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | No
     listed = list(dict.fromkeys([*vocabulary, *BACKGROUND_NAMES]))
     names, features = folder / "vocabulary.json", folder / "vocabulary.npy"
     names.write_text(json.dumps(listed, ensure_ascii=False, indent=0), "utf-8")
-    np.save(features, text_features(model, listed, read_templates(templates), progress))
+    np.save(features, name_features(model, listed, read_templates(templates), progress).numpy())
     return Text(
         templates=describe(folder, templates),
         logit_scale=scale,
         names=describe(folder, names),
         features=describe(folder, features),
     )
-
-
-@torch.inference_mode()
-def text_features(
-    model: MergedModel, names: Sequence[str], templates: Sequence[str], progress: Progress = silent
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """The text feature of each name (K,E): the mean over the templates, L2-normalised, as `Words.features` makes it."""
-    tokenizer = Tokenizer.of(model.spec.text)
-    features = []
-    for name in progress(names, "reading names"):
-        tokens = tokenizer([template.replace("{}", name) for template in templates])
-        mean = model.text_encoder(torch.from_numpy(tokens)).mean(dim=0)
-        features.append((mean / mean.norm()).numpy())
-    return np.stack(features)
 
 
 __getattr__ = old_names(__name__)

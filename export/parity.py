@@ -35,9 +35,14 @@ def ask(model: MergedModel, name: GraphName, size: int | None, inputs: Arrays) -
     return inputs, {tensor.name: value.numpy() for tensor, value in zip(outputs, values, strict=True)}
 
 
+def parity_photos() -> list[Pixels]:
+    """The photos that cases are made of."""
+    return [read_photo(path) for path in data.photos()[:PHOTOS]]
+
+
 def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
     """Cases for the graphs of one size: the probe first, then two photos."""
-    seen = photo_cases(model, size, [read_photo(path) for path in data.photos()[:PHOTOS]])
+    seen = photo_cases(model, size, parity_photos())
     return {name: [ask(model, name, size, probe(model.spec, name, size)), *asked] for name, asked in seen.items()}
 
 
@@ -65,7 +70,7 @@ def clip_cases(model: MergedModel, photos: Sequence[Pixels] | None = None) -> li
     """Cases for `clip_image_encoder` of a SAM + CLIP model: the probe, then each photo in a batch of its own."""
     vision = model.spec.clip_vision
     assert vision is not None
-    seen = photos or [read_photo(path) for path in data.photos()[:PHOTOS]]
+    seen = photos or parity_photos()
     inputs = [{"image": clip_square(pixels, vision.size)[None]} for pixels in seen]
     inputs.insert(0, probe(model.spec, "clip_image_encoder", None))
     return [ask(model, "clip_image_encoder", None, each) for each in inputs]

@@ -15,7 +15,7 @@ from typing import Any
 HOMES = {
     "bundle": ("bundle.manifest", "bundle.folder"),
     "text": ("text.tokenizer", "text.names"),
-    "export.export": ("export.targets.onnx",),
+    "export.export": ("export.targets.onnx", "model.names"),
     "runtimes.tensorrt": ("runtimes.tensorrt.session", "runtimes.tensorrt.library", "runtimes.tensorrt.__main__"),
     "train.data": ("train.data.batches", "train.data.sources"),
     "benchmarks.precision": ("export.costs",),
@@ -55,6 +55,7 @@ HOMES = {
 }
 RENAMED = {
     ("bundle", "Engines"): "BuiltEngines",
+    ("export.export", "text_features"): "name_features",
     ("export.builders", "Options"): "TensorRTOptions",
     ("export.coreml", "Options"): "CoreMLOptions",
     ("export.onnx", "halve"): "halve_weights",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +22,13 @@ from samclip_edge.photo.masks import Bits, Mask
 from samclip_edge.photo.read import MAX_PIXELS, Photo, read_photo
 from samclip_edge.photo.resize import Floats, Pixels
 from samclip_edge.progress import Progress, silent
-from samclip_edge.tasks.classify import Guess, classify
+from samclip_edge.tasks.classify import Guesses, classify
 from samclip_edge.tasks.everything import Settings, everything, name_masks
 from samclip_edge.tasks.find import FindSettings, find
 from samclip_edge.tasks.prompts import prepare
+from samclip_edge.tasks.published import find_as_published
 from samclip_edge.tasks.segment import segment, segment_all
+from samclip_edge.text.judge import MIN_SCORE, Judge, check_score
 from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
 from samclip_edge.text.words import Words
 
@@ -55,6 +56,7 @@ class SamClip:
         self.bundle = bundle
         self.sessions = sessions or Sessions(bundle, options)
         self.words = Words(self.sessions)
+        self.judge = Judge(self.words, bundle.manifest)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], threads: int | None = None, units: Units = "all") -> SamClip:
@@ -141,20 +143,24 @@ class Scene:
         """Prompts to low-res masks (B,4,S/4,S/4) as logits and predicted IoUs (B,4); see `Encoded.decode`."""
         return self.encoded.decode(prompts)
 
-    def mask(self, low_res: Floats, score: float, label: str | None = None) -> Mask:
-        """Low-res logits (S/4,S/4) as a mask over the photo. score: its predicted IoU, by the old name."""
-        return replace(self.encoded.mask(low_res, score), label=label)
+    def mask(self, low_res: Floats, predicted_iou: float) -> Mask:
+        """Low-res logits (S/4,S/4) as a mask over the photo."""
+        return self.encoded.mask(low_res, predicted_iou)
 
     def probabilities(self, features: Floats, names: Sequence[str], progress: Progress = silent) -> Floats:
         """Softmax over names of the scaled cosines; see `Words.probabilities`."""
         return self.model.words.probabilities(features, names, progress)
 
-    def classify(self, labels: Sequence[str], progress: Progress = silent) -> list[Guess]:
-        """Name the photo: the labels with their probabilities, best first (CLIP, Sec. 3.1).
+    def classify(
+        self, labels: Sequence[str], progress: Progress = silent, background: Sequence[str] = BACKGROUND_NAMES
+    ) -> Guesses:
+        """Name the photo: the labels, best first, each with the chance that it fits (CLIP, Sec. 3.1).
 
-        Raises InputError when there is no label or an empty one.
+        `any_fits` of the answer is the chance that at least one of them fits. background: names that each label is
+        compared with beside the bundle's rivals. Raises InputError when there is no label or an empty one.
         """
-        return classify(self.encoded, self.model.words, check_labels(labels), progress)
+        model = self.model
+        return classify(self.encoded, model.words, model.judge, check_labels(labels), background, progress)
 
     def segment(
         self,
@@ -191,22 +197,39 @@ class Scene:
         background: Sequence[str] = BACKGROUND_NAMES,
         progress: Progress = silent,
         settings: Settings | None = None,
+        min_score: float = MIN_SCORE,
+        as_published: bool = False,
     ) -> list[Mask]:
-        """Where the named things are: one mask a name that is there, none overlapping. See `tasks.find`.
+        """Where the named things are: one mask a name that is seen, none overlapping. See `tasks.find`.
 
-        points, threshold: of the merged model. settings: of SAM + CLIP, which masks are there to be named.
+        Each name is judged by itself: it is seen where the chance that it is there is at least `min_score`, whatever
+        else is asked. background: names that each name is compared with beside the bundle's rivals. points, threshold:
+        of the merged model. settings: of SAM + CLIP, which masks are there to be named. as_published: exactly as the
+        paper has it, where every name is answered (`tasks.published`); neither `threshold` nor `min_score` counts.
         Raises InputError where SAM + CLIP are asked without `refine`: there is no map of patches to answer with.
         """
-        names, how = check_labels(labels, "--text"), FindSettings(refine, points, threshold, settings or Settings())
-        return find(self.encoded, self.model.words, names, background, how, progress)
+        names, model = check_labels(labels, "--text"), self.model
+        how = FindSettings(refine, points, threshold, settings or Settings(), min_score, background)
+        if as_published:
+            return find_as_published(self.encoded, model.words, model.judge, names, how, progress)
+        return find(self.encoded, model.judge, names, how, progress)
 
     def everything(
         self,
         labels: Sequence[str] | None = None,
         settings: Settings | None = None,
         progress: Progress = silent,
+        min_score: float = MIN_SCORE,
+        background: Sequence[str] = BACKGROUND_NAMES,
     ) -> list[Mask]:
-        """Every mask in the photo, best first, each named by one of `labels` where given. See `tasks.everything`."""
-        names = None if labels is None else check_labels(labels)
+        """Every mask in the photo, best first; see `tasks.everything`.
+
+        Each is named by the one of `labels` that fits it best, or by none where no chance reaches `min_score`.
+        background: names that each label is compared with beside the bundle's rivals.
+        """
+        names, judge = None if labels is None else check_labels(labels), self.model.judge
+        check_score(min_score)
         masks = everything(self.encoded, settings or Settings(), progress)
-        return masks if names is None else name_masks(self.encoded, self.model.words, masks, names, progress)
+        return (
+            masks if names is None else name_masks(self.encoded, judge, masks, names, background, min_score, progress)
+        )

@@ -44,6 +44,11 @@ class Thing:
     mask: Bits  # (S,S), only the part that no other thing hides
 
     @property
+    def kind(self) -> str:
+        """Its colour and shape, one of NAMES: "red star"."""
+        return f"{self.colour} {self.shape}"
+
+    @property
     def name(self) -> str:
         """What a person would call it: "red star", or "striped red star"."""
         words = (self.surface, self.colour, self.shape) if self.surface != "plain" else (self.colour, self.shape)
@@ -213,3 +218,4 @@ SHAPES: dict[str, Callable[[], list[Floats]]] = {
     "cross": lambda: [_cross()],
     "arrow": lambda: [_arrow()],
 }
+NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)  # the kind of every thing there is

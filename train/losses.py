@@ -29,6 +29,18 @@ def patch_distillation(patches: Tensor, shares: Tensor, teacher: Tensor) -> Tens
     return 1 - (cosines * shares).sum(dim=(1, 2)) / shares.sum(dim=(1, 2))
 
 
+def patch_naming(patches: Tensor, shares: Tensor, names: Tensor, right: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy over names for the patches of each region (R,): how surely they are given its right name.
+
+    It is the mean over patches, weighted by `shares`; 0 for a region without patches. patches: (R,E,h,w), L2-normalised
+    along E. shares: (R,h,w), the weight of each patch. names: (K,E), the names' features, L2-normalised. right: (R,),
+    the index of each region's name. scale: the factor of the cosines, as in CLIP's contrastive loss.
+    """
+    logits = scale * torch.einsum("rehw,ke->rkhw", patches, names)
+    missed = F.cross_entropy(logits, right[:, None, None].expand(-1, *shares.shape[1:]), reduction="none")
+    return (missed * shares).sum(dim=(1, 2)) / shares.sum(dim=(1, 2)).clamp(min=1e-6)
+
+
 def focal(logits: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """Focal loss of each mask (B,): cross-entropy with more weight on pixels that are still wrong (RetinaNet, Eq. 5).
 

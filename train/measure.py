@@ -72,7 +72,7 @@ def boxed(held_out: Source, shape: Batch, images: range, model: MergedModel) -> 
     owned: list[tuple[int, Bits]] = []
     for image in images:
         with contextlib.suppress(BrokenSample):
-            picture, masks, _ = held_out.masked(Sample(image, 0), shape, most=8)
+            picture, masks, *_ = held_out.masked(Sample(image, 0), shape, most=8)
             owned.extend((len(pixels), mask) for mask in masks)
             pixels.append(picture)
     if not pixels:
@@ -90,6 +90,7 @@ def boxed(held_out: Source, shape: Batch, images: range, model: MergedModel) -> 
         logits=None,
         predicted_ious=None,
         skipped=[],
+        kinds=[],
     )
 
 

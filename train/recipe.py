@@ -65,6 +65,8 @@ class Stage(Frozen):
 
     With `regions` above 0, patches learn the same from regions of D_SAM's images. The CLIP teacher sees each region
     alone; see `data/regions.py`.
+
+    With `names` above 0, patches learn the names of the things on rendered scenes; see `stages.name_loss`.
     """
 
     task: Task
@@ -79,6 +81,7 @@ class Stage(Frozen):
     sam: Batch | None = None  # the batch of D_SAM
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see above
     regions: Annotated[float, Field(ge=0)] = 0.0  # the weight of the loss of `regions`; 0: no such loss
+    names: Annotated[float, Field(ge=0)] = 0.0  # the weight of the loss of `names`; 0: no such loss
     masks: Count = 32  # per image of D_SAM, at most
     sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
@@ -92,6 +95,8 @@ class Stage(Frozen):
             raise ValueError(f"task {self.task} needs a sam batch")
         if self.regions and (self.sam is None or self.task.startswith("teach")):
             raise ValueError("regions are for stages that distil, and need a sam batch")
+        if self.names and (self.sam is None or self.task.startswith("teach")):
+            raise ValueError("names are for stages that distil, and need a sam batch")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of the two")
         if self.steps is not None and self.warmup >= self.steps:
@@ -155,6 +160,8 @@ class Recipe(Frozen):
                     raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
         if self.stored and any(stage.regions for stage in self.stages):
             raise ValueError("stored answers have no regions; leave out stored, or regions")
+        if self.sam_data.files and any(stage.names for stage in self.stages):
+            raise ValueError("names are those of rendered scenes; leave out names, or give sam_data as scenes")
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self

@@ -19,6 +19,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.rendered import NAMES
 from samclip_edge.text.tokenizer import Tokenizer
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.regions import regions
@@ -29,6 +30,7 @@ from samclip_edge.train.losses import (
     mask_distillation,
     mask_loss,
     patch_distillation,
+    patch_naming,
 )
 from samclip_edge.train.recipe import Stage
 from samclip_edge.train.teachers import ClipTeacher, Teachers
@@ -84,6 +86,10 @@ def losses(
         if stage.regions:
             assert sam is not None
             yield Loss("regions", stage.regions, region_loss(model, teachers.clip, sam), "sam")
+        if stage.names:
+            assert sam is not None
+            assert teachers.names is not None
+            yield Loss("names", stage.names, name_loss(model, teachers.names, sam), "sam")
 
 
 def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
@@ -192,6 +198,27 @@ def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tenso
     found = regions(batch, features.shape[-1], teacher.size)
     wanted = teacher(found.pictures).float()
     return patch_distillation(features[found.owner], found.patches, wanted).sum() / len(batch.owner)
+
+
+def name_loss(model: MergedModel, names: Tensor, batch: Masks) -> Tensor:
+    """Each patch of a thing is given the thing's name, and each patch that no thing touches the name of the background.
+
+    Not of the paper, whose patches learn no name by itself: a name that is not there must lose against those that are.
+    names: (K+1,E), the features of `rendered.NAMES` and then of the background. The sum over things and backgrounds is
+    divided by the number of masks, so that it adds up over processes as `Loss.of` says.
+    """
+    features = model.clip_head(model.image_encoder.tokens(batch.pixels))[1].float()
+    covered = F.adaptive_avg_pool2d(batch.masks[:, None].float(), features.shape[-1])[:, 0]
+    free = torch.ones_like(features[:, 0]).index_add(0, batch.owner, -(covered > 0).float()).clamp(min=0)
+    kinds = [NAMES.index(kind) for kind in batch.kinds] + [len(NAMES)] * len(free)
+    missed = patch_naming(
+        torch.cat([features[batch.owner], features]),
+        torch.cat([covered, free]),
+        names,
+        torch.tensor(kinds, device=features.device),
+        model.text_encoder.logit_scale.detach().exp().clamp(max=MAX_SCALE),
+    )
+    return missed.sum() / len(batch.owner)
 
 
 def sam_loss(model: MergedModel, teacher: MergedModel, batch: Masks) -> Tensor:

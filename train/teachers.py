@@ -31,6 +31,7 @@ class Teachers(NamedTuple):
 
     clip: ClipTeacher
     sam: MergedModel
+    names: Tensor | None = None  # (K+1,E) features of `rendered.NAMES` and of the background, for stages with `names`
 
 
 def resized(pixels: Tensor, size: int) -> Tensor:

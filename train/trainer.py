@@ -24,7 +24,11 @@ from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
+from samclip_edge.model.names import name_features
 from samclip_edge.model.public import merged
+from samclip_edge.rendered import NAMES
+from samclip_edge.text.names import BACKGROUND_NAMES
+from samclip_edge.train.calibrate import calibrate
 from samclip_edge.train.data.batches import ClipSteps, SamSteps, steps
 from samclip_edge.train.data.files import write_whole
 from samclip_edge.train.data.sources import Source
@@ -117,6 +121,9 @@ class Trainer:
     def _run_stage(self, index: int) -> None:
         stage, learner = self.recipe.stages[index], self.learner(index)
         teachers = None if stage.task.startswith("teach") else self.teachers()
+        if teachers and stage.names:
+            names = name_features(learner.model, [*NAMES, *BACKGROUND_NAMES], ClipSteps.templates)
+            teachers = teachers._replace(names=names)
         all_steps = stage.all_steps(len(self.clip_data), len(self.sam_data))
         last = max(round(all_steps * stage.stop_after), 1)
         step = self._restore(index, learner)
@@ -142,7 +149,9 @@ class Trainer:
             self._log(index, None, {**measure(model, stage, self.held_out), "images/s": speed})
             trained = stage.task in ("joint", "adapt")
             note = f"recipe {self.recipe.preset}, seed {self.recipe.seed}, after {stage.task}"
-            checkpoint.save(model.cpu(), self.finished(index), checkpoint.Origin(trained=trained, note=note))
+            calibrated = calibrate(model, self.held_out) if stage.names else None
+            origin = checkpoint.Origin(trained=trained, note=note, calibrated=calibrated)
+            checkpoint.save(model.cpu(), self.finished(index), origin)
             self._state.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
 

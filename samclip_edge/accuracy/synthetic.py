@@ -3,6 +3,7 @@
 The tasks are those of the paper's tables: zero-shot classification and retrieval (Table 1), instance masks from boxes
 (Table 1), semantic segmentation by the CLIP head and by both heads (Table 5), and SAM and CLIP side by side (Table 7).
 Semantic segmentation is asked for all 80 names. `referred` is easier: it is asked only for the names on the scene.
+`presence` asks for names that are not there too, one at a time.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.accuracy.measures import Labels, Semantic, average_precision, iou
+from samclip_edge.accuracy.presence import presence, unnamed
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Bits, Mask, cut_out, mask_box
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
-from samclip_edge.rendered import COLOURS, SHAPES, RenderedScene, render
+from samclip_edge.rendered import NAMES, RenderedScene, render
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.names import BACKGROUND_NAMES
 
-NAMES = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 _ONE, _MANY = 10_000, 20_000  # the first seeds of the scenes of one thing, and of several things
 # For the two-model pipeline: things here are large, and a small model predicts a lower IoU for its masks than SAM.
 _GRID = Settings(points_per_side=12, predicted_iou=0.7, stability=0.8)
@@ -35,6 +36,8 @@ class Counts:
     one_thing: int = 3000  # classification; with 500, chance alone moves the result by about a point
     captions: int = 200  # retrieval: as many captions and pictures
     several: int = 150  # masks and segmentation
+    trusted: int = 150  # whether names that are not there are answered; 0 leaves it out
+    named: int = 30  # naming every mask
 
 
 def scenes(first: int, count: int, size: int, most: int) -> Iterator[RenderedScene]:
@@ -46,7 +49,7 @@ def true_labels(scene: RenderedScene) -> Labels:
     """The index in NAMES of each pixel of a rendered scene (S,S); `len(NAMES)` for the background."""
     labels = np.full(scene.image.shape[:2], len(NAMES))
     for thing in scene.things:
-        labels[thing.mask] = NAMES.index(f"{thing.colour} {thing.shape}")
+        labels[thing.mask] = NAMES.index(thing.kind)
     return labels
 
 
@@ -57,7 +60,7 @@ def classification(model: SamClip, count: int, progress: Progress = silent) -> f
     right = 0
     for scene in progress(drawn, "naming"):
         thing = scene.things[0]
-        right += model.look(scene.image, size).classify(NAMES)[0].label == f"{thing.colour} {thing.shape}"
+        right += model.look(scene.image, size).classify(NAMES)[0].label == thing.kind
     return right / count
 
 
@@ -111,10 +114,10 @@ def referred(model: SamClip, count: int, refine: bool, progress: Progress = sile
     """Mean IoU of `find` when it is asked only for the names of the things on the scene. refine: see `semantic`."""
     size, ious = model.sizes[-1], []
     for scene in progress(list(scenes(_MANY, count, size, most=4)), "finding what is there"):
-        names = list(dict.fromkeys(f"{thing.colour} {thing.shape}" for thing in scene.things))
+        names = list(dict.fromkeys(thing.kind for thing in scene.things))
         masks = {mask.label: mask.bits for mask in model.look(scene.image, size).find(names, refine=refine)}
         for name in names:
-            true = np.any([t.mask for t in scene.things if f"{t.colour} {t.shape}" == name], axis=0)
+            true = np.any([t.mask for t in scene.things if t.kind == name], axis=0)
             ious.append(iou(masks.get(name, np.zeros_like(true)), true))
     return float(np.mean(ious))
 
@@ -174,6 +177,9 @@ def evaluate(
     for head, refine in (("CLIP head alone", False), ("both heads", True)):
         found["merged"][f"referred mIoU, {head}"] = referred(model, n.several, refine, progress)
         found["merged"][f"semantic mIoU, {head}"] = semantic(model, n.several, refine, progress)
+    if n.trusted:
+        drawn = list(scenes(_MANY, n.trusted, model.sizes[-1], most=4))
+        found["merged"] |= presence(model, drawn, progress) | unnamed(model, drawn[: n.named], _GRID, progress)
     if clip is not None:
         found["CLIP teacher"] = names(clip)
     if sam is not None:

@@ -64,6 +64,8 @@ class Bundle:
         text = self.manifest.text
         extra = [text.templates, text.tokenizer, text.names, text.features]
         extra += [*self.manifest.vectors, self.manifest.script]
+        if self.manifest.calibration is not None:
+            extra += [self.manifest.calibration.names, self.manifest.calibration.features]
         extra += [file for graph in self.manifest.graphs for file in (graph.steps, graph.built_engine)]
         every = [file for graph in self.manifest.graphs for file in graph.files] + [f for f in extra if f is not None]
         return list({file.path: file for file in every}.values())

@@ -98,6 +98,32 @@ class Text(Frozen):
         return self
 
 
+class Logistic(Frozen):
+    """Turns log-odds x into a chance: 1 / (1 + exp(-(slope * x + offset)))."""
+
+    slope: float = Field(default=1.0, gt=0)
+    offset: float = 0.0
+
+
+class Chances(Frozen):
+    """How log-odds become chances at one input size."""
+
+    size: int
+    patches: Logistic  # of the patches that name a thing best
+    mask: Logistic  # of what is under a mask
+    photo: Logistic  # of a whole photo that shows one thing
+
+
+class Calibration(Frozen):
+    """By what a name is judged by itself: the rivals that it is always compared with, and how a chance comes of it."""
+
+    names: File  # a JSON list of the R rivals
+    features: File  # .npy, (R,E) float32, L2-normalised
+    same: float  # a rival whose cosine with a name is above this means the same, and is left out
+    measured_on: str  # what the chances were measured on
+    sizes: tuple[Chances, ...] = Field(min_length=1)
+
+
 class BuiltEngines(Frozen):
     """What built the TensorRT engines of a bundle, and for which GPUs."""
 
@@ -122,6 +148,7 @@ class Manifest(Frozen):
     producer: str  # the version that exported the bundle
     graphs: tuple[Graph, ...]
     text: Text
+    calibration: Calibration | None = None  # None in older bundles
     vectors: tuple[File, ...] = ()  # test vectors, `vectors/index.json` first, where they were asked for
     built_engines: BuiltEngines | None = Field(default=None, alias="engines")  # for TensorRT, once they are built
     script: File | None = None  # for TensorRT: what builds them on the device

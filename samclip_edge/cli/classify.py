@@ -14,6 +14,10 @@ _SHOWN = 5  # names a photo, for people; JSON has them all
 def run(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="The photos.")],
     label: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A name to choose from; repeat it.")] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name to compare the labels with, beside the bundle's own; repeat it."),
+    ] = None,
     bundle: BundleFolder = None,
     size: Size = None,
     picture: Picture = None,
@@ -22,14 +26,18 @@ def run(
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
-    """Name photos by the labels given, at the bundle's smallest size unless --size says otherwise."""
+    """Name photos by the labels given, at the bundle's smallest size unless --size says otherwise.
+
+    A label's score is the chance that it fits, by itself; its share is its probability among the labels given.
+    """
     from samclip_edge.cli.loading import load
     from samclip_edge.errors import InputError
     from samclip_edge.photo.pictures import check_output, draw_names, save_picture
     from samclip_edge.photo.read import MAX_PIXELS, check_photo_file
-    from samclip_edge.text.names import check_labels
+    from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
 
     labels = check_labels(label or [])
+    rivals = [*BACKGROUND_NAMES, *(check_labels(background, "--background") if background else [])]
     if picture is not None:
         if len(images) > 1:
             raise InputError(f"-o {picture}: one picture for {len(images)} photos; give one photo")
@@ -42,19 +50,27 @@ def run(
     progress = bar()
     model.words.features(labels, progress)
     photos: list[dict[str, Any]] = []
-    rows: list[tuple[str, str, str]] = []
+    rows: list[tuple[str, str, str, str]] = []
     for image in progress(images, "looking"):
         scene = model.look(image, size, limit)
-        guesses = scene.classify(labels)
-        named = [guess._asdict() for guess in guesses]
-        photos.append({"photo": image, "width": scene.frame.width, "height": scene.frame.height, "labels": named})
-        rows.extend((image, guess.label, f"{guess.score:.3f}") for guess in guesses[:_SHOWN])
+        guesses = scene.classify(labels, background=rivals)
+        photos.append(
+            {
+                "photo": image,
+                "width": scene.frame.width,
+                "height": scene.frame.height,
+                "any_fits": guesses.any_fits,
+                "labels": [guess._asdict() for guess in guesses],
+            }
+        )
+        rows.extend((image, g.label, f"{g.score:.3f}", f"{g.share:.3f}") for g in guesses[:_SHOWN])
+        rows.append((image, "(any of them)", f"{guesses.any_fits:.3f}", ""))
         if picture is not None:
-            save_picture(draw_names(scene.pixels, guesses[:_SHOWN]), picture)
+            save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), picture)
     document = {
         "bundle": str(model.bundle.folder),
         "size": size,
         "trained": model.bundle.manifest.trained,
         "photos": photos,
     }
-    emit(document, json, lambda: table(("photo", "label", "score"), rows))
+    emit(document, json, lambda: table(("photo", "label", "score", "share"), rows))

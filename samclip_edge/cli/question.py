@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from samclip_edge.bundle.contract import BACKGROUND, FOREGROUND
 from samclip_edge.errors import InputError
@@ -10,7 +11,44 @@ from samclip_edge.photo.masks import Mask
 from samclip_edge.pipeline import Scene
 from samclip_edge.progress import Progress
 from samclip_edge.tasks.everything import Settings
-from samclip_edge.text.names import check_labels
+from samclip_edge.text.judge import MIN_SCORE
+from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
+
+
+class Options(NamedTuple):
+    """The options that are for names only. None: not given."""
+
+    min_score: float | None
+    background: list[str] | None
+    refine: bool
+    points: int | None
+    threshold: float | None
+    as_published: bool
+
+    def check(self, finds: bool, names: bool) -> None:
+        """Raise InputError for an option that the question has no use for.
+
+        finds: whether names are looked for. names: whether there are names at all, those of masks counted.
+        """
+        for option, given in (("--min-score", self.min_score is not None), ("--background", bool(self.background))):
+            if given and not names:
+                raise InputError(f"{option}: is for names; give it with --text, or with --everything and --label")
+        of_text = {
+            "--no-refine": not self.refine,
+            "--find-points": self.points is not None,
+            "--find-threshold": self.threshold is not None,
+            "--as-published": self.as_published,
+        }
+        for option in (option for option, given in of_text.items() if given and not finds):
+            raise InputError(f"{option}: is for names that are looked for; give it with --text")
+        if self.as_published and (self.min_score is not None or self.threshold is not None):
+            option = "--find-threshold" if self.min_score is None else "--min-score"
+            raise InputError(f"{option}: the paper has no such thing; leave it out, or --as-published")
+
+    @property
+    def rivals(self) -> list[str]:
+        """What `background` of the pipeline is given."""
+        return [*BACKGROUND_NAMES, *(check_labels(self.background, "--background") if self.background else [])]
 
 
 @dataclass(frozen=True)
@@ -23,7 +61,7 @@ class Question:
     names: list[str] | None  # to find, or with `everything` to name masks by
     everything: bool
     all_masks: bool
-    refine: bool
+    options: Options
     settings: Settings
 
     @classmethod
@@ -35,7 +73,7 @@ class Question:
         everything: bool,
         label: list[str] | None,
         all_masks: bool,
-        refine: bool,
+        options: Options,
         settings: Settings,
     ) -> Question:
         """The options of the verb, parsed. Raises InputError where they do not go together."""
@@ -46,18 +84,30 @@ class Question:
             raise InputError("--label: names the masks of --everything; use --text to find things by name")
         if box is not None and point is not None and len(box) > 1:
             raise InputError(f"--box: {len(box)} boxes together with points; give one box, or no points")
+        options.check(finds=text is not None, names=text is not None or label is not None)
         points = [parse_point(each) for each in point or []]
         boxes = [parse_box(each) for each in box or []]
         names = check_labels(text, "--text") if text is not None else check_labels(label) if label is not None else None
         where, marks = [at for at, _ in points], [mark for _, mark in points]
-        return cls(where, marks, boxes, names, everything, all_masks, refine, settings)
+        return cls(where, marks, boxes, names, everything, all_masks, options, settings)
 
     def ask(self, scene: Scene, progress: Progress) -> list[Mask]:
         """The masks that answer it."""
+        options = self.options
+        min_score = MIN_SCORE if options.min_score is None else options.min_score
         if self.everything:
-            return scene.everything(self.names, self.settings, progress)
+            return scene.everything(self.names, self.settings, progress, min_score, options.rivals)
         if self.names is not None:
-            return scene.find(self.names, refine=self.refine, progress=progress)
+            return scene.find(
+                self.names,
+                refine=options.refine,
+                points=3 if options.points is None else options.points,
+                threshold=0.5 if options.threshold is None else options.threshold,
+                background=options.rivals,
+                progress=progress,
+                min_score=min_score,
+                as_published=options.as_published,
+            )
         prompts = (self.points or None, self.point_labels or None, self.boxes or None)
         if self.all_masks:
             return [mask for three in scene.segment_all(*prompts) for mask in three]

@@ -22,6 +22,15 @@ Labels = Annotated[
 ]
 
 
+MinScore = Annotated[
+    float | None, typer.Option(metavar="CHANCE", help="The least chance that a name is right, 0 to 1 [0.5].")
+]
+Background = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A name to compare the others with, beside the bundle's own; repeat it."),
+]
+
+
 def run(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="The photo.")],
     point: Points = None,
@@ -30,10 +39,22 @@ def run(
     everything: Annotated[bool, typer.Option("--everything", help="Every mask in the photo.")] = False,
     label: Labels = None,
     all_masks: Annotated[bool, typer.Option("--all", help="All three masks of each prompt, not the best.")] = False,
+    min_score: MinScore = None,
+    background: Background = None,
     refine: Annotated[bool, typer.Option(help="With --text: refine by the mask decoder.")] = True,
+    find_points: Annotated[
+        int | None, typer.Option(metavar="N", help="With --text: at most N points prompt for a name, 1 to 3 [3].")
+    ] = None,
+    find_threshold: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="With --text: the least chance of a point, over the name's highest [0.5]."),
+    ] = None,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="With --text: exactly as the paper has it; answers every name.")
+    ] = False,
     grid: Annotated[int, typer.Option(metavar="N", help="With --everything: clicks a side.")] = 32,
     min_iou: Annotated[
-        float, typer.Option("--min-iou", "--min-score", help="With --everything: the least predicted IoU.")
+        float, typer.Option("--min-iou", metavar="IOU", help="With --everything: the least predicted IoU.")
     ] = 0.88,
     min_stability: Annotated[float, typer.Option(help="With --everything: the least stability.")] = 0.95,
     bundle: BundleFolder = None,
@@ -46,13 +67,14 @@ def run(
 ) -> None:
     """Find masks in a photo, at the bundle's largest size unless --size says otherwise."""
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.question import Question
+    from samclip_edge.cli.question import Options, Question
     from samclip_edge.photo.pictures import check_output, draw_masks, save_picture
     from samclip_edge.photo.read import MAX_PIXELS
     from samclip_edge.tasks.everything import Settings
 
+    asked = Options(min_score, background, refine, find_points, find_threshold, as_published)
     settings = Settings(grid, min_iou, min_stability)
-    question = Question.of(point, box, text, everything, label, all_masks, refine, settings)
+    question = Question.of(point, box, text, everything, label, all_masks, asked, settings)
     if picture is not None:
         check_output(picture)
     model = load(bundle, threads, units)
@@ -71,11 +93,16 @@ def run(
     }
     title = f"{len(masks)} masks in a photo of {scene.frame.width}x{scene.frame.height}"
     rows = [
-        (m.label or "", _three(m.confidence), _three(m.predicted_iou), str(m.area), ",".join(map(str, m.box)))
+        (m.label or "", _three(m.score), _three(m.similarity), _three(m.predicted_iou), str(m.area), _box(m.box))
         for m in masks
     ]
-    emit(document, json, lambda: table(("label", "confidence", "predicted IoU", "area", "box"), rows, title))
+    columns = ("label", "score", "similarity", "predicted IoU", "area", "box")
+    emit(document, json, lambda: table(columns, rows, title))
 
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _box(box: tuple[int, ...]) -> str:
+    return ",".join(map(str, box))

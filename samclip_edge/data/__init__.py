@@ -5,6 +5,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 TOKENIZER = FOLDER / "tokenizer.json"
 TEMPLATES = FOLDER / "templates.json"
+RIVALS = FOLDER / "rivals.json"  # names that others are compared with, where a model has no rivals of its own
 TINY = FOLDER / "tiny"  # the bundle that verbs run where none is named; its weights are a checkpoint
 CHECKPOINTS = {"tiny": TINY / "model.safetensors"}
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from samclip_edge.bundle.manifest import Chances
 from samclip_edge.bundle.spec import Frozen, ModelSpec
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
@@ -25,11 +26,20 @@ State = dict[str, Tensor]
 _KEY = "samclip_edge"
 
 
+class Calibrated(Frozen):
+    """How surely a model's names are right, as it was measured when its training ended; see `Calibration`."""
+
+    rivals: tuple[str, ...] = Field(min_length=1)
+    measured_on: str
+    sizes: tuple[Chances, ...] = Field(min_length=1)
+
+
 class Origin(Frozen):
     """Where the weights of a checkpoint came from."""
 
     trained: bool = False  # false for a model that was only put together from SAM and CLIP
     note: str
+    calibrated: Calibrated | None = None  # None: an export measures it on photos
 
 
 def read_state(path: Path) -> State:

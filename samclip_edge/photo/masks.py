@@ -28,17 +28,17 @@ class Mask:
     """One mask, in the photo's own pixels. It is kept run-length encoded: a hundred masks of a big photo stay small."""
 
     rle: Rle
-    predicted_iou: float | None  # SAM's own; None for a mask that was asked for by its name
+    predicted_iou: float | None  # SAM's own; None only for a map of the CLIP head alone, which SAM did not make
     logits: Floats | None = field(default=None, repr=False)  # (S/4,S/4), to hand back as `mask` to the next `segment`
     label: str | None = None
-    confidence: float | None = None  # of the label, 0..1
+    score: float | None = None  # the calibrated chance, 0..1, that `label` is right; None without a label
     point: tuple[float, float] | None = None  # x, y in photo pixels, where a grid point asked for the mask
+    similarity: float | None = None  # the cosine of `label` and of what is under the mask; None without a label
 
     @property
-    def score(self) -> float:
-        """The predicted IoU, or the confidence of a mask that was asked for by its name: the old word for both."""
-        value = self.confidence if self.predicted_iou is None else self.predicted_iou
-        return 0.0 if value is None else value
+    def confidence(self) -> float | None:
+        """The old name of `score`, until 0.3."""
+        return self.score
 
     @property
     def bits(self) -> Bits:
@@ -56,10 +56,16 @@ class Mask:
         return mask_box(self.bits)
 
     def to_json(self) -> dict[str, Any]:
-        """What the commands print: COCO RLE, area, box, score; predicted IoU, label, confidence where there are."""
-        fields = {"segmentation": self.rle, "area": self.area, "box": list(self.box), "score": self.score}
-        optional = {"predicted_iou": self.predicted_iou, "label": self.label, "confidence": self.confidence}
-        return fields | {key: value for key, value in optional.items() if value is not None}
+        """What the commands print: COCO RLE, area, box, predicted IoU; and label, similarity, score where there are.
+
+        `confidence` repeats `score` under its old name, until 0.3.
+        """
+        area, box = self.area, list(self.box)
+        fields = {"segmentation": self.rle, "area": area, "box": box, "predicted_iou": self.predicted_iou}
+        if self.label is None:
+            return fields
+        named = {"label": self.label, "similarity": self.similarity, "score": self.score, "confidence": self.score}
+        return fields | named
 
 
 def encode_rle(bits: Bits) -> Rle:

@@ -76,7 +76,7 @@ def draw_names(pixels: Pixels, names: Sequence[tuple[str, float]]) -> Pixels:
 
 
 def _percent(mask: Mask) -> str:
-    return f"{mask.score if mask.confidence is None else mask.confidence:.0%}"
+    return f"{mask.score or 0:.0%}"
 
 
 def _enlarged(pixels: Pixels) -> Pixels:

@@ -1,4 +1,4 @@
-"""Names for a photo, with probabilities (CLIP, Sec. 3.1)."""
+"""Names for a photo (CLIP, Sec. 3.1): which of the labels fits best, and whether any of them fits at all."""
 
 from __future__ import annotations
 
@@ -9,17 +9,39 @@ import numpy as np
 
 from samclip_edge.encoded import Encoded
 from samclip_edge.progress import Progress
+from samclip_edge.text.judge import Judge
 from samclip_edge.text.words import Words
 
 
 class Guess(NamedTuple):
-    """A name, and its probability among the names that were given."""
+    """A name for a photo."""
 
     label: str
-    score: float  # 0..1
+    score: float  # the calibrated chance, 0..1, that it fits, whatever else was asked
+    similarity: float  # the cosine of the photo and the name
+    share: float  # its softmax probability among the labels that were asked for, 0..1
 
 
-def classify(encoded: Encoded, words: Words, names: Sequence[str], progress: Progress) -> list[Guess]:
-    """The names with their probabilities, best first."""
-    chances = words.probabilities(encoded.image_features, names, progress)
-    return [Guess(names[index], float(chances[index])) for index in np.argsort(-chances, kind="stable")]
+class Guesses(list[Guess]):
+    """The labels that were asked for, best first."""
+
+    any_fits: float  # the calibrated chance, 0..1, that at least one of them fits
+
+
+def classify(
+    encoded: Encoded, words: Words, judge: Judge, names: Sequence[str], background: Sequence[str], progress: Progress
+) -> Guesses:
+    """Each name judged by itself, best first, and the chance that any of them fits.
+
+    For that chance the names are one: together they are compared with the rivals that mean none of them.
+    """
+    photo, size = encoded.image_features, encoded.frame.size
+    log_odds = judge.log_odds(photo, names, background, progress)
+    scores, similarities = judge.chance("photo", size, log_odds), words.features(names) @ photo
+    shares = words.probabilities(photo, names)
+    guesses = Guesses(
+        Guess(names[k], float(scores[k]), float(similarities[k]), float(shares[k]))
+        for k in np.argsort(-similarities, kind="stable")
+    )
+    guesses.any_fits = judge.any_chance(size, photo, names, background)
+    return guesses

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Mask, encode_rle, mask_box, stability, suppress
 from samclip_edge.progress import Progress
 from samclip_edge.tasks.prompts import prepare
-from samclip_edge.text.words import Words
+from samclip_edge.text.judge import Judge
 
 _BATCH = 64  # clicks whose masks are in memory together
 
@@ -67,13 +68,41 @@ def everything(encoded: Encoded, settings: Settings, progress: Progress) -> list
     return [found[index] for index in kept]
 
 
+class Fit(NamedTuple):
+    """How well a name fits a mask, whatever else is asked."""
+
+    name: str
+    log_odds: float
+    score: float
+    similarity: float
+
+
+def name_fits(
+    encoded: Encoded, judge: Judge, mask: Mask, names: Sequence[str], background: Sequence[str], progress: Progress
+) -> list[Fit]:
+    """Each name judged by itself, by what is under a mask."""
+    under = encoded.features_under(mask.bits)
+    log_odds = judge.log_odds(under, names, background, progress)
+    scores = judge.chance("mask", encoded.frame.size, log_odds)
+    return [
+        Fit(name, float(log_odds[k]), float(scores[k]), judge.similarity(under, name)) for k, name in enumerate(names)
+    ]
+
+
 def name_masks(
-    encoded: Encoded, words: Words, masks: Sequence[Mask], names: Sequence[str], progress: Progress
+    encoded: Encoded,
+    judge: Judge,
+    masks: Sequence[Mask],
+    names: Sequence[str],
+    background: Sequence[str],
+    min_score: float,
+    progress: Progress,
 ) -> list[Mask]:
-    """Name each mask by what is under it: `label` and its `confidence`."""
+    """Name each mask by the name that fits it best; leave it without a label where none has `min_score`."""
     named = []
     for mask in masks:
-        probabilities = words.probabilities(encoded.features_under(mask.bits), names, progress)
-        best = int(probabilities.argmax())
-        named.append(replace(mask, label=names[best], confidence=float(probabilities[best])))
+        best = max(name_fits(encoded, judge, mask, names, background, progress), key=lambda fit: fit.log_odds)
+        if best.score >= min_score:
+            mask = replace(mask, label=best.name, score=best.score, similarity=best.similarity)
+        named.append(mask)
     return named

@@ -1,9 +1,11 @@
-"""Text to masks.
+"""Text to masks: where the named things are, and no answer for a name that is not there.
 
-With the merged model (Sec. 4.4, Appendix C) the CLIP head says roughly where, the SAM head says exactly: each name's
-probability over the patch map becomes a mask prompt and one to three points for the prompt encoder; the mask decoder
-refines; each mask is named anew, by all of its patches; where masks meet, the highest logit wins.
-With two models (Appendix C.1) every mask of the photo is found first, and then named.
+With the merged model (Sec. 4.4, Appendix C) the CLIP head says roughly where, the SAM head says exactly: a name's
+log-odds over the patches become a mask prompt and one to three points for the prompt encoder, and the mask decoder
+refines. With two models (Appendix C.1) every mask of the photo is found first, and then named.
+
+Unlike in the paper, each name is judged by itself (`text/judge.py`): whether it is seen, and its score, do not depend
+on the other names that are asked for. `published.py` does as the paper says.
 """
 
 from __future__ import annotations
@@ -13,17 +15,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from samclip_edge.bundle.contract import FOREGROUND, NOTHING
 from samclip_edge.encoded import Encoded, Prompts
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
-from samclip_edge.photo.masks import Mask, encode_rle
+from samclip_edge.photo.masks import Bits, Mask, encode_rle
 from samclip_edge.photo.resize import Floats
 from samclip_edge.progress import Progress
-from samclip_edge.tasks.everything import Settings, everything, name_masks
-from samclip_edge.text.words import Words
+from samclip_edge.tasks.everything import Settings, everything, name_fits
+from samclip_edge.text.judge import Judge, check_score, sigmoid, strongest
 
 
 class FindSettings(NamedTuple):
@@ -31,167 +32,137 @@ class FindSettings(NamedTuple):
 
     refine: bool  # by the mask decoder
     points: int  # for the merged model: the most point prompts for a name, 1 to 3
-    threshold: float  # for the merged model: the least probability of such a point, as a share of the name's highest
+    threshold: float  # for the merged model: the least chance of such a point, as a share of the name's highest
     settings: Settings  # for SAM + CLIP: which masks there are to be named
+    min_score: float  # the least chance that a name is there
+    background: Sequence[str]  # further rivals of every name
 
 
-def find(
-    encoded: Encoded,
-    words: Words,
-    names: Sequence[str],
-    background: Sequence[str],
-    how: FindSettings,
-    progress: Progress,
-) -> list[Mask]:
-    """One mask for each name that is somewhere in the photo, most confident first; no two masks overlap.
+class Claim(NamedTuple):
+    """What a name claims of the photo, before it is held against other names."""
 
-    Raises InputError for points or a threshold out of range, and where SAM + CLIP are asked without `refine`.
+    name: str
+    bits: Bits  # (H,W)
+    log_odds: float  # that the name is there: the higher wins a pixel that two names claim
+    score: float
+    similarity: float
+    predicted_iou: float | None
+    low_res: Floats | None
+
+
+def find(encoded: Encoded, judge: Judge, names: Sequence[str], how: FindSettings, progress: Progress) -> list[Mask]:
+    """One mask for each name that is seen in the photo, highest score first; no two masks overlap.
+
+    A pixel that two names claim goes to the one with the higher log-odds. So a mask can be empty, where the same thing
+    was asked for in other words. Raises InputError for points or a threshold out of range, and where SAM + CLIP are
+    asked without `refine`.
     """
-    if encoded.has_patch_features:
-        return _find_by_patches(encoded, words, names, background, how, progress)
-    if not how.refine:
-        raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
-    return _find_among_masks(encoded, words, names, background, how.settings, progress)
-
-
-def _find_by_patches(
-    encoded: Encoded,
-    words: Words,
-    names: Sequence[str],
-    background: Sequence[str],
-    how: FindSettings,
-    progress: Progress,
-) -> list[Mask]:
-    """The merged model's way.
-
-    Every patch is compared with all names, and with those of `background`, against which a name can lose. A name is
-    present in the patches where it is the likeliest. Up to `points` of these patches become point prompts; they are
-    sampled among the patches with at least `threshold` times the name's highest probability. Without `refine` the
-    answer is the CLIP head's own maps, enlarged. `confidence` is the name's mean probability over its mask.
-    """
-    refine, points, threshold, _ = how
-    if not 1 <= points <= 3:
-        raise InputError(f"points {points}: sample 1 to 3 points a name")
-    if not 0 <= threshold <= 1:
-        raise InputError(f"threshold {threshold:g}: give a share of the highest probability, 0 to 1")
-    frame, all_names = encoded.frame, _with_background(names, background)
-    features = np.moveaxis(encoded.patch_features, 0, -1)
-    maps = np.moveaxis(words.probabilities(features, all_names, progress), -1, 0)
-    rows, columns = frame.cells(maps.shape[-1])
-    winner = maps[:, :rows, :columns].argmax(axis=0)
-    winners = np.unique(winner).tolist()
-    present = [k for k in winners if k < len(names)]
-    if refine:
-        samples = {k: _sample(np.where(winner == k, maps[k, :rows, :columns], 0), points, threshold) for k in present}
-        refined = _refined(encoded, {k: (maps[k], samples[k]) for k in present})
-        low_res = _renamed(encoded, words, refined, all_names)
-    else:
-        low_res = {k: _enlarge(frame, np.log(maps[k] + 1e-9)) for k in winners}
-    owner = _strongest(frame, low_res, floor=0.0 if refine else -np.inf)
-
+    check(encoded, how)
+    claims = (_among_patches if encoded.has_patch_features else _among_masks)(encoded, judge, names, how, progress)
+    claims.sort(key=lambda claim: -claim.log_odds)
+    taken = np.zeros(encoded.pixels.shape[:2], bool)
     masks = []
-    for k in sorted(low_res):
-        bits = owner == k
-        if k < len(names) and bits.any():
-            cover = frame.coverage(bits, maps.shape[-1])
-            confidence = float((maps[k] * cover).sum() / cover.sum())
-            masks.append(Mask(encode_rle(bits), None, low_res[k], names[k], confidence))
-    return sorted(masks, key=lambda mask: -(mask.confidence or 0.0))
+    for claim in claims:
+        masks.append(
+            Mask(
+                rle=encode_rle(claim.bits & ~taken),
+                predicted_iou=claim.predicted_iou,
+                logits=claim.low_res,
+                label=claim.name,
+                score=claim.score,
+                similarity=claim.similarity,
+            )
+        )
+        taken |= claim.bits
+    return masks
 
 
-def _find_among_masks(
-    encoded: Encoded,
-    words: Words,
-    names: Sequence[str],
-    background: Sequence[str],
-    settings: Settings,
-    progress: Progress,
-) -> list[Mask]:
-    """SAM + CLIP's way: every mask of the photo is found and named; those of one name become one mask.
+def check(encoded: Encoded, how: FindSettings) -> None:
+    """Raise InputError for settings that are out of range, or that this kind of bundle cannot follow."""
+    if not 1 <= how.points <= 3:
+        raise InputError(f"--find-points {how.points}: sample 1 to 3 points a name")
+    if not 0 <= how.threshold <= 1:
+        raise InputError(f"--find-threshold {how.threshold:g}: give a share of the highest chance, 0 to 1")
+    check_score(how.min_score)
+    if not how.refine and not encoded.has_patch_features:
+        raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
 
-    A mask that is likelier to be of `background` is left out. `settings` say which masks there are.
+
+def _among_patches(
+    encoded: Encoded, judge: Judge, names: Sequence[str], how: FindSettings, progress: Progress
+) -> list[Claim]:
+    """The merged model's way: patches say whether a name is there, and prompt the mask decoder with where.
+
+    Without `refine` the answer is the CLIP head's own map, enlarged: where the name beats its rivals.
     """
-    all_names = _with_background(names, background)
-    named = name_masks(encoded, words, everything(encoded, settings, progress), all_names, progress)
-    owner = np.full(encoded.pixels.shape[:2], -1)
-    confidence: dict[int, float] = {}
-    for mask in sorted(named, key=lambda each: -each.area):  # smaller ones lie on top
-        k = all_names.index(mask.label or "")
-        owner[mask.bits] = k
-        confidence[k] = max(confidence.get(k, 0.0), mask.confidence or 0.0)
-    found = [
-        Mask(encode_rle(owner == k), None, label=name, confidence=confidence[k])
-        for k, name in enumerate(names)
-        if k in confidence
-    ]
-    return sorted((mask for mask in found if mask.area), key=lambda mask: -(mask.confidence or 0.0))
+    frame, features = encoded.frame, np.moveaxis(encoded.patch_features, 0, -1)
+    maps = np.moveaxis(judge.log_odds(features, names, how.background, progress), -1, 0)
+    rows, columns = frame.cells(maps.shape[-1])
+    inside = maps[:, :rows, :columns]
+    log_odds = strongest(inside.reshape(len(names), -1).T)
+    scores = judge.chance("patches", frame.size, log_odds)
+    claims = []
+    for k in np.flatnonzero(scores >= how.min_score):
+        low_res, predicted_iou = _enlarge(frame, maps[k]), None
+        if how.refine:
+            low_res, predicted_iou = prompted(encoded, maps[k], _sample(inside[k], how.points, how.threshold))
+        bits = frame.to_photo(low_res) > 0
+        under = encoded.features_under(bits) if bits.any() else np.zeros(features.shape[-1], np.float32)
+        similarity = judge.similarity(under, names[k])
+        claims.append(Claim(names[k], bits, float(log_odds[k]), float(scores[k]), similarity, predicted_iou, low_res))
+    return claims
 
 
-def _with_background(names: Sequence[str], background: Sequence[str]) -> list[str]:
-    return [*names, *(name for name in background if name not in names)]
+def _among_masks(
+    encoded: Encoded, judge: Judge, names: Sequence[str], how: FindSettings, progress: Progress
+) -> list[Claim]:
+    """SAM + CLIP's way: every mask of the photo is found and judged; a name claims all masks that it fits."""
+    claims: dict[str, Claim] = {}
+    for mask in everything(encoded, how.settings, progress):
+        for fit in name_fits(encoded, judge, mask, names, how.background, progress):
+            if fit.score < how.min_score:
+                continue
+            claim = Claim(fit.name, mask.bits, fit.log_odds, fit.score, fit.similarity, mask.predicted_iou, None)
+            other = claims.get(fit.name)
+            if other is not None:
+                best = max(claim, other, key=lambda each: each.log_odds)
+                claim = best._replace(bits=claim.bits | other.bits)
+            claims[fit.name] = claim
+    return list(claims.values())
 
 
-def _sample(likely: Floats, points: int, threshold: float) -> list[tuple[int, int]]:
+def _sample(log_odds: Floats, points: int, threshold: float) -> list[tuple[int, int]]:
     """Up to `points` patches (row, column): the likeliest, then each time the farthest from those already taken."""
-    candidates = np.argwhere(likely >= max(threshold * likely.max(), 1e-9))
-    taken = [np.array(np.unravel_index(likely.argmax(), likely.shape))]
+    likely = sigmoid(log_odds)
+    candidates = np.argwhere(likely >= max(threshold * likely.max(), 1e-30))
+    taken = [np.array(np.unravel_index(log_odds.argmax(), log_odds.shape))]
     while len(taken) < min(points, len(candidates)):
         gaps = np.min([np.abs(candidates - one).sum(axis=1) for one in taken], axis=0)
         taken.append(candidates[gaps.argmax()])
     return [(int(row), int(column)) for row, column in taken]
 
 
-def _refined(encoded: Encoded, asked: dict[int, tuple[Floats, list[tuple[int, int]]]]) -> dict[int, Floats]:
-    """The mask decoder's logits (S/4,S/4) for each name, prompted by its probability map and its sampled patches.
+def prompted(encoded: Encoded, log_odds: Floats, patches: Sequence[tuple[int, int]]) -> tuple[Floats, float]:
+    """The mask decoder's answer to a map over the patches (h',w') and sampled patches (row, column).
 
-    Names with the same number of points are decoded together. Padding a prompt to more points would change its mask.
+    Returns low-res logits (S/4,S/4) and the predicted IoU. Each name is decoded by itself: in int8 the activations of
+    prompts that are decoded together share a scale, so one name would change another's mask.
     """
-    low_res: dict[int, Floats] = {}
-    for count in sorted({len(patches) for _, patches in asked.values()}):
-        group = {k: both for k, both in asked.items() if len(both[1]) == count}
-        odds = [np.log((p + 1e-4) / (1 - p + 1e-4)) for p, _ in group.values()]
-        centers = np.array([[(x + 0.5, y + 0.5) for y, x in patches] for _, patches in group.values()])
-        places = centers * encoded.frame.size / odds[0].shape[-1] - 0.5
-        nothing = np.zeros((len(group), 1, 2))
-        marks = np.array([*[FOREGROUND] * count, NOTHING], np.float32)
-        prompts = Prompts(
-            points=np.concatenate([places, nothing], axis=1).astype(np.float32),
-            labels=np.tile(marks, (len(group), 1)),
-            mask=np.stack([_enlarge(encoded.frame, odd) for odd in odds])[:, None],
-            has_mask=np.ones(1, np.float32),
-            ambiguous=False,
-        )
-        low_res |= dict(zip(group, encoded.decode(prompts)[0][:, 0].copy(), strict=True))
-    return low_res
-
-
-def _renamed(encoded: Encoded, words: Words, low_res: dict[int, Floats], names: Sequence[str]) -> dict[int, Floats]:
-    """Name each mask by the mean feature of all its patches, and join the masks of one name.
-
-    Masks that turn out to be background are kept, so that their pixels are not given to a weaker mask beneath.
-    """
-    renamed: dict[int, Floats] = {}
-    for logits in low_res.values():
-        bits = encoded.frame.to_photo(logits) > 0
-        if bits.any():
-            k = int(words.probabilities(encoded.features_under(bits), names).argmax())
-            renamed[k] = np.maximum(renamed[k], logits) if k in renamed else logits
-    return renamed
+    frame, side = encoded.frame, log_odds.shape[-1]
+    centers = np.array([[(x + 0.5, y + 0.5) for y, x in patches]])
+    places = centers * frame.size / side - 0.5
+    prompts = Prompts(
+        points=np.concatenate([places, np.zeros((1, 1, 2))], axis=1).astype(np.float32),
+        labels=np.array([[*[FOREGROUND] * len(patches), NOTHING]], np.float32),
+        mask=_enlarge(frame, np.clip(log_odds, -9.2, 9.2))[None, None],
+        has_mask=np.ones(1, np.float32),
+        ambiguous=False,
+    )
+    masks, predicted_ious = encoded.decode(prompts)
+    return masks[0, 0].copy(), float(predicted_ious[0, 0])
 
 
 def _enlarge(frame: Frame, patch_map: Floats) -> Floats:
     """A map over the patches (h',w') as a low-res mask (S/4,S/4)."""
     side = (frame.low_res, frame.low_res)
     return np.asarray(cv2.resize(patch_map, side, interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _strongest(frame: Frame, low_res: dict[int, Floats], floor: float) -> npt.NDArray[np.int64]:
-    """For each photo pixel (H,W) the key of the highest logit above `floor`, or -1."""
-    best = np.full((frame.height, frame.width), floor, np.float32)
-    owner = np.full(best.shape, -1)
-    for key, logits in low_res.items():
-        full = frame.to_photo(logits)
-        better = full > best
-        best[better] = full[better]
-        owner[better] = key
-    return owner

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.text.tokenizer import clean
 
-BACKGROUND_NAMES = ("background",)  # `find` compares names with these too, so that one name alone can lose
+BACKGROUND_NAMES = ("background",)  # rivals of every name, whatever the bundle's own rivals are
 
 
 def read_templates(path: Path) -> list[str]:
@@ -22,13 +23,31 @@ def read_templates(path: Path) -> list[str]:
     return templates
 
 
+def read_names(path: Path) -> list[str]:
+    """A JSON list of names, as bundles hold them. Raises InputError when it is none."""
+    try:
+        names = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no list of names ({one_line(error)}); export the bundle again") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: no list of names; export the bundle again")
+    return names
+
+
 def check_labels(labels: Sequence[str], what: str = "--label") -> list[str]:
-    """Names, stripped, in order, each once. Raises InputError when there are none or one is empty."""
+    """Names, stripped, in order, each once. Raises InputError when there are none or one is empty.
+
+    Names that `clean` makes equal are one name: the first spelling stands for them.
+    """
     if isinstance(labels, str):
         raise InputError(f"{what}: {labels!r} is one string; pass a list of names")
     names = [str(label).strip() for label in labels]
     if not names:
         raise InputError(f"{what}: no name; give at least one")
-    if not all(names):
-        raise InputError(f"{what}: name {names.index('') + 1} of {len(names)} is empty; give it a word")
-    return list(dict.fromkeys(names))
+    cleaned = [clean(name) for name in names]
+    if not all(cleaned):
+        raise InputError(f"{what}: name {cleaned.index('') + 1} of {len(names)} is empty; give it a word")
+    first: dict[str, str] = {}
+    for key, name in zip(cleaned, names, strict=True):
+        first.setdefault(key, name)
+    return list(first.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 
@@ -10,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import File
 from samclip_edge.bundle.sessions import Sessions
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.progress import Progress, silent
-from samclip_edge.text.names import read_templates
-from samclip_edge.text.tokenizer import Tokenizer
+from samclip_edge.text.names import read_names, read_templates
+from samclip_edge.text.tokenizer import Tokenizer, clean
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 32
@@ -24,16 +24,19 @@ _REMEMBERED = 10_000  # names whose features are kept; at most 30 MB
 def vocabulary_names(bundle: Bundle) -> list[str] | None:
     """The names of a bundle that holds a vocabulary; None where it holds the text encoder."""
     file = bundle.manifest.text.names
-    if file is None:
-        return None
-    path = bundle.checked(file)
+    return None if file is None else read_names(bundle.checked(file))
+
+
+def read_features(bundle: Bundle, names: File, features: File) -> tuple[list[str], Floats]:
+    """K names of a bundle and their features (K,E). Raises InputError where the files do not fit each other."""
+    listed, path = read_names(bundle.checked(names)), bundle.checked(features)
     try:
-        names = json.loads(path.read_text("utf-8"))
+        found = np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise InputError(f"{path}: no list of names ({one_line(error)}); export the bundle again") from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: no list of names; export the bundle again")
-    return names
+        raise InputError(f"{path}: no features of names ({one_line(error)}); export the bundle again") from None
+    if found.shape != (len(listed), bundle.manifest.spec.features) or found.dtype != np.float32:
+        raise InputError(f"{path}: {found.dtype} {found.shape} for {len(listed)} names; export the bundle again")
+    return listed, found
 
 
 class Words:
@@ -42,55 +45,44 @@ class Words:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._lock = threading.Lock()
-        bundle, text = sessions.bundle, sessions.bundle.manifest.text
+        self.bundle = bundle = sessions.bundle
+        text = bundle.manifest.text
         self.logit_scale = text.logit_scale
         self.templates = read_templates(bundle.checked(text.templates))
-        self._known: dict[str, Floats] = {}
+        self._known: dict[str, Floats] = {}  # by the name as `clean` leaves it
+        self._names: list[str] = []  # of the vocabulary
         self._tokenizer: Tokenizer | None = None
         if text.tokenizer is not None:
             self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), bundle.manifest.spec.text.context)
         elif text.names is not None and text.features is not None:
-            self._known = self._vocabulary()
-
-    def _vocabulary(self) -> dict[str, Floats]:
-        bundle, text = self._sessions.bundle, self._sessions.bundle.manifest.text
-        names = vocabulary_names(bundle)
-        assert names is not None
-        assert text.features is not None
-        path = bundle.checked(text.features)
-        try:
-            features = np.load(path, allow_pickle=False)
-        except ValueError as error:
-            raise InputError(f"{path}: no vocabulary ({one_line(error)}); export the bundle again") from None
-        if features.shape != (len(names), bundle.manifest.spec.features) or features.dtype != np.float32:
-            raise InputError(
-                f"{path}: {features.dtype} {features.shape} for {len(names)} names; export the bundle again"
-            )
-        return dict(zip(names, features, strict=True))
+            self._names, features = read_features(bundle, text.names, text.features)
+            self._known = dict(zip(map(clean, self._names), features, strict=True))
 
     @property
     def vocabulary(self) -> list[str] | None:
         """The names of a bundle without a text encoder; None where any word will do."""
-        return None if self._tokenizer else list(self._known)
+        return None if self._tokenizer else list(self._names)
 
     def features(self, names: Sequence[str], progress: Progress = silent) -> Floats:
         """A feature for each name (K,E), L2-normalised: the mean over the prompt templates (CLIP, Sec. 3.1.4).
 
-        Raises InputError for a name that the bundle's vocabulary does not hold.
+        Names that `clean` makes equal have one feature. Raises InputError for a name that the bundle's vocabulary does
+        not hold.
         """
+        keys = [clean(name) for name in names]
         with self._lock:
-            missing = [name for name in dict.fromkeys(names) if name not in self._known]
+            missing = [name for key, name in dict(zip(keys, names, strict=True)).items() if key not in self._known]
             if missing and self._tokenizer is None:
                 raise InputError(
                     f"label {missing[0]!r}: not in the bundle's vocabulary of {len(self._known)} names; choose one of "
                     "them (`samclip-edge info` lists them) or export with the text encoder"
                 )
             if len(self._known) + len(missing) > _REMEMBERED and self._tokenizer is not None:
-                self._known = {name: self._known[name] for name in names if name in self._known}
+                self._known = {key: self._known[key] for key in keys if key in self._known}
             for name in progress(missing, "reading names") if missing else ():
                 mean = self.encode([template.replace("{}", name) for template in self.templates]).mean(axis=0)
-                self._known[name] = mean / np.linalg.norm(mean)
-            return np.stack([self._known[name] for name in names])
+                self._known[clean(name)] = mean / np.linalg.norm(mean)
+            return np.stack([self._known[key] for key in keys])
 
     def probabilities(self, features: Floats, names: Sequence[str], progress: Progress = silent) -> Floats:
         """Softmax over names of the scaled cosines. features: (..., E), L2-normalised. Returns (..., K)."""

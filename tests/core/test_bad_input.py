@@ -111,7 +111,7 @@ def test_the_smallest_and_thinnest_photos_work(
     for arguments in (
         ("--point", "0,0"),
         ("--text", "cat"),
-        ("--everything", "--grid", 2, "--min-score", -9, "--label", "a"),
+        ("--everything", "--grid", 2, "--min-iou", -9, "--label", "a"),
     ):
         ran = run("segment", path, *arguments, "--bundle", tiny_folder, "-o", tmp_path / "o.png", "--json")
         assert ran.code == 0, ran.err

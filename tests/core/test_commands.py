@@ -29,7 +29,8 @@ def test_segment_prints_coco_masks_and_draws_them(run: Callable[..., Ran], tiny_
     assert np.array_equal(coco.decode(mask["segmentation"]).astype(bool), wanted.bits)
     assert mask["area"] == wanted.area
     assert mask["box"] == list(wanted.box)
-    assert mask["score"] == wanted.score
+    assert mask["predicted_iou"] == wanted.predicted_iou
+    assert "score" not in mask, "nothing was named"
     assert cv2.imread(str(out)).shape == (640, 960, 3)
 
 
@@ -49,9 +50,14 @@ def test_every_mode_of_segment_runs(run: Callable[..., Ran], tiny_folder: Path) 
     )
     assert every
     assert every == masks(
-        "--everything", "--grid", 2, "--min-score", -9, "--min-stability", 0, "--label", "cup", "--label", "table"
+        "--everything", "--grid", 2, "--min-iou", -9, "--min-stability", 0, "--label", "cup", "--label", "table"
     )
-    assert all(mask["label"] in ("cup", "table") and 0 <= mask["confidence"] <= 1 for mask in every)
+    assert all(mask.get("label", "cup") in ("cup", "table") and 0 <= mask.get("score", 0) <= 1 for mask in every)
+    assert masks("--everything", "--grid", 2, "--min-iou", 9, "--label", "cup", "--min-score", 0.7) == []
+    options = ("--find-points", 1, "--find-threshold", 0.9, "--min-score", 0, "--background", "wall")
+    (cup,) = masks("--text", "cup", *options)
+    assert cup["label"] == "cup"
+    assert {mask["label"] for mask in masks("--text", "cup", "--text", "table", "--as-published")} <= {"cup", "table"}
 
 
 def test_classify_names_each_photo(run: Callable[..., Ran], tiny_folder: Path, tmp_path: Path) -> None:
@@ -63,6 +69,7 @@ def test_classify_names_each_photo(run: Callable[..., Ran], tiny_folder: Path, t
     for photo, path in zip(ran.json["photos"], photos, strict=True):
         wanted = SamClip.load(tiny_folder).look(path, 128).classify(["cat", "cup"])
         assert photo["labels"] == [guess._asdict() for guess in wanted]
+        assert photo["any_fits"] == wanted.any_fits
     assert run("classify", photos[0], "--label", "x", "--bundle", tiny_folder, "-o", tmp_path / "n.jpg").code == 0
     assert (tmp_path / "n.jpg").exists()
 

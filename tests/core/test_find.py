@@ -14,16 +14,27 @@ from samclip_edge.errors import InputError
 from samclip_edge.pipeline import Scene
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.tasks.find import _sample
+from samclip_edge.tasks.published import _drawn
+from samclip_edge.text.judge import Judge, Rivals, strongest
+from samclip_edge.text.tokenizer import clean
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 
 
 @pytest.fixture
 def scene(tiny: SamClip, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    """A photo whose left half looks to the CLIP head like "cup", its right half like "table"; nothing like "dog"."""
+    """A photo whose left half looks to the CLIP head like "cup", its right half like "table"; nothing like "dog".
+
+    The bundle has one rival, "horse", and no calibration: chances are those of the softmax.
+    """
     width = tiny.bundle.manifest.spec.features
-    axes = dict(zip(("cup", "table", "dog", "background"), np.eye(width, dtype=np.float32), strict=False))
-    monkeypatch.setattr(tiny.words, "features", lambda names, progress=None: np.stack([axes[name] for name in names]))
+    names = ("cup", "table", "dog", "background", "horse")
+    axes = dict(zip(names, np.eye(width, dtype=np.float32), strict=False))
+    axes["mug"] = 0.8 * axes["cup"] + 0.6 * axes["dog"]
+    monkeypatch.setattr(tiny.words, "features", lambda names, progress=None: np.stack([axes[clean(n)] for n in names]))
+    judge = Judge(tiny.words, tiny.bundle.manifest.model_copy(update={"calibration": None}))
+    vars(judge)["rivals"] = Rivals(["horse"], axes["horse"][None], same=0.9)
+    monkeypatch.setattr(tiny, "judge", judge)
     patches = np.zeros((1, width, 16, 16), np.float32)
     patches[0, :, :, :8] = axes["cup"][:, None, None]
     patches[0, :, :, 8:] = axes["table"][:, None, None]
@@ -36,12 +47,46 @@ def scene(tiny: SamClip, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return tiny.look(PHOTO, 256)
 
 
-def test_classify_is_a_softmax_of_scaled_cosines(scene: Scene) -> None:
+def chance(log_odds: float) -> float:
+    return 1 / (1 + np.exp(-log_odds))
+
+
+def test_classify_judges_each_label_by_itself(scene: Scene) -> None:
+    """By hand: each label against "horse" and "background", both at a cosine of 0 with the photo."""
     scale = scene.model.words.logit_scale
-    powers = np.exp(scale * (np.array([0.8, 0.6, 0.0]) - 0.8))
+    cosines = np.array([0.8, 0.6, 0.0])
     guesses = scene.classify(["dog", "table", "cup"])
     assert [guess.label for guess in guesses] == ["cup", "table", "dog"]
-    np.testing.assert_allclose([guess.score for guess in guesses], powers / powers.sum(), rtol=1e-4)
+    np.testing.assert_allclose([guess.similarity for guess in guesses], cosines, atol=1e-6)
+    np.testing.assert_allclose([guess.score for guess in guesses], chance(scale * cosines - np.log(2)), rtol=1e-4)
+    powers = np.exp(scale * (cosines - 0.8))
+    np.testing.assert_allclose([guess.share for guess in guesses], powers / powers.sum(), rtol=1e-4)
+    together = np.log(np.exp(scale * cosines).sum()) - np.log(2) - np.log(3)  # three labels
+    assert guesses.any_fits == pytest.approx(chance(together), rel=1e-4)
+
+
+def test_a_label_that_is_not_there_alone_does_not_fit(scene: Scene) -> None:
+    (guess,) = guesses = scene.classify(["dog"])
+    assert guess.score == guesses.any_fits == pytest.approx(1 / 3, rel=1e-4)  # one name of three that fit as little
+    assert guess.share == 1
+
+
+def test_names_in_capitals_are_the_same_names(scene: Scene) -> None:
+    assert scene.classify(["cup", "Cup", "CUP "]) == scene.classify(["cup"])
+    (mask,) = scene.find(["CUP", "cup"], refine=False)
+    assert mask.label == "CUP"
+
+
+def test_a_rival_that_means_the_same_does_not_compete(scene: Scene) -> None:
+    judge, width = scene.model.judge, scene.image_features.shape[0]
+    photo = np.eye(width, dtype=np.float32)[0]
+    vars(judge)["rivals"] = Rivals(["mug"], scene.model.words.features(["mug"]), same=0.79)
+    scale = scene.model.words.logit_scale
+    assert judge.log_odds(photo, ["cup"]) == pytest.approx(scale + 60)  # nothing is left that competes
+    assert judge.log_odds(photo, ["cup"], ["background"]) == pytest.approx(scale)
+    vars(judge)["rivals"] = Rivals(["mug"], scene.model.words.features(["mug"]), same=0.81)
+    assert judge.log_odds(photo, ["cup"]) == pytest.approx(scale * 0.2, rel=1e-5)
+    assert judge.log_odds(photo, ["mug"], ["CUP"]) == pytest.approx(-scale * 0.2, rel=1e-5), "the user's own competes"
 
 
 def test_find_without_refinement_is_the_map_of_the_clip_head(scene: Scene) -> None:
@@ -49,9 +94,10 @@ def test_find_without_refinement_is_the_map_of_the_clip_head(scene: Scene) -> No
     assert set(masks) == {"cup", "table"}
     left = np.zeros((400, 600), bool)
     left[:, :300] = True
-    assert np.count_nonzero(masks["cup"].bits ^ left) <= 400 * 2  # the border falls between two pixels
+    assert np.count_nonzero(masks["cup"].bits ^ left) <= 400 * 37.5  # the border is off by a patch at most
     assert not (masks["cup"].bits & masks["table"].bits).any()
-    assert masks["cup"].score > 0.95
+    assert masks["cup"].score == pytest.approx(chance(scene.model.words.logit_scale - np.log(2)), rel=1e-4)
+    assert masks["cup"].predicted_iou is None
 
 
 def test_find_asks_the_decoder_with_each_names_map_and_points(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,38 +105,43 @@ def test_find_asks_the_decoder_with_each_names_map_and_points(scene: Scene, monk
     decode = scene.encoded.decode
     monkeypatch.setattr(scene.encoded, "decode", lambda prompts: asked.append(prompts) or decode(prompts))
     scene.find(["table", "dog", "cup"])
-    (prompts,) = asked
-    assert prompts.labels.tolist() == [[1, 1, 1, -1], [1, 1, 1, -1]]
-    assert prompts.has_mask.tolist() == [1]
-    table, cup = prompts.points[:, :3]
-    assert (cup[:, 0] < 128).all()
-    assert (table[:, 0] >= 128).all()
-    assert (prompts.points[..., 1] < 171).all(), "no point falls on the padding below the photo"
-    assert prompts.mask.shape == (2, 1, 64, 64)
-    assert (prompts.mask[1, 0, :, :30] > 0).all()
-    assert (prompts.mask[1, 0, :, 34:] < 0).all()
+    assert len(asked) == 2
+    for prompts, left in zip(asked, (False, True), strict=True):
+        assert prompts.labels.tolist() == [[1, 1, 1, -1]]
+        assert prompts.has_mask.tolist() == [1]
+        assert ((prompts.points[0, :3, 0] < 128) == left).all()
+        assert (prompts.points[..., 1] < 171).all(), "no point falls on the padding below the photo"
+        assert prompts.mask.shape == (1, 1, 64, 64)
+        assert ((prompts.mask[0, 0, :, :30] > 0) == left).all()
+        assert ((prompts.mask[0, 0, :, 34:] < 0) == left).all()
 
 
-def test_a_refined_mask_is_named_by_all_its_patches(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_judged_and_masked_by_itself(scene: Scene) -> None:
+    """Whatever else is asked, the same names are seen, with the same scores; only shared pixels change hands."""
+    together = {mask.label: mask for mask in scene.find(["table", "dog", "cup", "mug"], min_score=0.2)}
+    claimed = np.zeros((400, 600), bool)
+    for name in ("table", "dog", "cup", "mug"):
+        alone = scene.find([name], min_score=0.2)
+        assert [mask.label for mask in alone] == [name]
+        mask, alike = alone[0], together[name]
+        assert (mask.score, mask.similarity, mask.predicted_iou) == (alike.score, alike.similarity, alike.predicted_iou)
+        assert not (alike.bits & ~mask.bits).any(), "a name gains nothing from others"
+        claimed |= mask.bits
+    assert np.array_equal(claimed, sum(mask.bits.astype(int) for mask in together.values()) == 1)
+
+
+def test_pixels_that_two_names_claim_go_to_the_stronger(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Photo 600 x 400, the model's square 256: a low-res mask (64,64) has the photo's border at column 32, row 42."""
-    answers = np.full((2, 4, 64, 64), -1, np.float32)
-    monkeypatch.setattr(scene.encoded, "decode", lambda prompts: (answers, np.ones((2, 4), np.float32)))
-    table, cup = answers[:, 0]
-
-    table[4:12, 4:28] = 1  # asked for the table, but what is there is the cup
-    cup[8:20, 4:28] = 2
-    (mask,) = scene.find(["table", "dog", "cup"])
-    assert mask.label == "cup"
-    both = scene.frame.to_photo(np.maximum(table, cup)) > 0
-    assert np.array_equal(mask.bits, both)
-
-    table[:] = cup[:] = -1
-    table[:36, 20:60] = 1  # 12 columns of the cup, 28 of the table
-    cup[8:20, 4:36] = 2
-    found = {mask.label: mask.bits for mask in scene.find(["table", "dog", "cup"])}
-    full = {name: scene.frame.to_photo(logits) for name, logits in (("table", table), ("cup", cup))}
-    assert np.array_equal(found["cup"], (full["cup"] > 0) & (full["cup"] > full["table"]))
-    assert np.array_equal(found["table"], (full["table"] > 0) & (full["table"] >= full["cup"]))
+    cup, mug = np.full((2, 1, 4, 64, 64), -1, np.float32)
+    cup[0, 0, 4:12, 4:28], mug[0, 0, 8:20, 4:28] = 1, 5
+    answers = iter([mug, cup])
+    monkeypatch.setattr(scene.encoded, "decode", lambda prompts: (next(answers), np.full((1, 4), 0.75, np.float32)))
+    found = {mask.label: mask for mask in scene.find(["mug", "cup"])}
+    ours, theirs = (scene.frame.to_photo(each[0, 0]) > 0 for each in (cup, mug))
+    assert found["cup"].score > found["mug"].score
+    assert found["cup"].predicted_iou == found["mug"].predicted_iou == 0.75
+    assert np.array_equal(found["cup"].bits, ours)
+    assert np.array_equal(found["mug"].bits, theirs & ~ours)
 
 
 def test_a_name_can_lose_against_the_background(scene: Scene) -> None:
@@ -98,14 +149,54 @@ def test_a_name_can_lose_against_the_background(scene: Scene) -> None:
     scene.patch_features[3] = 1
     assert scene.find(["cup"]) == []
     assert scene.find(["cup"], refine=False) == []
+    assert [mask.label for mask in scene.find(["cup"], min_score=0, refine=False)] == ["cup"]
+
+
+def test_further_rivals_can_be_named(scene: Scene) -> None:
+    assert [mask.label for mask in scene.find(["mug"])] == ["mug"]
+    assert scene.find(["mug"], background=["background", "cup"]) == []
+
+
+def test_strongest_is_the_mean_chance_of_the_four_best_patches() -> None:
+    """By hand: chances of 0.9, 0.8, 0.7, 0.6 and less, whose mean is 0.75."""
+    chances = np.array([0.1, 0.7, 0.9, 0.5, 0.6, 0.8, 0.2])
+    odds = strongest(np.log(chances / (1 - chances))[:, None].astype(np.float32))
+    assert odds == pytest.approx(np.log(3), rel=1e-5)
+    assert strongest(np.zeros((2, 1), np.float32)) == pytest.approx(0, abs=1e-6)  # fewer than four patches
+
+
+def test_as_published_every_name_that_wins_somewhere_is_answered(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    decode = scene.encoded.decode
+    monkeypatch.setattr(scene.encoded, "decode", lambda prompts: asked.append(prompts) or decode(prompts))
+    masks = scene.find(["mug", "table"], as_published=True)
+    assert {mask.label for mask in masks} <= {"mug", "table"}
+    mug, table = asked
+    assert (mug.points[0, :3, 0] < 128).all(), "mug is the likeliest in the left half, for want of cup"
+    assert (table.points[0, :3, 0] >= 128).all()
+    scene.find(["mug", "table"], as_published=True)
+    assert np.array_equal(mug.points, asked[2].points), "the same photo, the same points"
+    with pytest.raises(InputError, match="--as-published"):
+        scene.find(["mug"], as_published=True, refine=False)
+
+
+def test_points_are_drawn_in_proportion_to_confidence() -> None:
+    """Of two patches, one three times as confident: it comes first in about three draws of four."""
+    confidence = np.array([[0.3, 0.0], [0.0, 0.1]], np.float32)
+    random = np.random.default_rng(5)
+    first = [_drawn(random, confidence, 1) for _ in range(400)]
+    assert set(map(tuple, first)) == {((0, 0),), ((1, 1),)}
+    assert 260 < first.count([(0, 0)]) < 340  # 300, four standard deviations of 8.7 to either side
+    assert sorted(_drawn(random, confidence, 3)) == [(0, 0), (1, 1)]
 
 
 def test_sampled_patches_are_likely_and_far_apart() -> None:
-    likely = np.zeros((5, 9), np.float32)
+    likely = np.full((5, 9), 1e-6, np.float32)
     likely[2, 1:8] = [0.9, 0.5, 0.4, 0.1, 0.5, 0.6, 0.5]
-    assert _sample(likely, 3, 0.5) == [(2, 1), (2, 7), (2, 2)] or _sample(likely, 3, 0.5) == [(2, 1), (2, 7), (2, 5)]
-    assert _sample(likely, 1, 0.5) == [(2, 1)]
-    assert _sample(likely, 3, 0.95) == [(2, 1)]
+    log_odds = np.log(likely / (1 - likely))
+    assert _sample(log_odds, 3, 0.5) in ([(2, 1), (2, 7), (2, 2)], [(2, 1), (2, 7), (2, 5)])
+    assert _sample(log_odds, 1, 0.5) == [(2, 1)]
+    assert _sample(log_odds, 3, 0.95) == [(2, 1)]
 
 
 def test_pooling_is_a_weighted_mean_made_unit() -> None:
@@ -126,10 +217,27 @@ def test_everything_names_a_mask_by_the_patches_under_it(scene: Scene) -> None:
             assert mask.label == ("cup" if share > 0.5 else "table")
 
 
+def test_everything_leaves_unnamed_what_no_label_fits(scene: Scene) -> None:
+    settings = Settings(6, score=-99, stability=0.0, overlap=1.0)
+    masks = scene.everything(["dog"], settings)
+    assert masks
+    for mask in masks:
+        assert (mask.label, mask.score, mask.similarity) == (None, None, None)
+        assert mask.predicted_iou is not None
+        assert set(mask.to_json()) == {"segmentation", "area", "box", "predicted_iou"}
+    named = scene.everything(["dog"], settings, min_score=0)
+    assert [mask.rle for mask in named] == [mask.rle for mask in masks]
+    for mask in named:
+        told = mask.to_json()
+        assert (told["label"], told["confidence"]) == ("dog", told["score"])
+
+
 def test_out_of_range_settings_are_named(scene: Scene) -> None:
     for call, named in (
-        (lambda: scene.find(["cup"], points=4), "points 4"),
-        (lambda: scene.find(["cup"], threshold=2), "threshold 2"),
+        (lambda: scene.find(["cup"], points=4), "--find-points 4"),
+        (lambda: scene.find(["cup"], threshold=2), "--find-threshold 2"),
+        (lambda: scene.find(["cup"], min_score=1.5), "--min-score 1.5"),
+        (lambda: scene.everything(["cup"], min_score=-1), "--min-score -1"),
         (lambda: Settings(0), "--grid 0"),
     ):
         with pytest.raises(InputError, match=named):

@@ -21,7 +21,7 @@ def ask(model: SamClip, photo: Path) -> list[object]:
     clicked = scene.segment(points=[[20, 30]])
     return [
         scene.classify(["cat", "dog", photo.stem]),
-        [(mask.label, mask.rle["counts"], mask.score) for mask in (*found, *every, *clicked)],
+        [(mask.label, mask.rle["counts"], mask.score, mask.predicted_iou) for mask in (*found, *every, *clicked)],
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -48,4 +49,6 @@ def test_old_arguments_and_attributes_still_work(tiny: SamClip) -> None:
     assert tiny.graphs is tiny.sessions
     pixels = np.random.RandomState(0).randint(0, 255, (20, 30, 3)).astype(np.uint8)
     (mask,) = tiny.look(pixels).segment(points=[[3, 3]])
-    assert mask.score == mask.predicted_iou == mask.to_json()["score"] == mask.to_json()["predicted_iou"]
+    assert mask.to_json()["predicted_iou"] == mask.predicted_iou
+    named = replace(mask, label="cat", score=0.25)
+    assert named.confidence == named.to_json()["confidence"] == named.to_json()["score"] == 0.25

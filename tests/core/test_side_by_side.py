@@ -108,17 +108,27 @@ def test_a_mask_is_named_by_the_square_around_its_box(two: SamClip, clip: open_c
 
 
 def test_words_are_found_among_all_masks(two: SamClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name claims every mask whose chance reaches the least; a pixel goes to the name with the higher chance."""
     scene = two.look(PHOTO)
-    every = scene.everything(["cat", "cup", "background"], Settings(4, score=-99, stability=0.0, overlap=1.0))
-    big = sorted(every, key=lambda mask: -mask.area)
+    every = scene.everything(settings=Settings(4, score=-99, stability=0.0, overlap=1.0))
     monkeypatch.setattr("samclip_edge.tasks.find.everything", lambda *_: every)
-    found = {mask.label: mask for mask in scene.find(["cat", "cup"])}
-    owner = np.full((400, 600), "", object)
-    for mask in big:
-        owner[mask.bits] = mask.label
-    assert {name for name in ("cat", "cup") if (owner == name).any()} == set(found)
+    names = ("cat", "cup")
+    chances = {
+        name: [two.judge.log_odds(scene.features_under(mask.bits), [name], ["background"])[0] for mask in every]
+        for name in names
+    }
+    least = float(two.judge.chance("mask", 128, np.median(chances["cat"])))
+    wanted, best = {}, {}
+    for name in names:
+        fit = [two.judge.chance("mask", 128, value) >= least for value in chances[name]]
+        wanted[name] = np.any([mask.bits for mask, fits in zip(every, fit, strict=True) if fits], axis=0)
+        best[name] = max(chances[name])
+    weak, strong = sorted(names, key=lambda name: best[name])
+    found = {mask.label: mask for mask in scene.find(names, min_score=least)}
+    assert np.array_equal(found[strong].bits, wanted[strong])
+    assert np.array_equal(found[weak].bits, wanted[weak] & ~wanted[strong])
     for name, mask in found.items():
-        assert np.array_equal(mask.bits, owner == name)
+        assert mask.score == two.judge.chance("mask", 128, best[name])
     with pytest.raises(InputError, match="map of patches"):
         scene.find(["cat"], refine=False)
 

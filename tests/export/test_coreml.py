@@ -78,7 +78,7 @@ def same(ours: list[Mask], theirs: list[Mask]) -> None:
     assert len(ours) == len(theirs) > 0
     for a, b in zip(ours, theirs, strict=True):
         assert a.label == b.label
-        assert a.score == pytest.approx(b.score, abs=1e-3)
+        assert a.predicted_iou == pytest.approx(b.predicted_iou, abs=1e-3)
         assert iou(a.bits, b.bits) > 0.999
 
 

@@ -81,7 +81,7 @@ def test_it_runs_the_pipeline_and_a_swapped_weight_is_caught(
     labels = ["cat", "dog", "cup"]
     ours, theirs = (m.look(photos["landscape"]).classify(labels) for m in (SamClip(half), tiny))
     assert [guess.label for guess in ours] == [guess.label for guess in theirs]
-    assert [guess.score for guess in ours] == pytest.approx([guess.score for guess in theirs], abs=0.05)
+    assert [guess.share for guess in ours] == pytest.approx([guess.share for guess in theirs], abs=0.05)
     assert run("verify", half.folder).code == 0
     path = half.folder / "model.safetensors"
     kept = path.read_bytes()

@@ -32,7 +32,7 @@ def test_the_pipeline_answers_as_onnx_runtime_does(bundle: Bundle) -> None:
         assert [each.label for each in ours.classify(WORDS)] == [each.label for each in theirs.classify(WORDS)]
         for asked in ({"points": [[60, 80]]}, {"boxes": [[10, 10, 90, 90], [5, 5, 60, 60]]}):
             for a, b in zip(ours.segment(**asked), theirs.segment(**asked), strict=True):
-                assert a.score == pytest.approx(b.score, abs=1e-5)
+                assert a.predicted_iou == pytest.approx(b.predicted_iou, abs=1e-5)
                 assert iou(a.bits, b.bits) > 0.999
         mask = ours.segment(points=[[60, 80]])[0].logits
         assert len(ours.segment(mask=mask)) == 1, "a mask alone is a prompt of no points"
@@ -68,7 +68,7 @@ def test_a_loop_allocates_no_more_and_replays_what_it_captured(bundle: Bundle, g
     def step() -> list[Any]:
         scenes.append(model.look(pixels))
         del scenes[:-1]  # as in a loop whose variable holds a scene until the next is there
-        return [mask.score for mask in scenes[0].segment(boxes=[[10, 10, 90, 90]])]
+        return [mask.predicted_iou for mask in scenes[0].segment(boxes=[[10, 10, 90, 90]])]
 
     wanted = [step() for _ in range(3)]
     blocks = set(gpu.memory)
@@ -85,7 +85,7 @@ def test_engines_share_their_working_memory_which_grows_with_what_is_asked(bundl
     model, pixels = SamClip(bundle), read_photo(data.photos()[0])
 
     def click() -> float:
-        return model.look(pixels).segment(points=[[60, 80]])[0].score
+        return model.look(pixels).segment(points=[[60, 80]])[0].predicted_iou
 
     wanted = [click() for _ in range(3)]  # captured by now
     gpu.workspaces.clear()
@@ -93,11 +93,11 @@ def test_engines_share_their_working_memory_which_grows_with_what_is_asked(bundl
     assert len(gpu.workspaces) == 1, "one for all"
     (few,) = (len(gpu.memory[each]) for each in gpu.workspaces)
     boxes = [[i, i, 90, 90] for i in range(64)]
-    scores = [mask.score for mask in model.look(pixels).segment(boxes=boxes)]
+    scores = [mask.predicted_iou for mask in model.look(pixels).segment(boxes=boxes)]
     (many,) = (len(gpu.memory[each]) for each in gpu.workspaces & gpu.memory.keys())  # what was outgrown is given back
     assert many > 10 * few
     assert [click() for _ in range(3)] == wanted[1:], "and no capture wants it back"
-    assert [mask.score for mask in model.look(pixels).segment(boxes=boxes)] == scores
+    assert [mask.predicted_iou for mask in model.look(pixels).segment(boxes=boxes)] == scores
 
 
 def test_an_engine_that_cannot_say_what_it_needs_gets_the_most(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +107,8 @@ def test_an_engine_that_cannot_say_what_it_needs_gets_the_most(bundle: Bundle, m
 
     monkeypatch.setattr(Context, "update_device_memory_size_for_shapes", fail)
     photo = read_photo(data.photos()[0])
-    wanted = SamClip(bundle, SessionOptions(interpreted=True)).look(photo).segment(points=[[60, 80]])[0].score
-    assert SamClip(bundle).look(photo).segment(points=[[60, 80]])[0].score == pytest.approx(wanted, abs=1e-5)
+    wanted = SamClip(bundle, SessionOptions(interpreted=True)).look(photo).segment(points=[[60, 80]])[0].predicted_iou
+    assert SamClip(bundle).look(photo).segment(points=[[60, 80]])[0].predicted_iou == pytest.approx(wanted, abs=1e-5)
 
 
 def test_tensorrt_rtx_is_left_to_capture_by_itself(bundle: Bundle, gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,9 +117,9 @@ def test_tensorrt_rtx_is_left_to_capture_by_itself(bundle: Bundle, gpu: Gpu, mon
     monkeypatch.setattr(library, "_MODULES", {"tensorrt_rtx": ("tensorrt",)})
     change(bundle, builder="tensorrt_rtx")
     pixels, model = read_photo(data.photos()[0]), SamClip.load(bundle.folder)
-    wanted = SamClip(bundle, SessionOptions(interpreted=True)).look(pixels).segment(points=[[60, 80]])[0].score
+    wanted = SamClip(bundle, SessionOptions(interpreted=True)).look(pixels).segment(points=[[60, 80]])[0].predicted_iou
     for _ in range(4):
-        assert model.look(pixels).segment(points=[[60, 80]])[0].score == pytest.approx(wanted, abs=1e-5)
+        assert model.look(pixels).segment(points=[[60, 80]])[0].predicted_iou == pytest.approx(wanted, abs=1e-5)
     assert (gpu.count["captures"], gpu.count["launches"]) == (0, 4 * 3)
     assert gpu.count["captured by the engine"] == 4 * 3
     monkeypatch.undo()
@@ -143,12 +143,12 @@ def test_memory_is_given_back(bundle: Bundle, gpu: Gpu) -> None:
 def test_threads_share_a_model(bundle: Bundle) -> None:
     model = SamClip(bundle)
     photos = [read_photo(photo) for photo in data.photos()[:2]]
-    wanted = [model.look(pixels).segment(points=[[60, 80]])[0].score for pixels in photos]
+    wanted = [model.look(pixels).segment(points=[[60, 80]])[0].predicted_iou for pixels in photos]
     found: list[tuple[int, float]] = []
 
     def ask(index: int) -> None:
         for _ in range(4):
-            found.append((index, model.look(photos[index]).segment(points=[[60, 80]])[0].score))
+            found.append((index, model.look(photos[index]).segment(points=[[60, 80]])[0].predicted_iou))
 
     threads = [threading.Thread(target=ask, args=(index % 2,)) for index in range(4)]
     for thread in threads:

@@ -15,7 +15,7 @@ from samclip_edge.train.losses import patch_distillation
 
 def batch(pixels: torch.Tensor, owner: list[int], masks: torch.Tensor) -> Masks:
     nothing = torch.zeros(0)
-    return Masks(pixels, torch.tensor(owner), masks, nothing, nothing, None, None, [])
+    return Masks(pixels, torch.tensor(owner), masks, nothing, nothing, None, None, [], [])
 
 
 def test_a_mask_is_cut_out_in_the_middle_on_the_mean_colour() -> None:

@@ -48,7 +48,7 @@ def test_half_of_the_second_rounds_masks_are_as_coarse_as_patches() -> None:
     points = torch.zeros(2, 3, 2)
     points[1, 2, 0] = 7  # an odd column
     nothing = torch.zeros(0)
-    prompts = as_prompt(masks, Masks(nothing, nothing, nothing, points, nothing, None, None, []))
+    prompts = as_prompt(masks, Masks(nothing, nothing, nothing, points, nothing, None, None, [], []))
     assert torch.equal(prompts[0], masks[0, 0])
     patches = masks[1, 0].reshape(4, 4, 4, 4).mean(dim=(1, 3))
     wanted = F.interpolate(patches[None, None], size=(16, 16), mode="bilinear")[0, 0]

@@ -61,6 +61,7 @@ def test_a_sam_teacher_answers_as_segment_anything(sam: Sam, tmp_path: Path, pho
         logits=None,
         predicted_ious=None,
         skipped=[],
+        kinds=[],
     )
     with torch.no_grad():
         first = prompted(teacher, batch, embedding)
@@ -77,7 +78,7 @@ def test_a_sam_teacher_answers_as_segment_anything(sam: Sam, tmp_path: Path, pho
 def test_stored_answers_replace_the_sam_teacher() -> None:
     logits, scores = torch.randint(-127, 128, (2, 3, 4, 8, 8), dtype=torch.int8), torch.rand(2, 3, 4)
     nothing = torch.zeros(0)
-    batch = Masks(nothing, nothing, nothing, nothing, nothing, logits, scores, [])
+    batch = Masks(nothing, nothing, nothing, nothing, nothing, logits, scores, [], [])
     told, told_scores = asked(None, batch)  # type: ignore[arg-type]
     assert torch.equal(told, logits.float() / 8)
     assert told_scores is scores

@@ -49,6 +49,7 @@ class Masks(NamedTuple):
     logits: Tensor | None  # int8, (2,M,4,S/4,S/4) of the SAM teacher in both rounds; None if not stored
     predicted_ious: Tensor | None  # (2,M,4) predicted IoUs of the same
     skipped: list[str]
+    kinds: list[str]  # of the M masks, one of `rendered.NAMES` each; empty where the images are files
 
 
 class _Steps(Dataset[list[Item]], Generic[Item]):
@@ -164,17 +165,15 @@ class SamSteps(_Steps[Masks]):
 def collected(images: Sequence[Masked]) -> Masks:
     """Make a batch of images of one size and their masks, and draw prompts for every mask."""
     owners, masks, points, labels = [], [], [], []
-    for place, (_, found, random) in enumerate(images):
-        for bits in found:
-            where, kinds = sample_prompts(bits, random)
+    for place, image in enumerate(images):
+        for bits in image.masks:
+            where, marks = sample_prompts(bits, image.random)
             owners.append(place)
             masks.append(bits)
             points.append(where)
-            labels.append(kinds)
+            labels.append(marks)
     return Masks(
-        pixels=torch.from_numpy(
-            np.stack([picture for picture, _, _ in images]).transpose(0, 3, 1, 2).astype(np.float32)
-        ),
+        pixels=torch.from_numpy(np.stack([image.picture for image in images]).transpose(0, 3, 1, 2).astype(np.float32)),
         owner=torch.tensor(owners),
         masks=torch.from_numpy(np.stack(masks)),
         points=torch.from_numpy(np.stack(points)),
@@ -182,6 +181,7 @@ def collected(images: Sequence[Masked]) -> Masks:
         logits=None,
         predicted_ious=None,
         skipped=[],
+        kinds=[kind for image in images for kind in image.kinds],
     )
 
 

@@ -42,6 +42,7 @@ class Masked(NamedTuple):
     picture: Pixels  # (S,S,3)
     masks: list[Bits]  # (S,S) each
     random: np.random.Generator  # draws their prompts
+    kinds: list[str]  # of each mask on a rendered scene, one of `rendered.NAMES`; empty for an image from a file
 
 
 class Source:
@@ -94,7 +95,8 @@ class Source:
         if self.files is None:
             scene = self.scene(sample, shape.size, 1, shape.things)
             chosen = random.permutation(len(scene.things))[:most]
-            return Masked(scene.image, [scene.things[i].mask for i in chosen], random)
+            things = [scene.things[i] for i in chosen]
+            return Masked(scene.image, [each.mask for each in things], random, [each.kind for each in things])
         pixels, rles = self.files.image(sample.image), self.files.masks(sample.image)
         frame = Frame.of(pixels, shape.size)
         height, width = frame.scaled
@@ -110,7 +112,7 @@ class Source:
         if not masks:
             raise BrokenSample(f"{self.files.name(sample.image)}: no mask is left at {shape.size} pixels")
         square = frame.square(pixels)[0].transpose(1, 2, 0)
-        return Masked(np.round(square).astype(np.uint8), masks, random)
+        return Masked(np.round(square).astype(np.uint8), masks, random, [])
 
 
 def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:

@@ -1,0 +1,33 @@
+"""Log-odds to chances: against scikit-learn's logistic regression, and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from samclip_edge.accuracy.chances import assumed, fitted
+
+
+def test_the_fit_is_logistic_regression_with_both_kinds_weighing_the_same() -> None:
+    random = np.random.default_rng(3)
+    there = random.random(3000) < 0.05
+    log_odds = np.where(there, random.normal(2, 4, 3000), random.normal(-15, 7, 3000))
+    theirs = LogisticRegression(C=1e6, class_weight="balanced", tol=1e-10, max_iter=1000)
+    theirs.fit(log_odds[:, None], there)
+    ours = fitted(log_odds, there)
+    assert ours.slope == pytest.approx(theirs.coef_[0, 0], rel=1e-3)
+    assert ours.offset == pytest.approx(theirs.intercept_[0], rel=1e-3)
+
+
+def test_the_fit_is_finite_where_nothing_is_doubtful() -> None:
+    fit = fitted([-3.0, -2.0, 2.0, 3.0], [False, False, True, True])
+    assert 1 < fit.slope < 100
+    assert fit.offset == pytest.approx(0, abs=1e-6)  # the two kinds lie alike on both sides of 0
+
+
+def test_without_knowing_one_name_in_twenty_passes() -> None:
+    """By hand: of -99.5, -98.5, ..., 0.5 the 95 % quantile is -4.5 or a little less."""
+    how = assumed(np.arange(101) - 99.5)
+    assert how.slope == 1
+    assert how.offset == pytest.approx(4.5)

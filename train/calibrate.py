@@ -1,0 +1,80 @@
+"""How surely a trained model's names are right: log-odds to chances, on rendered scenes that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from samclip_edge.accuracy.chances import fitted
+from samclip_edge.bundle.manifest import Chances
+from samclip_edge.model.checkpoint import Calibrated
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.model.names import name_features
+from samclip_edge.rendered import NAMES, RenderedScene
+from samclip_edge.text.judge import Floats, odds_against, strongest
+from samclip_edge.text.names import BACKGROUND_NAMES
+from samclip_edge.train.data.batches import ClipSteps
+from samclip_edge.train.data.sources import Sample, Source
+
+_SCENES, _BATCH = 600, 25  # scenes that are asked for every name, and scenes in a batch
+_LEAST = 20  # scenes: with fewer, chances would mean nothing
+
+
+def calibrate(model: MergedModel, held_out: Source) -> Calibrated | None:
+    """Ask for every name on held-out rendered scenes, at each of the model's sizes.
+
+    Returns None where fewer than 20 rendered scenes are held out.
+    """
+    if not held_out.scenes or len(held_out) < _LEAST:
+        return None
+    names = name_features(model, [*NAMES, *BACKGROUND_NAMES], ClipSteps.templates).cpu().numpy()
+    sizes = tuple(_chances(model, held_out, size, names) for size in model.spec.sizes)
+    return Calibrated(rivals=NAMES, measured_on="rendered scenes", sizes=sizes)
+
+
+@torch.inference_mode()
+def _chances(model: MergedModel, held_out: Source, size: int, names: Floats) -> Chances:
+    """names: (K+1,E), the features of all names and of the background.
+
+    Photos are the scenes of one thing: the pooled feature of several things names none of them for certain.
+    """
+    scale = float(model.text_encoder.logit_scale.exp())
+    competes = ~np.eye(len(NAMES), len(names), dtype=bool)
+
+    def odds(features: Floats) -> Floats:
+        cosines = scale * (features @ names.T)
+        return odds_against(cosines[..., : len(NAMES)], cosines, competes)
+
+    patches, masks, photos, there, right, shown = [], [], [], [], [], []
+    for scenes in _scenes(held_out, size):
+        pixels = torch.from_numpy(np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2).astype(np.float32))
+        tokens = model.image_encoder.tokens(pixels.to(model.text_encoder.logit_scale.device))
+        image, patch = (each.cpu().numpy() for each in model.clip_head(tokens))
+        for scene, photo, features in zip(scenes, image, patch, strict=True):
+            if len(scene.things) == 1:
+                photos.append(odds(photo))
+                shown.append(np.isin(NAMES, [scene.things[0].kind]))
+            patches.append(strongest(odds(features.reshape(len(features), -1).T)))
+            kinds = [thing.kind for thing in scene.things]
+            there.append(np.isin(NAMES, kinds))
+            for thing in scene.things:
+                cover = F.adaptive_avg_pool2d(torch.from_numpy(thing.mask)[None].float(), features.shape[-1])[0].numpy()
+                under = np.tensordot(features, cover, axes=2)
+                masks.append(odds(under / np.linalg.norm(under)))
+                right.append(np.isin(NAMES, [thing.kind]))
+    return Chances(
+        size=size,
+        patches=fitted(np.concatenate(patches), np.concatenate(there)),
+        mask=fitted(np.concatenate(masks), np.concatenate(right)),
+        photo=fitted(np.concatenate(photos), np.concatenate(shown)),
+    )
+
+
+def _scenes(held_out: Source, size: int) -> Iterator[list[RenderedScene]]:
+    count = min(len(held_out), _SCENES)
+    for start in range(0, count, _BATCH):
+        samples = [Sample(image, 0) for image in range(start, min(start + _BATCH, count))]
+        yield [scene for scene in (held_out.scene(each, size, 1, 4) for each in samples) if scene.things]
