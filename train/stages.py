@@ -92,8 +92,7 @@ def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
     share: see `image_features`.
     """
     tokens = Tokenizer.of(model.spec.text)(batch.captions)
-    longest = int((tokens != 0).sum(axis=1).max())  # no token attends to the columns after it
-    texts = model.text_encoder(torch.from_numpy(tokens[:, :longest]).to(batch.pixels.device)).float()
+    texts = model.text_encoder(torch.from_numpy(tokens).to(batch.pixels.device)).float()
     images = image_features(model, batch, share).float()
     contents = batch.contents
     if distributed.is_initialized():
