@@ -44,8 +44,8 @@ def export_tensorrt(
     sizes, vocabulary, photos, vectors, templates: see `export_onnx`. precision: fp32; fp16, by the types in the graph;
     or int8, by pairs of QuantizeLinear and DequantizeLinear, with the rest in fp16. The prompt encoder is always
     float32, because positions need it. Raises InputError for a bad checkpoint, size or folder, when no builder is
-    installed, and for what the builder refuses. Raises ParityError, and leaves no bundle, when a typed graph in ONNX Runtime is further
-    from torch than `verify.passes` allows.
+    installed, and for what the builder refuses. Raises ParityError, and leaves no bundle, when a typed graph in ONNX
+    Runtime is further from torch than `verify.passes` allows.
     """
     options = options or TensorRTOptions()
     builder = None if options.only_onnx else choose(options)
