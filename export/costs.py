@@ -18,6 +18,7 @@ from samclip_edge.bundle.sessions import SessionOptions, Sessions
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
+from samclip_edge.text.names import read_templates
 
 COUNTS = Counts(one_thing=600, captions=200, several=40, trusted=0)
 _SEEN = 30_000  # seed of the first rendered scene that layers are measured on
@@ -54,7 +55,10 @@ def costs_of(checkpoint: Path, int8: Bundle, progress: Progress = silent) -> dic
     The checkpoint is exported once more, in float32 and to a temporary folder, to compare with.
     """
     with tempfile.TemporaryDirectory() as folder:
-        whole = export_onnx(checkpoint, Path(folder) / "float", int8.manifest.sizes, None, progress)
+        templates = read_templates(int8.checked(int8.manifest.text.templates))
+        whole = export_onnx(
+            checkpoint, Path(folder) / "float", int8.manifest.sizes, progress=progress, templates=templates
+        )
         return costs(SamClip(whole), SamClip(int8, SessionOptions(interpreted=True)), COUNTS, progress)
 
 

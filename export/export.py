@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,12 +50,14 @@ def export_bundle(
     writer: Callable[[MergedModel, Origin, Path, int], Writer],
     sizes: Sequence[int] | None,
     vocabulary: Sequence[str] | None,
+    templates: Sequence[str] | None,
     vectors: bool,
     progress: Progress,
 ) -> Bundle:
     """What all targets share: checks the sizes, writes the text side, collects the cases, writes the manifest.
 
     writer: makes the target's `Writer` of the model, its origin, the folder to write into and the smallest size.
+    templates: prompt templates; None: CLIP's eighty.
     """
     model, origin = load(checkpoint)
     chosen = tuple(sorted(set(sizes or model.spec.sizes)))
@@ -65,8 +66,9 @@ def export_bundle(
             known = ", ".join(map(str, model.spec.sizes))
             raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these")
     with new_bundle(folder) as partial:
-        text = _write_text(model, partial, vocabulary, progress)
-        calibrator = Calibrator(model, origin.calibrated, read_templates(data.TEMPLATES), progress)
+        sentences = templates or read_templates(data.TEMPLATES)
+        text = _write_text(model, partial, vocabulary, sentences, progress)
+        calibrator = Calibrator(model, origin.calibrated, sentences, progress)
         written = writer(model, origin, partial, chosen[0])
         tested = Vectors(partial) if vectors else None
         steps: list[int | GraphName] = [*chosen]
@@ -76,17 +78,12 @@ def export_bundle(
             steps.append("text_encoder")
         for step in progress(steps, "exporting"):
             size = step if isinstance(step, int) else None
-            found: dict[GraphName, list[Case]]
-            if step == "text_encoder":
-                found = {step: text_cases(model, read_templates(data.TEMPLATES))}
-            elif step == "clip_image_encoder":
-                found = {step: clip_cases(model)}
+            found = _cases(model, step)
+            if step == "clip_image_encoder":
                 for each in chosen:
                     calibrator.see(each, found[step])
-            elif isinstance(step, int):
-                found = cases(model, step)
-                if "clip_head" in found:
-                    calibrator.see(step, found["clip_head"])
+            elif size and "clip_head" in found:
+                calibrator.see(size, found["clip_head"])
             for name, asked in found.items():
                 written.write(name, size, asked)
                 if tested:
@@ -111,20 +108,30 @@ def export_bundle(
     return Bundle.open(folder)
 
 
-def _write_text(model: MergedModel, folder: Path, vocabulary: Sequence[str] | None, progress: Progress) -> Text:
+def _cases(model: MergedModel, step: int | GraphName) -> dict[GraphName, list[Case]]:
+    """The cases of the graphs of one size, or of a graph without a size."""
+    if isinstance(step, int):
+        return cases(model, step)
+    return {step: text_cases(model) if step == "text_encoder" else clip_cases(model)}
+
+
+def _write_text(
+    model: MergedModel, folder: Path, vocabulary: Sequence[str] | None, templates: Sequence[str], progress: Progress
+) -> Text:
     """Write the prompt templates, and the tokenizer or else the vocabulary. Returns the manifest's `text`."""
     scale = float(model.text_encoder.logit_scale.detach().exp())
-    templates = Path(shutil.copy(data.TEMPLATES, folder / "templates.json"))
+    sentences = folder / "templates.json"
+    sentences.write_text(json.dumps(list(templates), ensure_ascii=False, indent=0), "utf-8")
     if vocabulary is None:
         tokenizer = folder / "tokenizer.json"
         tokenizer.write_text(tokenizer_json(model.spec.text.vocab), "utf-8")
-        return Text(templates=describe(folder, templates), logit_scale=scale, tokenizer=describe(folder, tokenizer))
+        return Text(templates=describe(folder, sentences), logit_scale=scale, tokenizer=describe(folder, tokenizer))
     listed = list(dict.fromkeys([*vocabulary, *BACKGROUND_NAMES]))
     names, features = folder / "vocabulary.json", folder / "vocabulary.npy"
     names.write_text(json.dumps(listed, ensure_ascii=False, indent=0), "utf-8")
-    np.save(features, name_features(model, listed, read_templates(templates), progress).numpy())
+    np.save(features, name_features(model, listed, templates, progress).numpy())
     return Text(
-        templates=describe(folder, templates),
+        templates=describe(folder, sentences),
         logit_scale=scale,
         names=describe(folder, names),
         features=describe(folder, features),

@@ -10,7 +10,8 @@ from typing import Literal, get_args
 from samclip_edge.bundle.manifest import BuilderName
 from samclip_edge.errors import InputError
 
-PROMPTS, POINTS = 64, 32  # the most in one call of a graph: what the pipeline sends, and what a hand clicks
+# The most in one call of a graph: what the pipeline sends, what a hand clicks, and CLIP's context.
+PROMPTS, POINTS, TOKENS = 64, 32, 77
 Minimum = Literal["iOS16", "iOS17", "iOS18"]
 
 

@@ -27,6 +27,7 @@ class Order:
     precision: Precision
     sizes: list[int] | None  # None: all of the spec's
     vocabulary: list[str] | None  # names whose features replace the text encoder
+    templates: list[str] | None  # prompt templates; None: CLIP's eighty
     photos: list[Path]  # that int8 is measured on; empty: rendered scenes
     vectors: bool  # with test vectors
     options: CoreMLOptions | TensorRTOptions | None  # None for onnx, which has no options of its own
@@ -36,6 +37,7 @@ class Order:
         common: dict[str, Any] = {
             "sizes": self.sizes,
             "vocabulary": self.vocabulary,
+            "templates": self.templates,
             "progress": progress,
             "precision": self.precision,
             "vectors": self.vectors,

@@ -87,10 +87,10 @@ def _prompts(frame: Frame) -> Iterator[Arrays]:
         yield {"points": prompts.points, "labels": prompts.labels, "mask": prompts.mask, "has_mask": prompts.has_mask}
 
 
-def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
-    """Cases for the text encoder: the probe, then one batch of sentences."""
+def text_cases(model: MergedModel) -> list[Case]:
+    """Cases for the text encoder: the probe, then one batch of sentences, which are shorter."""
     words = ["cat", "cup of coffee", "astronaut in an orange suit"]
-    sentences = [template.replace("{}", word) for template in templates for word in words]
+    sentences = [template.replace("{}", word) for template in read_templates(data.CAPTIONS) for word in words]
     tokens = Tokenizer.of(model.spec.text)(sentences)
     inputs = [probe(model.spec, "text_encoder", None), {"tokens": tokens}]
     return [ask(model, "text_encoder", None, each) for each in inputs]
@@ -99,7 +99,7 @@ def text_cases(model: MergedModel, templates: list[str]) -> list[Case]:
 def seen_by(model: MergedModel, size: int, photos: Sequence[Pixels] | None) -> dict[GraphName, list[Arrays]]:
     """For each graph the inputs that int8 is measured on: photos (None: the package's) at one size, and sentences."""
     seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
-    seen["text_encoder"] = text_cases(model, read_templates(data.TEMPLATES))[1:]
+    seen["text_encoder"] = text_cases(model)[1:]
     if model.spec.clip_vision:
         seen["clip_image_encoder"] = clip_cases(model, photos)[1:]
     return {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}

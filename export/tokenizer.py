@@ -48,7 +48,7 @@ def clip_tokenizer(merges_file: Path) -> Tokenizer:
         single=f"{START} $A {END}", special_tokens=[(word, words.index(word)) for word in (START, END)]
     )
     tokenizer.enable_truncation(77)
-    tokenizer.enable_padding(length=77, pad_id=0, pad_token="!")
+    tokenizer.enable_padding(pad_id=0, pad_token="!")
     return tokenizer
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from samclip_edge import data
 from samclip_edge.accuracy.chances import fitted
 from samclip_edge.bundle.manifest import Chances
 from samclip_edge.model.checkpoint import Calibrated
@@ -15,8 +16,7 @@ from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.names import name_features
 from samclip_edge.rendered import NAMES, RenderedScene
 from samclip_edge.text.judge import Floats, odds_against, strongest
-from samclip_edge.text.names import BACKGROUND_NAMES
-from samclip_edge.train.data.batches import ClipSteps
+from samclip_edge.text.names import BACKGROUND_NAMES, read_templates
 from samclip_edge.train.data.sources import Sample, Source
 
 _SCENES, _BATCH = 600, 25  # scenes that are asked for every name, and scenes in a batch
@@ -30,7 +30,8 @@ def calibrate(model: MergedModel, held_out: Source) -> Calibrated | None:
     """
     if not held_out.scenes or len(held_out) < _LEAST:
         return None
-    names = name_features(model, [*NAMES, *BACKGROUND_NAMES], ClipSteps.templates).cpu().numpy()
+    sentences = read_templates(data.TEMPLATES)  # which an export takes, where it is not told otherwise
+    names = name_features(model, [*NAMES, *BACKGROUND_NAMES], sentences).cpu().numpy()
     sizes = tuple(_chances(model, held_out, size, names) for size in model.spec.sizes)
     return Calibrated(rivals=NAMES, measured_on="rendered scenes", sizes=sizes)
 

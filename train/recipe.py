@@ -85,6 +85,7 @@ class Stage(Frozen):
     masks: Count = 32  # per image of D_SAM, at most
     sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
+    train_prompt_encoder: bool = False  # in `joint`; the paper keeps it frozen (Sec. 3)
     forget: Share = 0.0  # stop once the mean IoU of the student's and the SAM teacher's masks is lower; 0: never
 
     @model_validator(mode="after")
@@ -97,6 +98,8 @@ class Stage(Frozen):
             raise ValueError("regions are for stages that distil, and need a sam batch")
         if self.names and (self.sam is None or self.task.startswith("teach")):
             raise ValueError("names are for stages that distil, and need a sam batch")
+        if self.train_prompt_encoder and self.task != "joint":
+            raise ValueError(f"train_prompt_encoder is for joint, not for {self.task}; leave it out")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of the two")
         if self.steps is not None and self.warmup >= self.steps:

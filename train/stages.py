@@ -4,7 +4,7 @@ The backward pass runs once for each loss.
 
 - `teach_clip` and `teach_sam` train the teachers of a recipe that names no public weights.
 - `probe`, `joint` and `adapt` are the paper's stages (Sec. 3, Fig. 3). `probe` trains the CLIP head alone. `joint`
-  trains everything, with rehearsal of SAM. `adapt` trains the CLIP head alone, over several image sizes.
+  trains all but the prompt encoder, with rehearsal of SAM. `adapt` trains the CLIP head alone, at several image sizes.
 - `distill` is the paper's control (Appendix D): `joint` without rehearsal, with head and backbone at the full rate.
 """
 
@@ -58,8 +58,8 @@ def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
         "joint": [
             (model.clip_head, 1.0),
             (model.image_encoder, stage.slower),
-            (model.prompt_encoder, stage.slower),
             (model.mask_decoder, stage.slower),
+            *([(model.prompt_encoder, stage.slower)] if stage.train_prompt_encoder else []),
         ],
         "adapt": [(model.clip_head, 1.0)],
     }
@@ -98,8 +98,7 @@ def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
     share: see `image_features`.
     """
     tokens = Tokenizer.of(model.spec.text)(batch.captions)
-    longest = int((tokens != 0).sum(axis=1).max())  # no token attends to the columns after it
-    texts = model.text_encoder(torch.from_numpy(tokens[:, :longest]).to(batch.pixels.device)).float()
+    texts = model.text_encoder(torch.from_numpy(tokens).to(batch.pixels.device)).float()
     images = image_features(model, batch, share).float()
     contents = batch.contents
     if distributed.is_initialized():

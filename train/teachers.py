@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.model.public import open_clip_weights
 
 
 class ClipTeacher(Protocol):
@@ -64,9 +65,11 @@ class OpenClip:
         import open_clip
 
         architecture, _, weights = name.partition(":")
-        try:
-            model = open_clip.create_model(architecture, pretrained=weights or None, weights_only=True)
-        except Exception as error:  # open_clip raises whatever its downloads raise
+        state, quick = open_clip_weights(name, "clip_teacher")
+        try:  # open_clip itself would give OpenAI's weights the activation that the model's name says
+            model = open_clip.create_model(architecture, weights, load_weights=False, force_quick_gelu=quick)
+            model.load_state_dict(state)
+        except Exception as error:  # open_clip raises whatever it meets
             raise InputError(f"clip_teacher {name}: could not be loaded ({one_line(error)})") from None
         self.model: Any = model.eval().requires_grad_(False).to(device)
         side = model.visual.image_size

@@ -1,7 +1,8 @@
 """The five graphs of a merged model for Core ML: like `forms.fixed_size`, in the layout of the Neural Engine.
 
-The numbers of prompts, points and texts stay open, and still no graph computes a shape: a reshape leaves at most one
-dimension to be inferred, and what has to grow with the batch is broadcast. A test compares every module with the model.
+The numbers of prompts, points and texts and the length of texts stay open, and still no graph computes a shape: a
+reshape leaves at most one dimension to be inferred, and what has to grow with the batch is broadcast. A test compares
+every module with the model.
 """
 
 from __future__ import annotations
@@ -148,53 +149,56 @@ class MaskDecoder(nn.Module):
 class TextBlock(nn.Module):
     """`text_encoder.ResidualAttentionBlock` over rows of tokens."""
 
-    causal: Tensor
-
     def __init__(self, block: text_encoder.ResidualAttentionBlock) -> None:
         super().__init__()
         attention = block.attn
-        self.heads = attention.heads
+        self.width = attention.out_proj.in_features // attention.heads  # of one head
         self.norm1, self.norm2 = ChannelNorm(block.ln_1), ChannelNorm(block.ln_2)
         self.qkv = pointwise(attention.in_proj_weight, attention.in_proj_bias)
         self.out = linear(attention.out_proj)
         widen, activate, narrow = block.mlp
         self.mlp = nn.Sequential(linear(widen), activate, linear(narrow))
-        self.register_buffer("causal", attention.causal[None, None])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B,D,1,T) to the same shape."""
-        channels, length = self.qkv.in_channels, self.causal.shape[3]
-        parts = self.qkv(self.norm1(x)).chunk(3, dim=1)
-        q, k, v = (part.reshape(-1, self.heads, channels // self.heads, length).transpose(2, 3) for part in parts)
-        taken = F.scaled_dot_product_attention(q, k, v, attn_mask=self.causal)
-        x = x + self.out(taken.transpose(2, 3).reshape(-1, channels, 1, length))
+    def forward(self, x: Tensor, causal: Tensor) -> Tensor:
+        """x: (B,D,1,T) to the same shape. causal: (B,1,T,T), added to the scores.
+
+        Heads are cut apart and joined again, because a reshape would have to infer both B and T.
+        """
+        q, k, v = (self._heads(part) for part in self.qkv(self.norm1(x)).chunk(3, dim=1))
+        taken = F.scaled_dot_product_attention(q, k, v, attn_mask=causal)
+        x = x + self.out(torch.cat(torch.split(taken, 1, dim=1), dim=3).permute(0, 3, 1, 2))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B,D,1,T) to (B,heads,T,D / heads)."""
+        return torch.cat(torch.split(x.permute(0, 2, 3, 1), self.width, dim=3), dim=1)
 
 
 class TextEncoder(nn.Module):
     """`tokens` to `text_features`."""
 
-    upto: Tensor
-
     def __init__(self, model: MergedModel) -> None:
         super().__init__()
-        source, context = model.text_encoder, model.spec.text.context
+        source = model.text_encoder
         self.embedding, self.end_of_text = source.token_embedding, source.end_of_text
-        positions = source.positional_embedding.detach().T[None, :, None].contiguous()
-        self.positions = nn.Parameter(positions, requires_grad=False)
+        context, width = source.positional_embedding.shape
+        self.positions = nn.Embedding(context, width, _weight=source.positional_embedding.detach())
         self.blocks = nn.ModuleList(TextBlock(each) for each in source.transformer.resblocks)  # type: ignore[arg-type]
         self.norm = ChannelNorm(source.ln_final)
         self.projection = pointwise(source.text_projection.T, None)
-        self.register_buffer("upto", torch.ones(context, context).triu())
 
     def forward(self, tokens: Tensor) -> Tensor:
         """See `contract.signature`."""
-        x = self.embedding(tokens).transpose(1, 2)[:, :, None] + self.positions
+        end = (tokens == self.end_of_text).to(self.positions.weight.dtype)
+        place = (1 + 0 * end).cumsum(dim=1) - 1  # of each token in its text, counted: so no length is asked for
+        x = self.embedding(tokens) + self.positions(place.to(tokens.dtype))
+        x = x.transpose(1, 2)[:, :, None]
+        later = (place[:, None, None] > place[:, None, :, None]).to(x.dtype)
+        causal = -1e4 * later
         for block in self.blocks:
-            x = block(x)
-        end = (tokens == self.end_of_text).to(x.dtype)
-        first = end * ((end @ self.upto) < 1.5).to(x.dtype)  # 1 at the first end of text, else 0
+            x = block(x, causal)
+        first = end * (end.cumsum(dim=1) < 1.5).to(x.dtype)  # 1 at the first end of text, else 0
         x = self.norm(x) * first[:, None, None]
         return unit(self.projection(x.sum(dim=3, keepdim=True)))[:, :, 0, 0]
 

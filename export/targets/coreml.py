@@ -56,13 +56,14 @@ def export_coreml(
     precision: Precision = "fp16",
     options: CoreMLOptions | None = None,
     vectors: bool = False,
+    templates: Sequence[str] | None = None,
 ) -> Bundle:
     """Write a Core ML bundle and return it, opened.
 
-    sizes, vocabulary, vectors: see `export_onnx`. precision: all but fp32 compute in float16. They differ in the
-    weights: float16 (fp16), int8 with a per-channel scale (int8), or palettes of 8 or 6 bits (palette8, palette6). The
-    prompt encoder always computes in float32, because positions need it. Raises InputError for a bad checkpoint, size
-    or folder. Raises ParityError, and leaves no bundle, when a saved program is further from torch than
+    sizes, vocabulary, vectors, templates: see `export_onnx`. precision: all but fp32 compute in float16. They differ in
+    the weights: float16 (fp16), int8 with a per-channel scale (int8), or palettes of 8 or 6 bits (palette8, palette6).
+    The prompt encoder always computes in float32, because positions need it. Raises InputError for a bad checkpoint,
+    size or folder. Raises ParityError, and leaves no bundle, when a saved program is further from torch than
     `verify.passes` allows.
     """
 
@@ -71,7 +72,9 @@ def export_coreml(
             raise InputError(f"{checkpoint}: is {model.spec.kind}, which is exported to onnx only; name a merged model")
         return PackageWriter(model, origin, partial, precision, options or CoreMLOptions())
 
-    return export_bundle(checkpoint, folder, "coreml", precision, writer, sizes, vocabulary, vectors, progress)
+    return export_bundle(
+        checkpoint, folder, "coreml", precision, writer, sizes, vocabulary, templates, vectors, progress
+    )
 
 
 class _Written(NamedTuple):

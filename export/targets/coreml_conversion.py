@@ -16,7 +16,7 @@ from torch import nn
 import samclip_edge
 from samclip_edge.bundle.contract import MEANINGS, Arrays, GraphName, Signature, sample
 from samclip_edge.bundle.manifest import Precision
-from samclip_edge.export.options import POINTS, PROMPTS, Minimum
+from samclip_edge.export.options import POINTS, PROMPTS, TOKENS, Minimum
 from samclip_edge.export.targets.tracing import quiet
 from samclip_edge.model.checkpoint import Origin
 from samclip_edge.runtimes.interpreters.mil import coremltools as ct
@@ -40,11 +40,12 @@ def sampled(values: np.ndarray) -> tuple[float, ...]:
 def exported_program(module: nn.Module, sides: Signature, inputs: Arrays, ranged: bool) -> torch.export.ExportedProgram:
     """A graph's module as a program of torch's own ops.
 
-    ranged: the numbers of prompts (B) and points (N) stay open, up to `PROMPTS` and `POINTS`.
+    ranged: the numbers of prompts (B), points (N) and tokens (L) stay open, up to `PROMPTS`, `POINTS` and `TOKENS`.
     """
     dims = {
         "B": torch.export.Dim("B", min=1, max=PROMPTS),
         "N": torch.export.Dim("N", min=1, max=POINTS),
+        "L": torch.export.Dim("L", min=1, max=TOKENS),
     }
     shapes = tuple(
         {axis: dims[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str) and ranged}

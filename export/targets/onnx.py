@@ -37,6 +37,7 @@ def export_onnx(
     precision: Precision = "fp32",
     photos: Sequence[Pixels] | None = None,
     vectors: bool = False,
+    templates: Sequence[str] | None = None,
 ) -> Bundle:
     """Write an ONNX bundle and return it, opened.
 
@@ -44,6 +45,7 @@ def export_onnx(
     precision: fp16 computes in float32 and stores the weights in half, most of them in a checkpoint that the graphs
     read; int8 runs a layer in int8 when that changes the outputs by at most 1 %. photos: (H,W,3) RGB, on which int8 is
     measured; None: those that ship with the package. vectors: also write test vectors (`export.vectors`).
+    templates: prompt templates, each with `{}` where the name goes; None: CLIP's eighty.
     Raises InputError for a bad checkpoint, size or folder. Raises ParityError, and leaves no bundle, when a graph in
     ONNX Runtime is further from torch than `verify.passes` allows.
     """
@@ -63,7 +65,7 @@ def export_onnx(
 
         return OnnxWriter(model, partial, precision, change, stored)
 
-    return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, vectors, progress)
+    return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, templates, vectors, progress)
 
 
 # Puts a traced graph into a precision, in place. Returns the layers that int8 left in float.

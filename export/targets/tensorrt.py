@@ -37,14 +37,15 @@ def export_tensorrt(
     photos: Sequence[Pixels] | None = None,
     options: TensorRTOptions | None = None,
     vectors: bool = False,
+    templates: Sequence[str] | None = None,
 ) -> Bundle:
     """Write a TensorRT bundle and return it, opened.
 
-    sizes, vocabulary, photos, vectors: see `export_onnx`. precision: fp32; fp16, by the types in the graph; or int8, by
-    pairs of QuantizeLinear and DequantizeLinear, with the rest in fp16. The prompt encoder is always float32, because
-    positions need it. Raises InputError for a bad checkpoint, size or folder, when no builder is installed, and for
-    what the builder refuses. Raises ParityError, and leaves no bundle, when a typed graph in ONNX Runtime is further
-    from torch than `verify.passes` allows.
+    sizes, vocabulary, photos, vectors, templates: see `export_onnx`. precision: fp32; fp16, by the types in the graph;
+    or int8, by pairs of QuantizeLinear and DequantizeLinear, with the rest in fp16. The prompt encoder is always
+    float32, because positions need it. Raises InputError for a bad checkpoint, size or folder, when no builder is
+    installed, and for what the builder refuses. Raises ParityError, and leaves no bundle, when a typed graph in ONNX
+    Runtime is further from torch than `verify.passes` allows.
     """
     options = options or TensorRTOptions()
     builder = None if options.only_onnx else choose(options)
@@ -53,7 +54,9 @@ def export_tensorrt(
         int8 = StaticInt8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
         return EngineWriter(model, partial, precision, typing(precision, int8), builder, options, progress)
 
-    return export_bundle(checkpoint, folder, "tensorrt", precision, writer, sizes, vocabulary, vectors, progress)
+    return export_bundle(
+        checkpoint, folder, "tensorrt", precision, writer, sizes, vocabulary, templates, vectors, progress
+    )
 
 
 def typing(precision: Precision, int8: StaticInt8 | None) -> Change:

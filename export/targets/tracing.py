@@ -1,7 +1,7 @@
 """A module as an ONNX graph: traced by torch, simplified, and stripped of the tracer's notes.
 
 Graphs use opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Image sizes
-are fixed; the batch of prompts or texts (B) and the number of points (N) stay open.
+are fixed; the batch of prompts or texts (B), the number of points (N) and the length of texts (L) stay open.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from onnxscript.rewriter.rules import common as rules
 from torch import nn
 
 from samclip_edge.bundle.contract import Arrays, Signature
+from samclip_edge.export.options import TOKENS
 
 OPSET = 20
 _RULES = [
@@ -44,7 +45,7 @@ _RULES = [
 
 def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.ModelProto:
     """The ONNX graph of a module, with the names and the open dimensions of the contract."""
-    open_sides = {letter: torch.export.Dim(letter) for letter in ("B", "N")}
+    open_sides = {"B": torch.export.Dim("B"), "N": torch.export.Dim("N"), "L": torch.export.Dim("L", max=TOKENS)}
     shapes = tuple(
         {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
         for tensor in signature.inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,10 @@ Arrays = dict[str, Array]
 
 
 class Tensor(Frozen):
-    """An input or output. A dimension is a number, or a letter that each call chooses: B prompts or texts, N points."""
+    """An input or output. A dimension is a number, or a letter: each call chooses that number.
+
+    B is a number of prompts or texts, N of points in each prompt, L of token ids in each text.
+    """
 
     name: str
     dtype: Literal["float32", "int32"] = "float32"
@@ -39,7 +43,7 @@ class Signature(Frozen):
 # One line for each input and output, for engines that keep descriptions and show them to whoever uses a graph.
 MEANINGS = {
     "image": "RGB, 0..255: the photo with its longest side resized to S, top left; the rest (123.675, 116.28, 103.53)",
-    "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: 77 token ids, 0 after the end of text",
+    "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: up to 77 token ids, 0 after the end",
     "embedding": "SAM's embedding of the photo, which masks are decoded from",
     "image_features": "the photo in CLIP's space, of length 1: its dot product with a text's feature is their cosine",
     "patch_features": "each patch in CLIP's space, of length 1 along the channels",
@@ -77,7 +81,7 @@ def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Sign
         )
     if name == "text_encoder":
         return Signature(
-            inputs=(Tensor(name="tokens", dtype="int32", shape=("B", spec.text.context)),),
+            inputs=(Tensor(name="tokens", dtype="int32", shape=("B", "L")),),
             outputs=(Tensor(name="text_features", shape=("B", spec.features)),),
         )
     assert size is not None
@@ -112,13 +116,38 @@ def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Sign
     }[name]
 
 
-def probe(spec: ModelSpec, name: GraphName, size: int | None, prompts: tuple[int, int] = (2, 3)) -> Arrays:
+def fixed_sides(own: Signature, contract: Signature) -> dict[str, int]:
+    """The numbers that a graph fixes, by the letter which stands there in the contract. Empty where all are open.
+
+    A fixed number satisfies a letter. Raises ValueError where the graph does not keep the contract.
+    """
+    chosen: dict[str, int | str] = {}
+    for tensors, wanted in ((own.inputs, contract.inputs), (own.outputs, contract.outputs)):
+        if [(t.name, t.dtype, len(t.shape)) for t in tensors] != [(t.name, t.dtype, len(t.shape)) for t in wanted]:
+            raise ValueError(f"{[t.name for t in tensors]} for {[t.name for t in wanted]}")
+        for ours, theirs in zip(tensors, wanted, strict=True):
+            for side, asked in zip(ours.shape, theirs.shape, strict=True):
+                if isinstance(asked, str):  # whatever stands in the first place of a letter stands in all
+                    asked = chosen.setdefault(asked, side if isinstance(side, int) and side > 0 else asked)
+                if side != asked:
+                    raise ValueError(f"{ours.name} is {ours.shape}, not {theirs.shape}")
+    return {letter: side for letter, side in chosen.items() if isinstance(side, int)}
+
+
+def probe(
+    spec: ModelSpec,
+    name: GraphName,
+    size: int | None,
+    prompts: tuple[int, int] = (2, 3),
+    fixed: Mapping[str, int] | None = None,
+) -> Arrays:
     """Random inputs that come out the same on every machine, so that a graph can be checked wherever it runs.
 
-    They are drawn from numpy's `RandomState`, whose stream is promised never to change. prompts: B and N.
+    They are drawn from numpy's `RandomState`, whose stream is promised never to change. prompts: B and N. fixed: the
+    numbers of a graph that takes no others (`fixed_sides`). Texts are as long as the context.
     """
     random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
-    sides = dict(zip("BN", prompts, strict=True))
+    sides = {**dict(zip("BN", prompts, strict=True)), "L": spec.text.context, **(fixed or {})}
     inputs: Arrays = {}
     for tensor in signature(spec, name, size).inputs:
         shape = [sides[side] if isinstance(side, str) else side for side in tensor.shape]

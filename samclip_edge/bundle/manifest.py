@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from samclip_edge.bundle.contract import GraphName, Signature, signature, sized
+from samclip_edge.bundle.contract import GraphName, Signature, fixed_sides, signature, sized
 from samclip_edge.bundle.spec import Frozen, ModelSpec
 
 FORMAT: Literal[1] = 1
@@ -171,8 +171,10 @@ class Manifest(Frozen):
         if sorted(have, key=str) != sorted(want, key=str):
             raise ValueError(f"the graphs {have} are not one each of {sorted(want, key=str)}")
         for graph in self.graphs:
-            if graph.signature != signature(self.spec, graph.name, graph.size):
-                raise ValueError(f"the signature of {graph.name} is not the contract's")
+            try:
+                fixed_sides(graph.signature, signature(self.spec, graph.name, graph.size))
+            except ValueError as error:
+                raise ValueError(f"the signature of {graph.name} is not the contract's ({error})") from None
             if (graph.built_engine is None) != (self.built_engines is None):
                 raise ValueError(f"`engine` of {graph.name} and `engines` of the bundle must be given together")
         return self

@@ -78,7 +78,7 @@ class TextSpec(Frozen):
     depth: Count
     heads: Count
     vocab: Annotated[int, Field(ge=514, le=49408)] = 49408  # CLIP's token ids; a smaller number keeps the commonest
-    context: Count = 77
+    context: Annotated[int, Field(gt=0, le=77)] = 77
     activation: Activation = "gelu"  # in both towers of CLIP
 
 

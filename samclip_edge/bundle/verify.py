@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samclip_edge.bundle.contract import Array, Arrays, probe, sample
+from samclip_edge.bundle.contract import Array, Arrays, fixed_sides, probe, sample, signature
 from samclip_edge.bundle.folder import Bundle, read_steps
 from samclip_edge.bundle.manifest import File, Graph, Parity, Precision, Reference
 from samclip_edge.bundle.sessions import INTERPRETERS, SessionOptions, Sessions, runs_here
@@ -112,7 +112,8 @@ def _graph_rows(sessions: Sessions, graph: Graph) -> Iterator[Row]:
 
 def question(spec: ModelSpec, graph: Graph) -> Arrays:
     """The probe inputs of a graph, as it takes them."""
-    inputs = probe(spec, graph.name, graph.size, (1, graph.points) if graph.points else (2, 3))
+    fixed = fixed_sides(graph.signature, signature(spec, graph.name, graph.size))
+    inputs = probe(spec, graph.name, graph.size, (1, graph.points) if graph.points else (2, 3), fixed)
     return {"image": inputs["image"].round()} if graph.image else inputs
 
 

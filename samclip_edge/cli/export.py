@@ -25,6 +25,10 @@ Vocabulary = Annotated[
     Path | None,
     typer.Option(metavar="NAMES.txt", help="One name a line: ship their features in place of the text encoder."),
 ]
+Templates = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Prompt templates, a JSON list or one a line, each with {}; else CLIP's eighty."),
+]
 Photos = Annotated[
     list[Path] | None,
     typer.Option("--photo", metavar="FILE", help="A photo that int8 is measured on; may be repeated."),
@@ -112,6 +116,7 @@ def run(
     precision: Precision = "fp32",
     size: Sizes = None,
     vocabulary: Vocabulary = None,
+    templates: Templates = None,
     photos: Photos = None,
     vectors: Vectors = False,
     minimum: Minimum = "iOS18",
@@ -146,7 +151,7 @@ def run(
         "--timing-cache": timing_cache,
     }
     given: dict[str, dict[str, Any]] = {"coreml": coreml, "tensorrt": tensorrt}
-    order = exporting.order_of(model, target, precision, size, vocabulary, photos, vectors, given)
+    order = exporting.order_of(model, target, precision, size, vocabulary, templates, photos, vectors, given)
     bundle = order.export(output, bar())
     costs = order.int8_costs(bundle, bar())
     cost = {} if isinstance(costs, str) else costs

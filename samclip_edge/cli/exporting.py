@@ -13,7 +13,7 @@ from samclip_edge.cli.common import table
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
 from samclip_edge.export.order import Costs, Order
-from samclip_edge.text.names import check_labels
+from samclip_edge.text.names import check_labels, read_templates
 
 Given = Mapping[str, Any]  # options of one target as they were typed, by name; empty where left out
 
@@ -24,6 +24,7 @@ def order_of(
     precision: str,
     sizes: list[int] | None,
     vocabulary: Path | None,
+    templates: Path | None,
     photos: list[Path] | None,
     vectors: bool,
     given: Mapping[str, Given],
@@ -45,6 +46,7 @@ def order_of(
         precision=cast("Precision", precision),
         sizes=sizes,
         vocabulary=None if vocabulary is None else _read_names(vocabulary),
+        templates=None if templates is None else read_templates(templates, "--templates"),
         photos=photos or [],
         vectors=vectors,
         options=_options_of(chosen, given),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 TOKENIZER = FOLDER / "tokenizer.json"
-TEMPLATES = FOLDER / "templates.json"
+TEMPLATES = FOLDER / "clip_templates.json"  # CLIP's eighty, which a bundle has unless its export names others
+CAPTIONS = FOLDER / "templates.json"  # the sentences that the text tower of the recipe `tiny` learns names in
 RIVALS = FOLDER / "rivals.json"  # names that others are compared with, where a model has no rivals of its own
 TINY = FOLDER / "tiny"  # the bundle that verbs run where none is named; its weights are a checkpoint
 CHECKPOINTS = {"tiny": TINY / "model.safetensors"}

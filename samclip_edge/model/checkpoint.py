@@ -49,6 +49,12 @@ def read_state(path: Path) -> State:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file; check the path")
+    if _is_torchscript(path):
+        convert = f"import torch; torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'clip.pt')"
+        raise InputError(
+            f"{path}: refused, a TorchScript archive holds code, as OpenAI's files of CLIP do; where you trust it, "
+            f'convert it: python -c "{convert}"'
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -67,6 +73,14 @@ def read_state(path: Path) -> State:
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise InputError(f"{path}: holds no state dict of tensors; pass the weights themselves")
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def load_exactly(model: torch.nn.Module, state: State, source: str) -> None:

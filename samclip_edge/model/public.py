@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.model.checkpoint import State, build, read_state
@@ -25,23 +27,56 @@ def merged(preset: str, seed: int = 0, sam: str | None = None, clip: str | None 
     return build(spec, seed, None if sam is None else Path(sam), towers)
 
 
-def open_clip_weights(name: str) -> tuple[State, bool]:
-    """The state dict that `--clip` names, and whether its model uses QuickGELU. Raises InputError if there is none."""
+def open_clip_weights(name: str, option: str = "--clip") -> tuple[State, bool]:
+    """The state dict of FILE, MODEL:FILE or MODEL:TAG, and whether its model uses QuickGELU (see `of_openai`).
+
+    option: what gave the name, for messages. Raises InputError if there are no such weights, and for a bare file that
+    does not tell its activation.
+    """
     if Path(name).is_file():
-        return read_state(Path(name)), False
+        state = read_state(Path(name))
+        quick = of_openai(state)
+        if quick is None:
+            raise InputError(
+                f"{option} {name}: its weights are of half precision, as OpenAI's are, and so may need QuickGELU; say "
+                f"which: ViT-L-14-quickgelu:{name} for OpenAI's, ViT-L-14:{name} for weights trained with GELU"
+            )
+        return _without_marks(state), quick
     architecture, _, weights = name.partition(":")
     quick = architecture.endswith("-quickgelu")
     if weights and Path(weights).is_file():
-        return read_state(Path(weights)), quick
+        state = read_state(Path(weights))
+        return _without_marks(state), quick or of_openai(state) is True
     if not weights:
-        raise InputError(f"--clip {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k")
+        raise InputError(f"{option} {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k")
     import open_clip
 
     if weights not in open_clip.list_pretrained_tags_by_model(architecture):
-        raise InputError(f"--clip {name}: open_clip lists no such weights; see open_clip.list_pretrained()")
+        raise InputError(f"{option} {name}: open_clip lists no such weights; see open_clip.list_pretrained()")
     try:
         path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights))
     except Exception as error:
-        raise InputError(f"--clip {name}: could not be fetched ({one_line(error)}); fetch the file yourself") from None
+        raise InputError(
+            f"{option} {name}: could not be fetched ({one_line(error)}); fetch the file yourself"
+        ) from None
     quick = quick or bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
-    return read_state(Path(path)), quick
+    return _without_marks(read_state(Path(path))), quick
+
+
+_MARKS = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's own archives have beside the weights
+
+
+def of_openai(state: State) -> bool | None:
+    """Whether a CLIP state dict is OpenAI's, whose models use QuickGELU; None where it cannot be told.
+
+    It is if it has the three numbers that OpenAI's archives have. It is not if a matrix of the text tower has values
+    that half precision cannot hold: OpenAI published these matrices in half, and a copy in float32 has the same values.
+    """
+    if all(mark in state for mark in _MARKS):
+        return True
+    layers = [each for name, each in state.items() if name.startswith("transformer.resblocks.") and each.ndim == 2]
+    return None if layers and all(torch.equal(each.float(), each.half().float()) for each in layers) else False
+
+
+def _without_marks(state: State) -> State:
+    return {name: each for name, each in state.items() if name not in _MARKS}

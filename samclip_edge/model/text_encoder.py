@@ -103,9 +103,10 @@ class TextEncoder(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B,77) int; a text ends with the end-of-text id, the largest. Returns features (B,E), L2-normalised.
+        """tokens: (B,L) int; a text ends with the end-of-text id, the largest. Returns features (B,E), L2-normalised.
 
-        Columns after the last end of text may be left out, because no token before them attends to them.
+        L is any length up to the context. What stands after the end of a text changes nothing, because no token before
+        it attends to it.
         """
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
         x = self.ln_final(self.transformer(x))

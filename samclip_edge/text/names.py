@@ -12,14 +12,26 @@ from samclip_edge.text.tokenizer import clean
 BACKGROUND_NAMES = ("background",)  # rivals of every name, whatever the bundle's own rivals are
 
 
-def read_templates(path: Path) -> list[str]:
-    """Prompt templates, each with `{}` where the name goes. Raises InputError when they are none."""
+def read_templates(path: Path, option: str = "") -> list[str]:
+    """Prompt templates, each with `{}` where the name goes: a JSON list of them, or a text file with one a line.
+
+    option: the option that named the file, for messages; "" for a file of a bundle. Raises InputError when they are
+    none.
+    """
+    where = f"{option} {path}".strip()
+    mend = "give a JSON list, or a text file with one a line" if option else "export the bundle again"
     try:
-        templates = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8-sig")
+        listed = path.suffix == ".json" or text.lstrip().startswith("[")
+        templates = json.loads(text) if listed else [line.strip() for line in text.splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no list of templates ({one_line(error)}); export the bundle again") from None
-    if not (isinstance(templates, list) and templates and all(isinstance(t, str) and "{}" in t for t in templates)):
-        raise InputError(f"{path}: each template is a string with {{}} where the name goes")
+        raise InputError(f"{where}: no list of templates ({one_line(error)}); {mend}") from None
+    if not isinstance(templates, list) or not templates:
+        raise InputError(f"{where}: holds no template; {mend}")
+    for number, template in enumerate(templates, 1):
+        if not isinstance(template, str) or "{}" not in template:
+            wrong = f"template {number} of {len(templates)}, {template!r}"
+            raise InputError(f"{where}: {wrong}, has no {{}} where the name goes; {mend}")
     return templates
 
 

@@ -71,7 +71,7 @@ class Tokenizer:
     def __init__(self, text: str, context: int) -> None:
         self._tokenizer = HuggingFaceTokenizer.from_str(text)
         self._tokenizer.enable_truncation(context)
-        self._tokenizer.enable_padding(length=context, pad_id=0, pad_token="!")
+        self._tokenizer.enable_padding(pad_id=0, pad_token="!")
 
     @classmethod
     def of(cls, spec: TextSpec) -> Tokenizer:
@@ -87,6 +87,9 @@ class Tokenizer:
             raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Token ids (B,77) int32: start of text, the words, end of text, zeros. A text that is too long is cut."""
+        """Token ids (B,L) int32: start of text, the words, end of text, zeros up to the length L of the longest text.
+
+        A text that is longer than the context (77) is cut.
+        """
         encoded = self._tokenizer.encode_batch([clean(text) for text in texts])
         return np.array([line.ids for line in encoded], np.int32)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from samclip_edge.bundle.contract import fixed_sides, signature
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import File
 from samclip_edge.bundle.sessions import Sessions
@@ -52,8 +53,12 @@ class Words:
         self._known: dict[str, Floats] = {}  # by the name as `clean` leaves it
         self._names: list[str] = []  # of the vocabulary
         self._tokenizer: Tokenizer | None = None
+        self._fixed: dict[str, int] = {}  # texts in a call (B) and their length (L), where the graph takes no others
         if text.tokenizer is not None:
-            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), bundle.manifest.spec.text.context)
+            spec, graph = bundle.manifest.spec, bundle.graph("text_encoder")
+            self._fixed = fixed_sides(graph.signature, signature(spec, "text_encoder"))
+            context = self._fixed.get("L", spec.text.context)
+            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), context)
         elif text.names is not None and text.features is not None:
             self._names, features = read_features(bundle, text.names, text.features)
             self._known = dict(zip(map(clean, self._names), features, strict=True))
@@ -95,8 +100,12 @@ class Words:
         if self._tokenizer is None:
             raise InputError("text: the bundle holds a vocabulary, not a text encoder; use the names in it")
         tokens = self._tokenizer(texts)
-        parts = [
-            self._sessions.run("text_encoder", tokens=tokens[start : start + _BATCH])["text_features"]
-            for start in range(0, len(tokens), _BATCH)
-        ]
-        return np.concatenate(parts).astype(np.float32)
+        lengths = tokens.argmax(axis=1) + 1  # the end of text is the largest id
+        order, step = np.argsort(lengths, kind="stable"), self._fixed.get("B", _BATCH)  # near lengths go together
+        features = np.empty((len(tokens), self._sessions.bundle.manifest.spec.features), np.float32)
+        for rows in np.split(order, range(step, len(order), step)):
+            columns = lengths[rows].max()
+            given = np.zeros((self._fixed.get("B", len(rows)), self._fixed.get("L", columns)), np.int32)
+            given[: len(rows), :columns] = tokens[rows, :columns]
+            features[rows] = self._sessions.run("text_encoder", tokens=given)["text_features"][: len(rows)]
+        return features

@@ -7,11 +7,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
-from support import Ran
+from support import TOLERANCE, Ran, off
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.contract import Signature, Tensor, fixed_sides
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.verify import verify
+from samclip_edge.export.export import text_features
+from samclip_edge.model import checkpoint
 
 PHOTO = data.photos()[0]
 
@@ -172,3 +178,78 @@ def test_built_engines_keep_their_keys_in_the_manifest(bundle_copy: Path) -> Non
     written = json.loads(manifest.model_dump_json(by_alias=True))
     assert {"engine", "engines"} <= {*written, *written["graphs"][0]}
     assert [graph["engine"] for graph in written["graphs"]] == [graph["engine"] for graph in fields["graphs"]]
+
+
+TEXTS = ["a dog", "", "an orange arrow on a striped purple crescent", "cat", "x " * 200]
+
+
+def fix_sides(folder: Path, sides: dict[str, int]) -> None:
+    """Make a bundle's text encoder one that takes no other numbers of texts (B) and of tokens (L)."""
+    model = onnx.load(folder / "text_encoder.onnx", load_external_data=False)
+    for tensor in (*model.graph.input, *model.graph.output):
+        for side in tensor.type.tensor_type.shape.dim:
+            if side.dim_param in sides:
+                side.dim_value = sides[side.dim_param]
+    model.graph.ClearField("value_info")
+    onnx.save(model, folder / "text_encoder.onnx")
+
+    def change(fields: dict) -> None:
+        (graph,) = (each for each in fields["graphs"] if each["name"] == "text_encoder")
+        graph["files"][0] = describe(folder, folder / "text_encoder.onnx").model_dump()
+        for tensor in (*graph["signature"]["inputs"], *graph["signature"]["outputs"]):
+            tensor["shape"] = [sides.get(side, side) for side in tensor["shape"]]
+
+    edit(folder, change)
+
+
+@pytest.mark.parametrize("sides", [{"L": 77}, {"B": 2, "L": 77}], ids=["the older length", "two texts a call"])
+def test_a_text_encoder_of_fixed_numbers_verifies_and_gives_the_same_features(
+    bundle_copy: Path, tiny: SamClip, sides: dict[str, int]
+) -> None:
+    """ONNX Runtime takes no other numbers where a graph fixes them, so texts must have been padded to these."""
+    fix_sides(bundle_copy, sides)
+    older = SamClip.load(bundle_copy)
+    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+        older.sessions.run("text_encoder", tokens=np.ones((2, 12), np.int32))
+    assert all(row.ok for row in verify(older.bundle))
+    assert off(tiny.words.encode(TEXTS), older.words.encode(TEXTS)) < 1e-5
+
+
+def test_texts_are_read_at_their_own_length(
+    tiny: SamClip, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty texts of up to six tokens: two calls, short ones first; the answers are torch's, in the texts' order."""
+    shapes, run = [], tiny.sessions.run
+
+    def watched(*where: object, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        shapes.append(tokens.shape)
+        return run(*where, tokens=tokens)
+
+    monkeypatch.setattr(tiny.sessions, "run", watched)
+    texts = ["a photo of a", "a"] * 20
+    got = tiny.words.encode(texts)
+    assert shapes == [(32, 6), (8, 6)]
+    model, _ = checkpoint.load(tiny_checkpoint)
+    assert off(text_features(model, texts, ["{}"]), got) < TOLERANCE
+
+
+def test_a_fixed_number_satisfies_an_open_side_of_the_contract() -> None:
+    def made(*shapes: tuple[int | str, ...]) -> Signature:
+        x, y = (Tensor(name=name, shape=shape) for name, shape in zip("xy", shapes, strict=True))
+        return Signature(inputs=(x,), outputs=(y,))
+
+    contract = made(("B", "N", 2), ("B", 8))
+    assert fixed_sides(contract, contract) == {}
+    assert fixed_sides(made(("B", 3, 2), ("B", 8)), contract) == {"N": 3}
+    assert fixed_sides(made((1, 3, 2), (1, 8)), contract) == {"B": 1, "N": 3}
+    for wrong in (
+        made(("B", "N", 3), ("B", 8)),  # another number
+        made(("B", "N", "N"), ("B", 8)),  # a letter for a number
+        made(("N", "N", 2), ("N", 8)),  # another letter
+        made((1, "N", 2), (2, 8)),  # two numbers for one letter
+        made((1, "N", 2), ("B", 8)),  # a number here and open there
+        made(("B", 0, 2), ("B", 8)),
+        made(("B", "N"), ("B", 8)),
+    ):
+        with pytest.raises(ValueError, match=r"not|for"):
+            fixed_sides(wrong, contract)

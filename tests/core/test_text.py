@@ -46,7 +46,7 @@ def test_ids_are_those_of_open_clip() -> None:
     different = [text for text, a, b in zip(texts, ids, wanted, strict=True) if a.tolist() != b.tolist()]
     assert not different
     assert ids.dtype == "int32"
-    assert ids.shape == (len(texts), 77)
+    assert ids.shape == (len(texts), 77)  # some of them are cut at the context
 
 
 def test_the_shipped_vocabulary_is_that_of_open_clip() -> None:
@@ -66,7 +66,14 @@ def test_a_shortened_vocabulary_is_that_of_open_clip_with_fewer_merges(monkeypat
         if "_of_text>" in text:
             continue
         wanted = [2560, *theirs.encode(text)[:75], 2561]
-        assert ours([text])[0].tolist() == wanted + [0] * (77 - len(wanted)), clean(text)
+        assert ours([text])[0].tolist() == wanted, clean(text)
+
+
+def test_texts_are_as_long_as_the_longest_of_them() -> None:
+    ours = Tokenizer.of(PRESETS["vit_b"].text)
+    start, end = 49406, 49407
+    dog, a = open_clip.get_tokenizer("ViT-L-14")(["dog", "a"])[:, 1].tolist()
+    assert ours(["dog", "a dog", ""]).tolist() == [[start, dog, end, 0], [start, a, dog, end], [start, end, 0, 0]]
 
 
 def test_labels_keep_their_order_and_come_once() -> None:

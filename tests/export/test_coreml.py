@@ -257,4 +257,4 @@ def test_on_a_mac_the_pipeline_runs_core_ml(bundle: Bundle, small: Bundle, monke
 def test_info_lists_the_ops(bundle: Bundle, run: Callable[..., Ran]) -> None:
     ops = run("info", bundle.folder, "--json").json["ops"]
     assert ops[f"image_encoder {SIZE}"]["scaled_dot_product_attention"] == 4
-    assert ops["text_encoder"]["gather"] == 1
+    assert ops["text_encoder"]["gather"] == 2  # of token embeddings and of positions

@@ -208,6 +208,7 @@ CASES: dict[str, Callable[[Random], Case]] = {
     "reduce_mean": reduced("reduce_mean", torch.mean),
     "reduce_sum": reduced("reduce_sum", torch.sum),
     "reduce_max": reduced("reduce_max", torch.amax),
+    "cumsum": single("cumsum", lambda x: x.cumsum(1), axis=1),
     "matmul": matmul,
     "linear": linear,
     "scaled_dot_product_attention": attention,

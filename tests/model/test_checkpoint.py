@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +121,21 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(run: Callable[..., Ran]
         assert ran.err.count("\n") == 1
     assert not mark.exists()
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_torchscript_archive_is_refused_with_the_way_to_convert_it(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """OpenAI's own files are such archives. What the printed command writes is read, with all its tensors."""
+    linear = torch.nn.Linear(3, 2)
+    torch.jit.trace(linear, torch.zeros(1, 3)).save(str(tmp_path / "ViT-L-14.pt"))
+    ran = run("init", "--preset", "tiny", "--clip", tmp_path / "ViT-L-14.pt", "-o", tmp_path / "out.safetensors")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "TorchScript" in ran.err
+    command = ran.err.strip().partition("python -c ")[2].strip('"')
+    subprocess.run([sys.executable, "-c", command], check=True, cwd=tmp_path)
+    state = checkpoint.read_state(tmp_path / "clip.pt")
+    assert {name: tensor.tolist() for name, tensor in state.items()} == {
+        name: tensor.tolist() for name, tensor in linear.state_dict().items()
+    }
 
 
 def test_damaged_and_foreign_checkpoints_are_named(tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -63,6 +63,12 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
             1,
             "leave out stored, or regions",
         ),
+        (
+            "    sam: {size: 128, images: 4}\n",
+            "    sam: {size: 128, images: 4}\n    train_prompt_encoder: true\n",
+            10,
+            "train_prompt_encoder is for joint, not for teach_sam",
+        ),
         ("steps: 10\n    rate: 1.0e-3\n    sam", "rate: 1.0e-3\n    sam", 10, "stages.1: give steps or epochs"),
         ("  - task: teach_sam", "  - task: adapt\n    clip: [{size: 128, images: 4}]", 1, "need a teach_sam stage"),
         ("held_out: {scenes: {first: 0, count: 10}}\n", "", 1, "held_out: Field required"),
@@ -93,6 +99,7 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     assert joint.stop_after * joint.epochs == 16
     assert [stage.rate for stage in recipe.stages] == [8e-4, 4e-5, 8e-4]
     assert (joint.slower, joint.sam_weight, joint.masks) == (0.1, 10, 32)
+    assert not joint.train_prompt_encoder  # Sec. 3
     assert joint.sam is not None
     assert (joint.sam.size, joint.sam.images) == (1024, 32)
     assert joint.clip[0].model_dump(include={"size", "images"}) == {"size": 224, "images": 2048}

@@ -25,15 +25,18 @@ from samclip_edge.train.teachers import OpenClip
 def small_clip(monkeypatch: pytest.MonkeyPatch, clip: open_clip.CLIP) -> open_clip.CLIP:
     """A small model of open_clip's own, given out in place of a big one."""
     clip.visual.image_mean, clip.visual.image_std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    monkeypatch.setattr(open_clip, "create_model", lambda name, pretrained, weights_only: clip)
+    monkeypatch.setattr(open_clip, "create_model", lambda name, pretrained, **_: clip)
     return clip
 
 
-def test_an_open_clip_teacher_answers_as_open_clip(small_clip: open_clip.CLIP, photos: dict[str, np.ndarray]) -> None:
+def test_an_open_clip_teacher_answers_as_open_clip(
+    small_clip: open_clip.CLIP, photos: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     """On a crop of its own size, against open_clip's transform and `encode_image`; and on the same crop four times as
     large, which it sees resized.
     """
-    teacher = OpenClip("ViT-L-14:any", torch.device("cpu"))
+    torch.save(small_clip.state_dict(), tmp_path / "clip.pt")
+    teacher = OpenClip(f"ViT-L-14:{tmp_path / 'clip.pt'}", torch.device("cpu"))
     side = small_clip.visual.image_size[0]
     picture = Image.fromarray(photos["landscape"][:400, :400])
     transform = open_clip.image_transform(side, is_train=False)

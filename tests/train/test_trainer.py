@@ -29,7 +29,11 @@ def test_each_stage_moves_its_parts_and_no_others(whole: Path) -> None:
     }  # the words are the CLIP teacher's, put there at the start
     assert all(torch.equal(probed[name], clip[name]) for name in clip if name.startswith("text_encoder."))
     assert moved(probed, distilled) == {"clip_head", "image_encoder"}
-    assert moved(probed, joint) == {"clip_head", *SAM_PARTS}
+    assert moved(probed, joint) == {
+        "clip_head",
+        "image_encoder",
+        "mask_decoder",
+    }  # Sec. 3: the prompt encoder is frozen
     assert moved(joint, adapted) == {"clip_head"}
     for fixed in ("prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
                   "image_encoder.patch_embed.layers.0.1.running_mean"):  # fmt: skip
@@ -41,7 +45,7 @@ def test_each_stage_moves_its_parts_and_no_others(whole: Path) -> None:
 def test_joint_learns_ten_times_slower_behind_the_heads(whole: Path) -> None:
     """AdamW's first step moves every weight by its rate, but for decay: the shares of the rate can be read off."""
     stages = Recipe.model_validate_json((whole / "recipe.json").read_text()).stages
-    one = stages[JOINT].model_copy(update={"steps": 1, "weight_decay": 0.0})
+    one = stages[JOINT].model_copy(update={"steps": 1, "weight_decay": 0.0, "train_prompt_encoder": True})
     after = weights(variation(whole, "one step", {"stages": (*stages[:3], one)}).train())
     before = weights(whole / "3-probe.safetensors")
     for part, share in {"clip_head": 1.0, "image_encoder": 0.1, "prompt_encoder": 0.1, "mask_decoder": 0.1}.items():

@@ -103,7 +103,7 @@ class _Steps(Dataset[list[Item]], Generic[Item]):
 class ClipSteps(_Steps[Images]):
     """The steps of D_CLIP."""
 
-    templates = read_templates(shipped.TEMPLATES)
+    templates = read_templates(shipped.CAPTIONS)
 
     def batch(self, shape: Batch, indices: range) -> Images:
         """See `Images`."""

@@ -153,6 +153,13 @@ def reduce_max(x: Tensor, axes: Any, keep_dims: bool) -> Tensor:
 
 
 @op
+def cumsum(x: Tensor, axis: int, exclusive: bool, reverse: bool) -> Tensor:
+    if exclusive or reverse:
+        raise NotImplementedError("an exclusive or reverse sum")
+    return x.cumsum(int(axis))
+
+
+@op
 def avg_pool(
     x: Tensor,
     kernel_sizes: Any,
