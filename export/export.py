@@ -47,7 +47,7 @@ def export_bundle(
     folder: Path,
     target: Target,
     precision: Precision,
-    writer: Callable[[MergedModel, Origin, Path, int], Writer],
+    writer: Callable[[MergedModel, Origin, Path], Writer],
     sizes: Sequence[int] | None,
     vocabulary: Sequence[str] | None,
     vectors: bool,
@@ -55,7 +55,7 @@ def export_bundle(
 ) -> Bundle:
     """What all targets share: checks the sizes, writes the text side, collects the cases, writes the manifest.
 
-    writer: makes the target's `Writer` of the model, its origin, the folder to write into and the smallest size.
+    writer: makes the target's `Writer` of the model, its origin and the folder to write into.
     """
     model, origin = load(checkpoint)
     chosen = tuple(sorted(set(sizes or model.spec.sizes)))
@@ -65,7 +65,7 @@ def export_bundle(
             raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these")
     with new_bundle(folder) as partial:
         text = _write_text(model, partial, vocabulary, progress)
-        written = writer(model, origin, partial, chosen[0])
+        written = writer(model, origin, partial)
         tested = Vectors(partial) if vectors else None
         steps: list[int | GraphName] = [*chosen]
         if model.spec.clip_vision:

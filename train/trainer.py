@@ -142,7 +142,9 @@ class Trainer:
             self._log(index, None, {**measure(model, stage, self.held_out), "images/s": speed})
             trained = stage.task in ("joint", "adapt")
             note = f"recipe {self.recipe.preset}, seed {self.recipe.seed}, after {stage.task}"
-            checkpoint.save(model.cpu(), self.finished(index), checkpoint.Origin(trained=trained, note=note))
+            rendered = bool(self.recipe.clip_data.scenes and self.recipe.sam_data.scenes)
+            origin = checkpoint.Origin(trained=trained, rendered=rendered, note=note)
+            checkpoint.save(model.cpu(), self.finished(index), origin)
             self._state.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
 
