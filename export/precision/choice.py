@@ -159,7 +159,7 @@ def choose(graph: Switched, asked: Sequence[Arrays], most: int | None = None, pr
         own.append(errors)
     every = range(len(asked))
     worst = {layer: max(every, key=lambda case: own[case][layer]) for layer in graph.layers}
-    checked = {layer: every for layer in graph.layers}
+    checked = dict.fromkeys(graph.layers, every)
     if most is not None:
         suspects = sorted(graph.layers, key=lambda layer: own[worst[layer]][layer], reverse=True)[:most]
         checked = {layer: range(worst[layer], worst[layer] + 1) for layer in suspects}

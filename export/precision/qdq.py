@@ -1,4 +1,4 @@
-"""int8 as TensorRT, QNN and others take it: explicit pairs of QuantizeLinear and DequantizeLinear with calibrated scales.
+"""int8 as TensorRT and QNN take it: explicit pairs of QuantizeLinear and DequantizeLinear with calibrated scales.
 
 The activation that goes into a product with a weight matrix is quantised to int8 with a per-tensor scale, which
 calibration chooses. The weight is quantised with one scale for each output channel (column). Both are symmetric: the

@@ -81,7 +81,8 @@ class Graph(Frozen):
     parity: dict[str, Parity]
     reference: dict[str, Reference]
     in_float: tuple[str, ...] = ()  # for int8: the layers that were left in float, because int8 changes too much
-    moved: dict[str, Moved] = {}  # for int8: how far it moves each output, on what the manifest's `measured_on` says
+    # For int8: how far it moves each output, on what the manifest's `measured_on` says.
+    moved: dict[str, Moved] = Field(default_factory=dict)
     steps: File | None = None  # for Core ML: what each op answered to the probe (`Step`)
 
     @property

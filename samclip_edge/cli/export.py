@@ -165,8 +165,7 @@ def run(
     }
     onnx: dict[str, Any] = {"--static": static, "--qdq": qdq}
     given: dict[str, dict[str, Any]] = {"onnx": onnx, "coreml": coreml, "tensorrt": tensorrt}
-    seen = exporting.photos_of(photo or [], photos)
-    order = exporting.order_of(model, target, precision, size, vocabulary, seen, vectors, given)
+    order = exporting.order_of(model, target, precision, size, vocabulary, (photo or [], photos), vectors, given)
     bundle = order.export(output, bar())
     costs = order.int8_costs(bundle, bar())
     cost = {} if isinstance(costs, str) else costs

@@ -16,7 +16,7 @@ from samclip_edge.export.order import Costs, Order
 from samclip_edge.photo.read import check_photo_file
 from samclip_edge.text.names import check_labels
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 Given = Mapping[str, Any]  # options of one target as they were typed, by name; empty where left out
 
 
@@ -26,21 +26,21 @@ def order_of(
     precision: str,
     sizes: list[int] | None,
     vocabulary: Path | None,
-    photos: Mapping[Path, str],
+    photos: tuple[list[Path], Path | None],
     vectors: bool,
     given: Mapping[str, Given],
 ) -> Order:
     """The options of the verb, checked. Raises InputError that names the one at fault.
 
-    photos: with the option that each was given by. given: the options of each target.
+    photos: the files of `--photo` and the folder of `--photos`. given: the options of each target.
     """
     if target not in get_args(Target):
         raise InputError(f"--target {target}: this version exports {' and '.join(get_args(Target))}")
     precisions = [each for each in get_args(Precision) if target == "coreml" or not each.startswith("palette")]
     if precision not in precisions:
         raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
-    if photos and (precision != "int8" or target == "coreml"):
-        option = next(iter(photos.values()))
+    if any(photos) and (precision != "int8" or target == "coreml"):
+        option = f"--photo {photos[0][0]}" if photos[0] else f"--photos {photos[1]}"
         raise InputError(f"{option}: only --precision int8 for onnx or tensorrt is measured on photos; leave it out")
     chosen = cast("Target", target)
     return Order(
@@ -49,26 +49,26 @@ def order_of(
         precision=cast("Precision", precision),
         sizes=sizes,
         vocabulary=None if vocabulary is None else _read_names(vocabulary),
-        photos=list(photos),
+        photos=_photos_of(*photos),
         vectors=vectors,
         options=_options_of(chosen, given),
     )
 
 
-def photos_of(files: list[Path], folder: Path | None) -> dict[Path, str]:
-    """The photos of `--photo` and those in the folder of `--photos`, sorted, with the option that gave each.
+def _photos_of(files: list[Path], folder: Path | None) -> list[Path]:
+    """The photos of `--photo`, then those in the folder of `--photos`, sorted.
 
     Raises InputError for a folder without photos, and for a file that is no whole photo, before anything is exported.
     """
-    found = {file: f"--photo {file}" for file in files}
+    found = list(files)
     if folder is not None:
         try:
-            inside = sorted(each for each in folder.iterdir() if each.suffix.lower() in PHOTO_SUFFIXES)
+            inside = sorted(each for each in folder.iterdir() if each.suffix.lower() in _PHOTO_SUFFIXES)
         except OSError as error:
             raise InputError(f"--photos {folder}: cannot be read ({one_line(error)}); name a folder") from None
         if not inside:
             raise InputError(f"--photos {folder}: holds no photos; put JPEG, PNG, WebP, GIF, BMP or TIFF files into it")
-        found |= {file: f"--photos {folder}" for file in inside}
+        found += inside
     for file in found:
         check_photo_file(str(file))
     return found
