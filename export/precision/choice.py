@@ -96,7 +96,8 @@ def _switch(layer: str) -> str:
 def _add_switches(model: onnx.ModelProto, products: Mapping[str, str]) -> None:
     """Beside each product of a layer put a second one, to be rounded, a switch between the two, and their distance.
 
-    The first product reads its weight through an Identity, so that it is taken for no layer and stays in float.
+    The first product reads its weight through an Identity, so that it is taken for no layer and stays in float. The
+    switch waits for the distance: else ONNX Runtime leaves that for last, and holds both products of every layer.
     """
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
@@ -113,10 +114,13 @@ def _add_switches(model: onnx.ModelProto, products: Mapping[str, str]) -> None:
         nodes += [
             helper.make_node("MatMul", [x, f"{w}_in_float"], [f"{y}_in_float"]),
             helper.make_node("MatMul", [x, w], [f"{y}_in_int8"], name=node.name),
-            helper.make_node("Where", [_switch(products[y]), f"{y}_in_int8", f"{y}_in_float"], [y]),
             helper.make_node("Sub", [f"{y}_in_int8", f"{y}_in_float"], [f"{y}_difference"]),
             helper.make_node("ReduceSumSquare", [f"{y}_difference"], [f"{y}_moved"], keepdims=0),
             helper.make_node("ReduceSumSquare", [f"{y}_in_float"], [f"{y}_norm"], keepdims=0),
+            helper.make_node("GreaterOrEqual", [f"{y}_moved", f"{y}_norm"], [f"{y}_far"]),
+            helper.make_node("Or", [f"{y}_far", _switch(products[y])], [f"{y}_any"]),
+            helper.make_node("And", [f"{y}_any", _switch(products[y])], [f"{y}_on"]),  # the switch as it was
+            helper.make_node("Where", [f"{y}_on", f"{y}_in_int8", f"{y}_in_float"], [y]),
         ]
     copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     graph.ClearField("node")
