@@ -62,6 +62,6 @@ def costs_of(checkpoint: Path, int8: Bundle, progress: Progress = silent) -> dic
         return costs(SamClip(whole), SamClip(int8, SessionOptions(interpreted=True)), COUNTS, progress)
 
 
-def rendered(count: int = 4) -> list[npt.NDArray[np.uint8]]:
-    """Images (256,256,3) of rendered scenes, to measure int8 layers on."""
-    return [scene.image for scene in scenes(_SEEN, count, 256, most=4)]
+def rendered(size: int, count: int = 4) -> list[npt.NDArray[np.uint8]]:
+    """Images (S,S,3) of rendered scenes, to measure int8 layers on. size: S."""
+    return [scene.image for scene in scenes(_SEEN, count, size, most=4)]

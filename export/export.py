@@ -47,7 +47,7 @@ def export_bundle(
     folder: Path,
     target: Target,
     precision: Precision,
-    writer: Callable[[MergedModel, Origin, Path, int], Writer],
+    writer: Callable[[MergedModel, Origin, Path], Writer],
     sizes: Sequence[int] | None,
     vocabulary: Sequence[str] | None,
     templates: Sequence[str] | None,
@@ -56,7 +56,7 @@ def export_bundle(
 ) -> Bundle:
     """What all targets share: checks the sizes, writes the text side, collects the cases, writes the manifest.
 
-    writer: makes the target's `Writer` of the model, its origin, the folder to write into and the smallest size.
+    writer: makes the target's `Writer` of the model, its origin and the folder to write into.
     templates: prompt templates; None: CLIP's eighty.
     """
     model, origin = load(checkpoint)
@@ -69,7 +69,7 @@ def export_bundle(
         sentences = templates or read_templates(data.TEMPLATES)
         text = _write_text(model, partial, vocabulary, sentences, progress)
         calibrator = Calibrator(model, origin.calibrated, sentences, progress)
-        written = writer(model, origin, partial, chosen[0])
+        written = writer(model, origin, partial)
         tested = Vectors(partial) if vectors else None
         steps: list[int | GraphName] = [*chosen]
         if model.spec.clip_vision:

@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from samclip_edge.bundle.manifest import BuilderName
+from samclip_edge.bundle.manifest import BuilderName, Precision
 from samclip_edge.errors import InputError
 
 # The most in one call of a graph: what the pipeline sends, what a hand clicks, and CLIP's context.
 PROMPTS, POINTS, TOKENS = 64, 32, 77
+STATIC_POINTS = 2  # of a static graph: a click and the point after it, or the corners of a box
 Minimum = Literal["iOS16", "iOS17", "iOS18"]
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """Options of `--target onnx`."""
+
+    static: bool = False  # one prompt a call, of `STATIC_POINTS` points; else each call chooses both numbers
+    qdq: bool = False  # int8 by pairs of QuantizeLinear and DequantizeLinear; of precision int8 only
+
+    def check(self, precision: Precision) -> None:
+        """Raise InputError for `qdq` in another precision than int8."""
+        if self.qdq and precision != "int8":
+            raise InputError(f"--qdq: is of --precision int8, not of {precision}; leave it out")
 
 
 @dataclass(frozen=True)

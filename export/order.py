@@ -9,10 +9,11 @@ from typing import Any
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Precision, Target
 from samclip_edge.export.costs import costs_of, rendered
-from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
+from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
+from samclip_edge.export.parity import Photos, package_photos
 from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.model.checkpoint import read_spec
 from samclip_edge.photo.read import read_photo
-from samclip_edge.photo.resize import Pixels
 from samclip_edge.progress import Progress, silent
 
 Costs = dict[str, dict[str, float]]  # a measure of `eval synthetic`, by what runs in int8
@@ -28,9 +29,9 @@ class Order:
     sizes: list[int] | None  # None: all of the spec's
     vocabulary: list[str] | None  # names whose features replace the text encoder
     templates: list[str] | None  # prompt templates; None: CLIP's eighty
-    photos: list[Path]  # that int8 is measured on; empty: rendered scenes
+    photos: list[Path]  # that int8 is measured on; empty: rendered scenes for a model of those, else the package's
     vectors: bool  # with test vectors
-    options: CoreMLOptions | TensorRTOptions | None  # None for onnx, which has no options of its own
+    options: OnnxOptions | CoreMLOptions | TensorRTOptions
 
     def export(self, folder: Path, progress: Progress = silent) -> Bundle:
         """Write the bundle. Raises what `export_onnx`, `export_coreml` and `export_tensorrt` raise."""
@@ -51,18 +52,25 @@ class Order:
             from samclip_edge.export.targets.tensorrt import export_tensorrt
 
             return export_tensorrt(self.checkpoint, folder, options=self.options, photos=photos, **common)
-        return export_onnx(self.checkpoint, folder, photos=photos, **common)
+        return export_onnx(self.checkpoint, folder, options=self.options, photos=photos, **common)
 
-    def _measured_on(self) -> list[Pixels]:
-        return [read_photo(path) for path in self.photos] if self.photos else rendered()
+    def _measured_on(self) -> Photos:
+        """What int8 is measured on. Each photo is decoded when its turn comes."""
+        if self.photos:
+            return Photos(
+                f"{len(self.photos)} photos that the export was given", lambda _: map(read_photo, self.photos)
+            )
+        if read_spec(self.checkpoint)[1].rendered:
+            return Photos("rendered scenes", rendered)
+        return package_photos()
 
     def int8_costs(self, bundle: Bundle, progress: Progress = silent) -> Costs | str:
         """What int8 costs on `eval synthetic`, or why it was not measured; "" where there is nothing to measure."""
         manifest = bundle.manifest
         if manifest.precision != "int8" or manifest.target == "coreml":
             return ""
-        if not manifest.trained:
-            return "its weights are untrained"
+        if not read_spec(self.checkpoint)[1].rendered:
+            return "its weights were not trained on rendered scenes"
         if manifest.text.tokenizer is None:
             return "it holds a vocabulary"
         return costs_of(self.checkpoint, bundle, progress)

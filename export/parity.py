@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
     return {name: [ask(model, name, size, probe(model.spec, name, size)), *asked] for name, asked in seen.items()}
 
 
-def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict[GraphName, list[Case]]:
+def photo_cases(model: MergedModel, size: int, photos: Iterable[Pixels]) -> dict[GraphName, list[Case]]:
     """Cases for the graphs of one size: each photo with a click, a box and a mask to refine.
 
     The inputs of each graph are torch's outputs of the graph before it, so that a fault shows in the graph that has it.
@@ -66,7 +67,7 @@ def photo_cases(model: MergedModel, size: int, photos: Sequence[Pixels]) -> dict
     return found
 
 
-def clip_cases(model: MergedModel, photos: Sequence[Pixels] | None = None) -> list[Case]:
+def clip_cases(model: MergedModel, photos: Iterable[Pixels] | None = None) -> list[Case]:
     """Cases for `clip_image_encoder` of a SAM + CLIP model: the probe, then each photo in a batch of its own."""
     vision = model.spec.clip_vision
     assert vision is not None
@@ -96,13 +97,48 @@ def text_cases(model: MergedModel) -> list[Case]:
     return [ask(model, "text_encoder", None, each) for each in inputs]
 
 
-def seen_by(model: MergedModel, size: int, photos: Sequence[Pixels] | None) -> dict[GraphName, list[Arrays]]:
-    """For each graph the inputs that int8 is measured on: photos (None: the package's) at one size, and sentences."""
-    seen = photo_cases(model, size, photos or [read_photo(path) for path in data.photos()])
-    seen["text_encoder"] = text_cases(model)[1:]
-    if model.spec.clip_vision:
-        seen["clip_image_encoder"] = clip_cases(model, photos)[1:]
-    return {name: [inputs for inputs, _ in asked] for name, asked in seen.items()}
+class Photos(NamedTuple):
+    """Photos that int8 is measured on."""
+
+    what: str  # in words
+    at: Callable[[int], Iterable[Pixels]]  # the photos (H,W,3) RGB for an input size
+
+
+def package_photos() -> Photos:
+    """The photos that ship with the package."""
+    paths = data.photos()
+    return Photos(f"the {len(paths)} photos of the package", lambda size: map(read_photo, paths))
+
+
+class SeenBy:
+    """The inputs that int8 in a graph is measured on: those that it sees of photos at its own size, and sentences."""
+
+    def __init__(self, model: MergedModel, photos: Photos, points: int | None = None) -> None:
+        """points: leave out prompts of another number of points."""
+        self._model, self._photos, self._points = model, photos, points
+        self._size: int | None = None
+        self._seen: dict[GraphName, list[Arrays]] = {}
+
+    def __call__(self, name: GraphName, size: int | None) -> list[Arrays]:
+        """The inputs of a graph. Those of the size that was asked for last are kept."""
+        model = self._model
+        if size is None:
+            vision = model.spec.clip_vision
+            found = text_cases(model)
+            if name == "clip_image_encoder" and vision:
+                found = clip_cases(model, self._photos.at(vision.size))
+            return [inputs for inputs, _ in found[1:]]
+        if size != self._size:
+            seen = photo_cases(model, size, self._photos.at(size))
+            self._seen = {each: [inputs for inputs, _ in asked] for each, asked in seen.items()}
+            self._size = size
+        return [inputs for inputs in self._seen[name] if has_points(inputs, self._points)]
+
+
+def has_points(inputs: Arrays, points: int | None) -> bool:
+    """Whether the inputs of a graph are one prompt of `points` points, or no prompts at all. None: any number."""
+    prompts = [inputs[name].shape[:2] for name in ("points", "sparse") if name in inputs]
+    return points is None or all(shape == (1, points) for shape in prompts)
 
 
 def measure(session: Session, cases: list[Case]) -> dict[str, Parity]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ class WeightFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[bytes, int] = {}
+        self._places: dict[bytes, int] = {}  # by the sha256 of the values
         self._end = 0
 
     def take(self, model: onnx.ModelProto) -> None:
@@ -29,13 +30,14 @@ class WeightFile:
                 data = tensor.raw_data
                 if len(data) < SMALL:
                     continue
-                if data not in self._places:
+                digest = hashlib.sha256(data).digest()
+                if digest not in self._places:
                     page = _PAGE if len(data) >= 16 * _PAGE else _LINE
                     file.write(bytes(-self._end % page))
                     start = self._end + -self._end % page
                     file.write(data)
-                    self._places[data], self._end = start, start + len(data)
-                point_to(tensor, self.path.name, self._places[data], len(data))
+                    self._places[digest], self._end = start, start + len(data)
+                point_to(tensor, self.path.name, self._places[digest], len(data))
 
 
 class Place(NamedTuple):

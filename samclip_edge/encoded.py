@@ -86,7 +86,8 @@ class Encoded(ABC):
         if fixed not in (None, prompts.points.shape[1]):
             given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
             raise InputError(
-                f"prompt: the bundle takes prompts of {fixed} points, not of {given}; export without --points"
+                f"prompt: the bundle takes prompts of {fixed} points, not of {given}; "
+                "export without --points or --static"
             )
         masks, predicted_ious = [], []
         step = 1 if fixed else _BATCH

@@ -46,7 +46,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "export/weights": ({"numpy", "onnx"}, set()),
     "export/costs": ({"numpy"}, ASK | {"samclip_edge/accuracy", "export/targets"}),
-    "export/order": (set(), LOOK | EXPORT | {"export/costs"}),
+    "export/order": (set(), LOOK | EXPORT | {"export/costs", "samclip_edge/model"}),
     "export": (
         {"numpy", "torch", "tokenizers", "open_clip"},
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},

@@ -47,7 +47,7 @@ def save_average(start: Path, tuned: Path, alpha: float, output: Path) -> None:
     """Write the average of two checkpoints at one alpha."""
     (a, _), (b, origin) = checkpoint.load(start), checkpoint.load(tuned)
     note = f"{1 - alpha:g} of {start.name} and {alpha:g} of {tuned.name}"
-    checkpoint.save(averaged(a, b, alpha), output, checkpoint.Origin(trained=origin.trained, note=note))
+    checkpoint.save(averaged(a, b, alpha), output, origin.model_copy(update={"note": note}))
 
 
 def curves(start: Path, tuned: Path, points: int, progress: Progress = silent) -> list[Point]:

@@ -149,8 +149,9 @@ class Trainer:
             self._log(index, None, {**measure(model, stage, self.held_out), "images/s": speed})
             trained = stage.task in ("joint", "adapt")
             note = f"recipe {self.recipe.preset}, seed {self.recipe.seed}, after {stage.task}"
+            rendered = bool(self.recipe.clip_data.scenes and self.recipe.sam_data.scenes)
             calibrated = calibrate(model, self.held_out) if stage.names else None
-            origin = checkpoint.Origin(trained=trained, note=note, calibrated=calibrated)
+            origin = checkpoint.Origin(trained=trained, rendered=rendered, note=note, calibrated=calibrated)
             checkpoint.save(model.cpu(), self.finished(index), origin)
             self._state.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()

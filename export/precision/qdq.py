@@ -1,8 +1,8 @@
-"""int8 as TensorRT takes it: explicit pairs of QuantizeLinear and DequantizeLinear with calibrated scales.
+"""int8 as TensorRT and QNN take it: explicit pairs of QuantizeLinear and DequantizeLinear with calibrated scales.
 
 The activation that goes into a product with a weight matrix is quantised to int8 with a per-tensor scale, which
 calibration chooses. The weight is quantised with one scale for each output channel (column). Both are symmetric: the
-zero point is 0. The builder turns the pairs and the product into an integer product. Any engine that runs the ONNX
+zero point is 0. The engine turns the pairs and the product into an integer product. Any engine that runs the ONNX
 computes the same numbers, because the rounding is written in the graph.
 """
 
@@ -13,11 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
-from samclip_edge.bundle.contract import Arrays, GraphName
-from samclip_edge.export.precision.int8 import Int8, Names, Rounding, by_column, drop_unread, layers, run
-from samclip_edge.progress import Progress
+from samclip_edge.bundle.contract import Arrays
+from samclip_edge.export.precision.choice import Int8
+from samclip_edge.export.precision.int8 import Names, Rounding, by_column, drop_unread, layers, run
 
 _LEAST = 2.0**-14  # the smallest scale that half precision holds without losing digits
 _CLIPS = np.linspace(0.2, 1, 33)  # calibration tries these shares of the largest value as the end of the range
@@ -25,18 +24,11 @@ _SEEN = 1 << 18  # about how many values of a tensor calibration looks at
 
 
 class StaticInt8(Int8):
-    """Puts graphs into int8 with calibrated scales, found at a graph's first size and kept for its other sizes."""
+    """Puts graphs into int8 with scales that are calibrated on the inputs on which the layers are measured."""
 
-    def __init__(self, model: nn.Module, asked: Mapping[GraphName, Sequence[Arrays]], progress: Progress) -> None:
-        """See `Int8`. The scales are calibrated on `asked` too."""
-        super().__init__(model, asked, progress)
-        self._scales: dict[GraphName, dict[str, float]] = {}
-
-    def rounding(self, name: GraphName, model: onnx.ModelProto) -> Rounding:
+    def rounding(self, model: onnx.ModelProto, asked: Sequence[Arrays]) -> Rounding:
         """See `Int8.rounding`."""
-        if name not in self._scales:
-            self._scales[name] = calibrate(model, self._names, self._asked[name])
-        scales = self._scales[name]
+        scales = calibrate(model, self._names, asked)
         return lambda graph, names, kept: insert_pairs(graph, names, scales, kept)
 
 
@@ -48,23 +40,48 @@ def calibrate(model: onnx.ModelProto, names: Names, asked: Sequence[Arrays]) -> 
     """
     reading = layers(model, names)
     inputs = {node.name: node.input[0] for node in model.graph.node if node.name in reading}
+    every = list(dict.fromkeys(inputs.values()))
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    every = list(dict.fromkeys(inputs.values()))
     watched.graph.ClearField("output")
-    watched.graph.output.extend(helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in every)
+    for each in every:
+        _watch(watched.graph, each, _SEEN // len(asked))
     seen: dict[str, list[np.ndarray]] = {each: [] for each in every}
     largest = dict.fromkeys(every, 0.0)
     for outputs in run(watched, asked):
-        for each, values in zip(every, outputs, strict=True):
-            flat = values.ravel()
-            seen[each].append(flat[:: max(1, len(asked) * flat.size // _SEEN)])
-            largest[each] = max(largest[each], float(np.abs(flat).max()))
+        for each, part, most in zip(every, outputs[::2], outputs[1::2], strict=True):
+            seen[each].append(part)
+            largest[each] = max(largest[each], float(most))
     best = {each: _best_scale(np.concatenate(parts), largest[each]) for each, parts in seen.items()}
     scales: dict[str, float] = {}
     for node, layer in reading.items():  # equal weights are one layer: it takes the largest scale of its inputs
         scales[layer] = max(scales.get(layer, 0.0), best[inputs[node]])
     return scales
+
+
+def _watch(graph: onnx.GraphProto, x: str, count: int) -> None:
+    """Make outputs of about `count` evenly spaced values of a tensor, and of its largest magnitude.
+
+    All values would not fit: those of one photo of 1024 pixels are 1 GB in `vit_b`.
+    """
+    constants = {"flat": [-1], "count": [count], "one": [1], "zero": [0], "end": [2**62]}
+    for name, values in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f"{x}_watch_{name}"))
+    part = {
+        name: f"{x}_watch_{name}" for name in (*constants, "values", "size", "share", "step", "seen", "sizes", "max")
+    }
+    steps: list[tuple[str, list[str], str]] = [
+        ("Reshape", [x, part["flat"]], part["values"]),
+        ("Shape", [part["values"]], part["size"]),
+        ("Div", [part["size"], part["count"]], part["share"]),
+        ("Max", [part["share"], part["one"]], part["step"]),
+        ("Slice", [part["values"], part["zero"], part["end"], part["zero"], part["step"]], part["seen"]),
+        ("Abs", [part["values"]], part["sizes"]),
+    ]
+    graph.node.extend(helper.make_node(kind, inputs, [output]) for kind, inputs, output in steps)
+    graph.node.append(helper.make_node("ReduceMax", [part["sizes"]], [part["max"]], keepdims=0))
+    for name in ("seen", "max"):
+        graph.output.append(helper.make_tensor_value_info(part[name], TensorProto.FLOAT, None))
 
 
 def _best_scale(values: np.ndarray, largest: float) -> float:

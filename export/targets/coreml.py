@@ -67,7 +67,7 @@ def export_coreml(
     `verify.passes` allows.
     """
 
-    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> PackageWriter:
+    def writer(model: MergedModel, origin: Origin, partial: Path) -> PackageWriter:
         if model.spec.clip_vision:
             raise InputError(f"{checkpoint}: is {model.spec.kind}, which is exported to onnx only; name a merged model")
         return PackageWriter(model, origin, partial, precision, options or CoreMLOptions())

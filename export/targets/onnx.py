@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 
@@ -15,9 +15,11 @@ from samclip_edge.bundle.verify import passes, reference_of
 from samclip_edge.errors import ParityError
 from samclip_edge.export.export import export_bundle
 from samclip_edge.export.forms.fixed_size import graph_module
-from samclip_edge.export.parity import Case, Pixels, measure, seen_by
+from samclip_edge.export.options import STATIC_POINTS, OnnxOptions
+from samclip_edge.export.parity import Case, Photos, SeenBy, ask, has_points, measure, package_photos
+from samclip_edge.export.precision.choice import Choice, Int8
 from samclip_edge.export.precision.half import halve_weights
-from samclip_edge.export.precision.int8 import Int8
+from samclip_edge.export.precision.qdq import StaticInt8
 from samclip_edge.export.targets.tracing import trace
 from samclip_edge.export.weights import WeightFile, places
 from samclip_edge.model.checkpoint import Origin, save
@@ -35,62 +37,90 @@ def export_onnx(
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
     precision: Precision = "fp32",
-    photos: Sequence[Pixels] | None = None,
+    photos: Photos | None = None,
     vectors: bool = False,
     templates: Sequence[str] | None = None,
+    options: OnnxOptions | None = None,
 ) -> Bundle:
     """Write an ONNX bundle and return it, opened.
 
     sizes: some of the spec's input sizes; None: all of them. vocabulary: names whose features replace the text encoder.
     precision: fp16 computes in float32 and stores the weights in half, most of them in a checkpoint that the graphs
-    read; int8 runs a layer in int8 when that changes the outputs by at most 1 %. photos: (H,W,3) RGB, on which int8 is
-    measured; None: those that ship with the package. vectors: also write test vectors (`export.vectors`).
+    read; int8 runs a layer in int8 when that changes the outputs by at most 1 %. photos: what int8 is measured on;
+    None: the photos that ship with the package. vectors: also write test vectors (`export.vectors`).
     templates: prompt templates, each with `{}` where the name goes; None: CLIP's eighty.
-    Raises InputError for a bad checkpoint, size or folder. Raises ParityError, and leaves no bundle, when a graph in
-    ONNX Runtime is further from torch than `verify.passes` allows.
+    Raises InputError for a bad checkpoint, size, option or folder. Raises ParityError, and leaves no bundle, when a
+    graph in ONNX Runtime is further from torch than `verify.passes` allows.
     """
+    options = options or OnnxOptions()
+    options.check(precision)
+    measured_on = photos or package_photos()
+    points = STATIC_POINTS if options.static else None
 
-    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> OnnxWriter:
+    def writer(model: MergedModel, origin: Origin, partial: Path) -> OnnxWriter:
         stored: Path | None = None
         # Not beside a vocabulary: that replaces the text encoder, which a checkpoint would bring along.
         if precision == "fp16" and vocabulary is None:
             stored = save(model, partial / CHECKPOINT, origin, half=True)
         known = places(stored) if stored else {}
-        int8 = Int8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
+        int8: Int8 | None = None
+        if precision == "int8":
+            int8 = (StaticInt8 if options.qdq else Int8)(model, SeenBy(model, measured_on, points), progress)
 
-        def change(name: GraphName, proto: onnx.ModelProto) -> tuple[str, ...]:
+        def change(name: GraphName, size: int | None, proto: onnx.ModelProto) -> Choice:
             if precision == "fp16":
                 halve_weights(proto, known)
-            return int8.apply(name, proto) if int8 else ()
+            return int8.apply(name, size, proto) if int8 else Choice()
 
-        return OnnxWriter(model, partial, precision, change, stored)
+        says = int8_fields("qdq" if options.qdq else "dynamic", measured_on) if int8 else {}
+        return OnnxWriter(model, partial, precision, change, says, stored, points)
 
     return export_bundle(checkpoint, folder, "onnx", precision, writer, sizes, vocabulary, templates, vectors, progress)
 
 
-# Puts a traced graph into a precision, in place. Returns the layers that int8 left in float.
-Change = Callable[[GraphName, onnx.ModelProto], tuple[str, ...]]
+def int8_fields(quantisation: Literal["dynamic", "qdq"], photos: Photos) -> dict[str, Any]:
+    """What the manifest of an int8 bundle says of all its graphs. photos: what they were measured on."""
+    return {"quantisation": quantisation, "measured_on": photos.what}
+
+
+# Puts a traced graph into a precision, in place. Returns what int8 did to its layers.
+Change = Callable[[GraphName, int | None, onnx.ModelProto], Choice]
 
 
 class OnnxWriter:
     """Writes ONNX graphs into a folder, with one weight file for all sizes of a graph."""
 
     def __init__(
-        self, model: MergedModel, folder: Path, precision: Precision, change: Change, checkpoint: Path | None = None
+        self,
+        model: MergedModel,
+        folder: Path,
+        precision: Precision,
+        change: Change,
+        says: dict[str, Any],
+        checkpoint: Path | None = None,
+        points: int | None = None,
     ) -> None:
-        """change: puts a graph into `precision`. checkpoint: a file of the folder that graphs read weights from too."""
+        """change: puts a graph into `precision`. says: more fields of the manifest.
+
+        checkpoint: a file of the folder that graphs read weights from too. points: of the one prompt of a call, where
+        that is fixed.
+        """
         self._model, self._folder, self._precision, self._change = model, folder, precision, change
-        self._checkpoint = checkpoint
+        self._says, self._checkpoint, self._points = says, checkpoint, points
         self._weights: dict[GraphName, WeightFile] = {}
         self._graphs: list[Graph] = []
 
     def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
-        """See `Writer.write`: trace, write and measure one graph."""
+        """See `Writer.write`: trace, write and measure one graph. Changes `asked` to match fixed prompts."""
         model = self._model
+        points = self._points if name in ("prompt_encoder", "mask_decoder") else None
+        if points:
+            fitting = [case for case in asked if has_points(case[0], points)]
+            asked[:] = [ask(model, name, size, probe(model.spec, name, size, (1, points))), *fitting]
         weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
         sides = signature(model.spec, name, size)
-        proto = trace(graph_module(model, name, size), sides, probe(model.spec, name, size))
-        in_float = self._change(name, proto)
+        proto = trace(graph_module(model, name, size), sides.of_prompts(1, points) if points else sides, asked[0][0])
+        done = self._change(name, size, proto)
         weights.take(proto)
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")
         onnx.save_model(proto, path)
@@ -107,10 +137,12 @@ class OnnxWriter:
                 name=name,
                 size=size,
                 files=(describe(self._folder, path),),
+                points=points,
                 signature=sides,
                 parity=parity,
                 reference={output: reference_of(values) for output, values in asked[0][1].items()},
-                in_float=in_float,
+                in_float=done.in_float,
+                moved=dict(done.moved),
             )
         )
 
@@ -121,4 +153,4 @@ class OnnxWriter:
             path = self._weights[graph.name].path
             shared = [describe(self._folder, each) for each in (path, self._checkpoint) if each and each.exists()]
             done.append(graph.model_copy(update={"files": (*graph.files, *shared)}))
-        return {"graphs": tuple(done)}
+        return {"graphs": tuple(done), **self._says}

@@ -16,10 +16,11 @@ from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import BuiltEngines, Graph, Precision
 from samclip_edge.export.export import export_bundle
 from samclip_edge.export.options import TensorRTOptions
-from samclip_edge.export.parity import Pixels, seen_by
+from samclip_edge.export.parity import Photos, SeenBy, package_photos
+from samclip_edge.export.precision.choice import Choice
 from samclip_edge.export.precision.half import halve_types
 from samclip_edge.export.precision.qdq import StaticInt8
-from samclip_edge.export.targets.onnx import Change, OnnxWriter
+from samclip_edge.export.targets.onnx import Change, OnnxWriter, int8_fields
 from samclip_edge.export.targets.tensorrt_builders import Builder, choose, profile
 from samclip_edge.export.targets.tensorrt_script import SCRIPT, build_script
 from samclip_edge.model.checkpoint import Origin
@@ -34,7 +35,7 @@ def export_tensorrt(
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
     precision: Precision = "fp16",
-    photos: Sequence[Pixels] | None = None,
+    photos: Photos | None = None,
     options: TensorRTOptions | None = None,
     vectors: bool = False,
     templates: Sequence[str] | None = None,
@@ -50,9 +51,12 @@ def export_tensorrt(
     options = options or TensorRTOptions()
     builder = None if options.only_onnx else choose(options)
 
-    def writer(model: MergedModel, origin: Origin, partial: Path, smallest: int) -> EngineWriter:
-        int8 = StaticInt8(model, seen_by(model, smallest, photos), progress) if precision == "int8" else None
-        return EngineWriter(model, partial, precision, typing(precision, int8), builder, options, progress)
+    measured_on = photos or package_photos()
+
+    def writer(model: MergedModel, origin: Origin, partial: Path) -> EngineWriter:
+        int8 = StaticInt8(model, SeenBy(model, measured_on), progress) if precision == "int8" else None
+        says = int8_fields("qdq", measured_on) if int8 else {}
+        return EngineWriter(model, partial, precision, typing(precision, int8), says, builder, options, progress)
 
     return export_bundle(
         checkpoint, folder, "tensorrt", precision, writer, sizes, vocabulary, templates, vectors, progress
@@ -62,12 +66,12 @@ def export_tensorrt(
 def typing(precision: Precision, int8: StaticInt8 | None) -> Change:
     """A function that puts a traced graph into a precision, as `OnnxWriter` takes it. int8: applied first if given."""
 
-    def change(name: GraphName, proto: onnx.ModelProto) -> tuple[str, ...]:
+    def change(name: GraphName, size: int | None, proto: onnx.ModelProto) -> Choice:
         if precision == "fp32" or name == "prompt_encoder":
-            return ()
-        in_float = int8.apply(name, proto) if int8 else ()
+            return Choice()
+        done = int8.apply(name, size, proto) if int8 else Choice()
         halve_types(proto)
-        return in_float
+        return done
 
     return change
 
@@ -81,19 +85,21 @@ class EngineWriter(OnnxWriter):
         folder: Path,
         precision: Precision,
         change: Change,
+        says: dict[str, Any],
         builder: Builder | None,
         options: TensorRTOptions,
         progress: Progress,
     ) -> None:
-        super().__init__(model, folder, precision, change)
+        super().__init__(model, folder, precision, change, says)
         self._builder, self._options, self._progress = builder, options, progress
 
     def finish(self) -> dict[str, Any]:
         """See `Writer.finish`."""
-        graphs: Sequence[Graph] = super().finish()["graphs"]
+        found = super().finish()
+        graphs: Sequence[Graph] = found["graphs"]
         script = self._folder / SCRIPT
         script.write_text(build_script(graphs, self._options), "utf-8")
-        found: dict[str, Any] = {"graphs": graphs, "script": describe(self._folder, script)}
+        found["script"] = describe(self._folder, script)
         if self._builder is None:
             return found
         built = []

@@ -39,6 +39,16 @@ class Signature(Frozen):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
+    def of_prompts(self, prompts: int, points: int) -> Signature:
+        """The same with both open dimensions fixed: B to `prompts`, N to `points`."""
+        sides = {"B": prompts, "N": points}
+
+        def fix(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            shapes = [tuple(sides[s] if isinstance(s, str) else s for s in tensor.shape) for tensor in tensors]
+            return tuple(t.model_copy(update={"shape": shape}) for t, shape in zip(tensors, shapes, strict=True))
+
+        return Signature(inputs=fix(self.inputs), outputs=fix(self.outputs))
+
 
 # One line for each input and output, for engines that keep descriptions and show them to whoever uses a graph.
 MEANINGS = {

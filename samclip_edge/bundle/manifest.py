@@ -42,6 +42,13 @@ class Parity(Frozen):
     cosine: float
 
 
+class Moved(Frozen):
+    """How far int8 moves one output of a graph from the same graph in float: the worst over the photos."""
+
+    error: float  # the norm of the difference, over the norm of the output
+    cosine: float
+
+
 class Reference(Frozen):
     """Torch's answer to the contract's probe inputs, by which a machine without torch checks a graph."""
 
@@ -69,11 +76,13 @@ class Graph(Frozen):
     built_engine: File | None = Field(default=None, alias="engine")  # for TensorRT, once it is built
     function: str = "main"  # for Core ML: the name of the function in the package
     image: bool = False  # for Core ML: whether `image` is a picture of whole numbers, and not an array
-    points: int | None = None  # for Core ML: where a call takes one prompt only, how many points that has
+    points: int | None = None  # where a call takes one prompt only, how many points that has
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
     in_float: tuple[str, ...] = ()  # for int8: the layers that were left in float, because int8 changes too much
+    # For int8: how far it moves each output, on what the manifest's `measured_on` says.
+    moved: dict[str, Moved] = Field(default_factory=dict)
     steps: File | None = None  # for Core ML: what each op answered to the probe (`Step`)
 
     @property
@@ -152,6 +161,10 @@ class Manifest(Frozen):
     vectors: tuple[File, ...] = ()  # test vectors, `vectors/index.json` first, where they were asked for
     built_engines: BuiltEngines | None = Field(default=None, alias="engines")  # for TensorRT, once they are built
     script: File | None = None  # for TensorRT: what builds them on the device
+    # For int8 in ONNX graphs: "dynamic" finds the scales of activations in each call and stores weights unsigned; "qdq"
+    # has fixed scales and signed weights, in pairs of QuantizeLinear and DequantizeLinear. Older bundles do not say.
+    quantisation: Literal["dynamic", "qdq"] | None = None
+    measured_on: str | None = None  # for int8: the photos that scales and layers were chosen on, in words
 
     @property
     def engines(self) -> BuiltEngines | None:

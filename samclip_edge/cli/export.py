@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from samclip_edge.cli.common import Json, bar, emit, note
 
-_COREML, _TENSORRT = "Of --target coreml", "Of --target tensorrt"
+_ONNX, _COREML, _TENSORRT = "Of --target onnx", "Of --target coreml", "Of --target tensorrt"
 
 Output = Annotated[Path, typer.Option("-o", metavar="DIR", help="The bundle folder to write.")]
 Model = Annotated[
@@ -29,12 +29,27 @@ Templates = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Prompt templates, a JSON list or one a line, each with {}; else CLIP's eighty."),
 ]
-Photos = Annotated[
+Photo = Annotated[
     list[Path] | None,
-    typer.Option("--photo", metavar="FILE", help="A photo that int8 is measured on; may be repeated."),
+    typer.Option(metavar="FILE", help="A photo that int8 is measured on; may be repeated."),
+]
+Photos = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="A folder of photos that int8 is measured on, a dozen or so.")
 ]
 Vectors = Annotated[
     bool, typer.Option("--test-vectors", help="Add inputs and right answers as files, for an app's own tests.")
+]
+Static = Annotated[
+    bool,
+    typer.Option("--static", help="Fix each call to one prompt of 2 points: a click or a box.", rich_help_panel=_ONNX),
+]
+Qdq = Annotated[
+    bool,
+    typer.Option(
+        "--qdq",
+        help="int8 in explicit pairs of Q and DQ, for QNN, CoreML and XNNPACK.",
+        rich_help_panel=_ONNX,
+    ),
 ]
 Minimum = Annotated[
     str, typer.Option("--minimum-target", help="The least system: iOS16, iOS17 or iOS18.", rich_help_panel=_COREML)
@@ -117,8 +132,11 @@ def run(
     size: Sizes = None,
     vocabulary: Vocabulary = None,
     templates: Templates = None,
+    photo: Photo = None,
     photos: Photos = None,
     vectors: Vectors = False,
+    static: Static = False,
+    qdq: Qdq = False,
     minimum: Minimum = "iOS18",
     image_input: ImageInput = False,
     points: Points = None,
@@ -132,8 +150,8 @@ def run(
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos.
 
-    int8 leaves a layer in float when int8 changes an output by over 1 %; for onnx and tensorrt the command prints what
-    int8 costs on `eval synthetic`.
+    int8 leaves a layer in float when int8 changes an output by over 1 %; for onnx and tensorrt the command prints how
+    far int8 moves each output and, for a model of rendered scenes, what it costs on `eval synthetic`.
     """
     from samclip_edge.cli import exporting
 
@@ -150,8 +168,10 @@ def run(
         "--strip-weights": stripped,
         "--timing-cache": timing_cache,
     }
-    given: dict[str, dict[str, Any]] = {"coreml": coreml, "tensorrt": tensorrt}
-    order = exporting.order_of(model, target, precision, size, vocabulary, templates, photos, vectors, given)
+    onnx: dict[str, Any] = {"--static": static, "--qdq": qdq}
+    given: dict[str, dict[str, Any]] = {"onnx": onnx, "coreml": coreml, "tensorrt": tensorrt}
+    measured_on = (photo or [], photos)
+    order = exporting.order_of(model, target, precision, size, vocabulary, templates, measured_on, vectors, given)
     bundle = order.export(output, bar())
     costs = order.int8_costs(bundle, bar())
     cost = {} if isinstance(costs, str) else costs

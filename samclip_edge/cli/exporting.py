@@ -8,13 +8,15 @@ from typing import Any, cast, get_args
 
 from samclip_edge import data
 from samclip_edge.bundle.folder import Bundle
-from samclip_edge.bundle.manifest import Precision, Target
+from samclip_edge.bundle.manifest import Manifest, Precision, Target
 from samclip_edge.cli.common import table
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
+from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
 from samclip_edge.export.order import Costs, Order
+from samclip_edge.photo.read import check_photo_file
 from samclip_edge.text.names import check_labels, read_templates
 
+_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 Given = Mapping[str, Any]  # options of one target as they were typed, by name; empty where left out
 
 
@@ -25,20 +27,22 @@ def order_of(
     sizes: list[int] | None,
     vocabulary: Path | None,
     templates: Path | None,
-    photos: list[Path] | None,
+    photos: tuple[list[Path], Path | None],
     vectors: bool,
     given: Mapping[str, Given],
 ) -> Order:
-    """The options of the verb, checked. given: those of each target. Raises InputError that names the one at fault."""
+    """The options of the verb, checked. Raises InputError that names the one at fault.
+
+    photos: the files of `--photo` and the folder of `--photos`. given: the options of each target.
+    """
     if target not in get_args(Target):
         raise InputError(f"--target {target}: this version exports {' and '.join(get_args(Target))}")
     precisions = [each for each in get_args(Precision) if target == "coreml" or not each.startswith("palette")]
     if precision not in precisions:
         raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
-    if photos and (precision != "int8" or target == "coreml"):
-        raise InputError(
-            f"--photo {photos[0]}: only --precision int8 for onnx or tensorrt is measured on photos; leave it out"
-        )
+    if any(photos) and (precision != "int8" or target == "coreml"):
+        option = f"--photo {photos[0][0]}" if photos[0] else f"--photos {photos[1]}"
+        raise InputError(f"{option}: only --precision int8 for onnx or tensorrt is measured on photos; leave it out")
     chosen = cast("Target", target)
     return Order(
         checkpoint=data.CHECKPOINTS.get(model, Path(model)),
@@ -47,13 +51,32 @@ def order_of(
         sizes=sizes,
         vocabulary=None if vocabulary is None else _read_names(vocabulary),
         templates=None if templates is None else read_templates(templates, "--templates"),
-        photos=photos or [],
+        photos=_photos_of(*photos),
         vectors=vectors,
         options=_options_of(chosen, given),
     )
 
 
-def _options_of(target: Target, given: Mapping[str, Given]) -> CoreMLOptions | TensorRTOptions | None:
+def _photos_of(files: list[Path], folder: Path | None) -> list[Path]:
+    """The photos of `--photo`, then those in the folder of `--photos`, sorted.
+
+    Raises InputError for a folder without photos, and for a file that is no whole photo, before anything is exported.
+    """
+    found = list(files)
+    if folder is not None:
+        try:
+            inside = sorted(each for each in folder.iterdir() if each.suffix.lower() in _PHOTO_SUFFIXES)
+        except OSError as error:
+            raise InputError(f"--photos {folder}: cannot be read ({one_line(error)}); name a folder") from None
+        if not inside:
+            raise InputError(f"--photos {folder}: holds no photos; put JPEG, PNG, WebP, GIF, BMP or TIFF files into it")
+        found += inside
+    for file in found:
+        check_photo_file(str(file))
+    return found
+
+
+def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | CoreMLOptions | TensorRTOptions:
     """What is peculiar to a target, validated. Raises InputError for an option of another target."""
     for owner, options in given.items():
         for option in (name for name, value in options.items() if value and owner != target):
@@ -71,7 +94,7 @@ def _options_of(target: Target, given: Mapping[str, Given]) -> CoreMLOptions | T
             timing_cache=own["--timing-cache"],
             only_onnx=own["--onnx-only"],
         )
-    return None
+    return OnnxOptions(static=given["onnx"]["--static"], qdq=given["onnx"]["--qdq"])
 
 
 def _read_names(path: Path) -> list[str]:
@@ -85,10 +108,18 @@ def _read_names(path: Path) -> list[str]:
 def document(bundle: Bundle, cost: Costs) -> dict[str, object]:
     """The answer as JSON."""
     graphs = [
-        {"name": graph.name, "size": graph.size, "parity": {k: v.model_dump() for k, v in graph.parity.items()}}
+        {
+            "name": graph.name,
+            "size": graph.size,
+            "parity": {k: v.model_dump() for k, v in graph.parity.items()},
+            **({"moved": {k: v.model_dump() for k, v in graph.moved.items()}} if graph.moved else {}),
+        }
         for graph in bundle.manifest.graphs
     ]
-    found = {"bundle": str(bundle.folder), "bytes": sum(f.bytes for f in bundle.files()), "graphs": graphs}
+    found: dict[str, object] = {"bundle": str(bundle.folder), "bytes": sum(f.bytes for f in bundle.files())}
+    found["graphs"] = graphs
+    if bundle.manifest.measured_on:
+        found["measured_on"] = bundle.manifest.measured_on
     return found | ({"cost": cost} if cost else {})
 
 
@@ -102,9 +133,8 @@ def show(bundle: Bundle, cost: Costs) -> None:
     ]
     title = "Parity with torch on the probe and on real photos (error: max abs difference over torch's deviation)"
     table(("graph", "size", "output", "error", "cosine"), rows, title)
-    left = sum(len(graph.in_float) for graph in manifest.graphs if graph.size in (None, manifest.sizes[0]))
-    if manifest.precision == "int8" and manifest.target != "coreml":
-        print(f"{left} layers were left in float, because each alone moves an output by over 1 % (manifest: in_float)")
+    if manifest.measured_on:
+        _show_int8(manifest)
     if cost:
         measures = next(iter(cost.values()))
         title = "What int8 costs on `eval synthetic`, one graph at a time (fewer scenes than `eval` itself takes)"
@@ -116,3 +146,25 @@ def show(bundle: Bundle, cost: Costs) -> None:
         else:
             print(f"built engines by {built.builder} {built.version} for GPUs of {', '.join(built.capabilities)}")
     print(f"{bundle.folder}: {sum(file.bytes for file in bundle.files()) / 1e6:.1f} MB")
+
+
+def _show_int8(manifest: Manifest) -> None:
+    """What int8 was measured on, and what it does there."""
+    rows = [
+        (
+            graph.name,
+            str(graph.size or ""),
+            output,
+            f"{moved.error:.2%}",
+            f"{moved.cosine:.7f}",
+            str(len(graph.in_float)),
+        )
+        for graph in manifest.graphs
+        for output, moved in graph.moved.items()
+    ]
+    table(
+        ("graph", "size", "output", "moved by", "cosine", "layers left in float"),
+        rows,
+        f"How far int8 moves each output from float, the worst on {manifest.measured_on} (text: on sentences)",
+    )
+    print("a layer is left in float if int8 in it alone moves an output by over 1 % (manifest: in_float)")

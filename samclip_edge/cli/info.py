@@ -46,6 +46,12 @@ def _show(document: dict[str, Any], files: list[tuple[str, str, str]]) -> None:
     sizes = ", ".join(map(str, manifest["sizes"]))
     print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
+    if manifest["measured_on"]:
+        kind = {"qdq": "fixed scales, in pairs of Q and DQ", "dynamic": "scales found in each call"}
+        print(f"int8: {kind[manifest['quantisation']]}; measured on {manifest['measured_on']}")
+    fixed = {graph["points"] for graph in manifest["graphs"] if graph["points"]}
+    if fixed:
+        print(f"prompts: one a call, of {fixed.pop()} points")
     if engines:
         made_for = ", ".join(engines["capabilities"])
         print(f"built engines: {engines['builder']} {engines['version']}, for GPUs of {made_for}")

@@ -38,6 +38,7 @@ class Origin(Frozen):
     """Where the weights of a checkpoint came from."""
 
     trained: bool = False  # false for a model that was only put together from SAM and CLIP
+    rendered: bool = False  # whether it was trained on rendered scenes
     note: str
     calibrated: Calibrated | None = None  # None: an export measures it on photos
 
@@ -168,11 +169,23 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
 
 def load(path: Path) -> tuple[MergedModel, Origin]:
     """Read one of our own checkpoints. Raises InputError when it is damaged or not one of ours."""
+    spec, origin = read_spec(path)
+    model = MergedModel(spec)
+    load_exactly(model, read_state(path), str(path))
+    return model.eval(), origin
+
+
+def read_spec(path: Path) -> tuple[ModelSpec, Origin]:
+    """What one of our own checkpoints says of itself, without its weights. Raises what `load` raises."""
     if path.is_file() and (path.suffix != ".safetensors" or zipfile.is_zipfile(path)):
         raise InputError(f"{path}: not a merged checkpoint; make one with `samclip-edge init --sam {path} -o FILE`")
-    state = read_state(path)
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get(_KEY)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file; check the path")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}); fetch it again") from None
     if text is None:
         raise InputError(f"{path}: carries no samclip-edge spec; make a checkpoint with `samclip-edge init`")
     try:
@@ -180,6 +193,6 @@ def load(path: Path) -> tuple[MergedModel, Origin]:
         spec, origin = ModelSpec(**metadata["spec"]), Origin(**metadata["origin"])
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: its spec cannot be read ({one_line(error)}); make it again") from None
-    model = MergedModel(spec)
-    load_exactly(model, state, str(path))
-    return model.eval(), origin
+    if "rendered" not in metadata["origin"]:  # older than the field: of trained models there was one
+        origin = origin.model_copy(update={"rendered": origin.trained and spec.name == "tiny"})
+    return spec, origin

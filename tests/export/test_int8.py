@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,7 +22,8 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Parity
 from samclip_edge.bundle.verify import passes, verify
 from samclip_edge.export import costs
-from samclip_edge.export.precision.int8 import HURTS, by_column, layer_names, layers, quantize, sensitivity
+from samclip_edge.export.precision.choice import Switched, choose, switched
+from samclip_edge.export.precision.int8 import by_column, layer_names, layers, quantize
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.export.targets.tracing import trace
 
@@ -85,9 +87,33 @@ def test_the_layer_that_hurts_is_found() -> None:
         before = model.SerializeToString()
         names = layer_names(module)
         assert list(layers(model, names).values()) == ["first", "second"]
-        costs = sensitivity(model, names, [inputs])
-        assert [name for name, cost in costs.items() if cost > 3 * HURTS] == hurt
+        with switched(model, names) as graph:
+            assert list(choose(graph, [inputs]).in_float) == hurt
+            assert list(choose(graph, [inputs], most=1).in_float) == hurt, "its own error is the largest too"
         assert model.SerializeToString() == before, "measuring changes nothing"
+
+
+def test_a_switched_graph_is_the_graph_with_those_layers_in_int8() -> None:
+    module = Two(1)
+    model, inputs = traced(module)
+    names, wanted = layer_names(module), run(model, inputs)
+    with switched(model, names) as graph:
+        outputs, own = graph.measure(inputs)
+        np.testing.assert_allclose(outputs["y"], wanted, rtol=1e-5, atol=1e-6)
+        alone = graph.run(inputs, ["second"])["y"]
+        together = choose(graph, [inputs])
+    quantize(model, names, kept=["first"])
+    rounded = run(model, inputs)
+    np.testing.assert_allclose(alone, rounded, rtol=1e-5, atol=1e-6)
+    # The second layer gives the output, and reads in float what it reads in its own measure: the two errors are one.
+    assert own["second"] == pytest.approx(np.linalg.norm(rounded - wanted) / np.linalg.norm(wanted), rel=1e-3)
+    model, _ = traced(module)
+    quantize(model, names)
+    both = run(model, inputs)
+    assert together.in_float == ()
+    assert together.moved["y"].error == pytest.approx(np.linalg.norm(both - wanted) / np.linalg.norm(wanted), rel=1e-3)
+    cosine = (both.ravel() @ wanted.ravel()) / np.linalg.norm(both) / np.linalg.norm(wanted)
+    assert together.moved["y"].cosine == pytest.approx(cosine, abs=1e-6)
 
 
 def test_layers_of_equal_weights_are_all_rounded() -> None:
@@ -106,8 +132,39 @@ def test_layers_of_equal_weights_are_all_rounded() -> None:
 
 
 @pytest.fixture(scope="module")
-def int8(tiny_checkpoint: Path) -> Bundle:
-    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("int8"), precision="int8")
+def runs() -> list[int]:
+    """The side of the image in each run of the image encoder that finds its layers."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_checkpoint: Path, runs: list[int]) -> Iterator[Bundle]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("run", "measure"):
+            whole = getattr(Switched, name)
+
+            def counted(self: Switched, inputs: dict[str, np.ndarray], *more: object, whole: Any = whole) -> object:
+                runs.extend([inputs["image"].shape[-1]] if "image" in inputs else [])
+                return whole(self, inputs, *more)
+
+            patch.setattr(Switched, name, counted)
+        yield export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("int8"), precision="int8")
+
+
+def test_few_runs_of_the_encoder_find_its_layers(int8: Bundle, runs: list[int]) -> None:
+    """A run in float and a last one for each photo of the package, and one for each of twelve layers: of sixteen, all
+    of which were once run on each photo."""
+    photos = len(data.photos())
+    assert [runs.count(size) for size in int8.manifest.sizes] == [2 * photos + 12] * 2
+    assert 2 * photos + 12 + photos <= 30, "with torch's own answer to each photo"
+
+
+def test_a_bundle_says_what_it_was_measured_on_and_what_moved(int8: Bundle) -> None:
+    manifest = int8.manifest
+    assert (manifest.quantisation, manifest.measured_on) == ("dynamic", "the 3 photos of the package")
+    for graph in manifest.graphs:
+        assert set(graph.moved) == (set() if graph.name == "prompt_encoder" else set(graph.reference)), graph.name
+        assert all(0 < each.error < 0.2 and each.cosine < 1 for each in graph.moved.values()), graph.name
 
 
 def test_a_bundle_is_smaller_near_and_verified(int8: Bundle, tiny_folder: Path) -> None:
@@ -120,9 +177,7 @@ def test_a_bundle_is_smaller_near_and_verified(int8: Bundle, tiny_folder: Path) 
         products = sum(node.op_type == "MatMulInteger" for node in proto.graph.node)
         assert (products > 0) == (graph.name != "prompt_encoder"), graph.name
         if graph.size in (None, 128):
-            rounded += sum(np.prod(each.dims) for each in proto.graph.initializer if each.data_type == 3)
-        (twin,) = {g.in_float for g in int8.manifest.graphs if g.name == graph.name}
-        assert twin == graph.in_float, "one choice for every size"
+            rounded += sum(np.prod(each.dims) for each in proto.graph.initializer if each.data_type == 2)
     saved = sum(f.bytes for f in whole.files()) - sum(f.bytes for f in int8.files())
     assert saved == pytest.approx(3 * rounded, rel=0.1), "a weight in int8 takes a byte, not four"
     assert all(row.ok for row in verify(int8))
@@ -154,8 +209,8 @@ def test_what_cannot_be_measured_is_said(run: Callable[..., Ran], tiny_checkpoin
     given = ("export", "--model", tiny_checkpoint, "-o", tmp_path / "bundle", "--size", 128)
     ran = run(*given, "--precision", "int8", "--photo", photo)
     assert ran.code == 0
-    assert "weights are untrained" in ran.err
-    assert "left in float" in ran.out
+    assert "not trained on rendered scenes" in ran.err
+    assert "1 photos that the export was given" in " ".join(ran.out.split())
     ran = run(*given, "--photo", photo)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert f"--photo {photo}" in ran.err

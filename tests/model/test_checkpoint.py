@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -38,6 +39,17 @@ def test_a_checkpoint_carries_its_spec_and_its_origin(tiny_checkpoint: Path, mod
     assert again.spec == PRESETS["tiny"]
     assert origin == checkpoint.Origin(trained=False, note="spread at random for tests")
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_an_older_checkpoint_says_whether_it_was_trained_on_rendered_scenes(tmp_path: Path, model: MergedModel) -> None:
+    """Before the field, only `tiny` was ever trained, and on those; a merged checkpoint never was."""
+    path = tmp_path / "old.safetensors"
+    for trained in (True, False):
+        old = {"spec": model.spec.model_dump(), "origin": {"trained": trained, "note": ""}}
+        save_file(model.state_dict(), path, {"samclip_edge": json.dumps(old)})
+        assert checkpoint.read_spec(path)[1].rendered is trained
+    new = checkpoint.Origin(trained=True, rendered=False, note="")
+    assert checkpoint.load(checkpoint.save(model, path, new))[1] == new
 
 
 def test_init_is_reproducible_and_starts_the_head(run: Callable[..., Ran], tmp_path: Path) -> None:
