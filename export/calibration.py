@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from samclip_edge import data
-from samclip_edge.accuracy.chances import assumed
 from samclip_edge.bundle.contract import Array, Arrays
 from samclip_edge.bundle.folder import describe
 from samclip_edge.bundle.manifest import Calibration, Chances
@@ -19,6 +18,7 @@ from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.names import name_features
 from samclip_edge.photo.frame import Frame
 from samclip_edge.progress import Progress
+from samclip_edge.text.chances import assumed
 from samclip_edge.text.judge import Floats, nearest, odds_against, strongest
 from samclip_edge.text.names import BACKGROUND_NAMES, read_names
 

@@ -9,12 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from samclip_edge import data
-from samclip_edge.accuracy.chances import fitted
 from samclip_edge.bundle.manifest import Chances
 from samclip_edge.model.checkpoint import Calibrated
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.names import name_features
 from samclip_edge.rendered import NAMES, RenderedScene
+from samclip_edge.text.chances import fitted
 from samclip_edge.text.judge import Floats, odds_against, strongest
 from samclip_edge.text.names import BACKGROUND_NAMES, read_templates
 from samclip_edge.train.data.sources import Sample, Source

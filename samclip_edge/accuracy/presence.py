@@ -56,7 +56,10 @@ def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress
 def unnamed(
     model: SamClip, scenes: Sequence[RenderedScene], settings: Settings, progress: Progress = silent
 ) -> dict[str, float]:
-    """How many masks of `everything` stay without a label when all 80 names are given, and when an absent one is."""
+    """The share of all masks that `everything` leaves without a label: given all 80 names, and given an absent one.
+
+    0 where there is no mask at all.
+    """
     all_names: list[bool] = []
     one: list[bool] = []
     for scene in progress(scenes, "naming every mask"):
@@ -66,8 +69,8 @@ def unnamed(
             named = name_masks(looked.encoded, model.judge, masks, names, BACKGROUND_NAMES, MIN_SCORE, silent)
             left.extend(mask.label is None for mask in named)
     return {
-        "masks left unnamed, all 80 names": float(np.mean(all_names)),
-        "masks left unnamed, one absent name": float(np.mean(one)),
+        "masks left unnamed, all 80 names": float(np.mean(all_names or [False])),
+        "masks left unnamed, one absent name": float(np.mean(one or [False])),
     }
 
 

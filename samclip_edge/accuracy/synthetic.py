@@ -37,7 +37,7 @@ class Counts:
     captions: int = 200  # retrieval: as many captions and pictures
     several: int = 150  # masks and segmentation
     trusted: int = 150  # whether names that are not there are answered; 0 leaves it out
-    named: int = 30  # naming every mask
+    named: int = 30  # of those, naming every mask; 0 leaves it out
 
 
 def scenes(first: int, count: int, size: int, most: int) -> Iterator[RenderedScene]:
@@ -179,7 +179,9 @@ def evaluate(
         found["merged"][f"semantic mIoU, {head}"] = semantic(model, n.several, refine, progress)
     if n.trusted:
         drawn = list(scenes(_MANY, n.trusted, model.sizes[-1], most=4))
-        found["merged"] |= presence(model, drawn, progress) | unnamed(model, drawn[: n.named], _GRID, progress)
+        found["merged"] |= presence(model, drawn, progress)
+        if n.named:
+            found["merged"] |= unnamed(model, drawn[: n.named], _GRID, progress)
     if clip is not None:
         found["CLIP teacher"] = names(clip)
     if sam is not None:

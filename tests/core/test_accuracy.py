@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from samclip_edge.accuracy.synthetic import NAMES, Counts
 from samclip_edge.photo.masks import Mask, cut_out, encode_rle
 from samclip_edge.rendered import render
 
-FEW = Counts(one_thing=6, captions=5, several=4)
+FEW = Counts(one_thing=6, captions=5, several=4, trusted=2, named=0)
 
 
 class Knowing:
@@ -70,8 +71,8 @@ class Knowing:
             assert thing.mask[int(y), int(x)]
         return self._masks()
 
-    def find(self, names: Sequence[str], refine: bool) -> list[Mask]:
-        return self._masks()
+    def find(self, names: Sequence[str], refine: bool = True) -> list[Mask]:
+        return [mask for mask in self._masks() if mask.label in names]
 
 
 def test_a_mask_alone_lies_in_the_middle_of_the_mean_colour() -> None:
@@ -88,13 +89,17 @@ def test_a_mask_alone_lies_in_the_middle_of_the_mean_colour() -> None:
 
 def test_what_knows_everything_scores_one_and_half_masks_score_half() -> None:
     found = synthetic.evaluate(Knowing(), counts=FEW)["merged"]  # type: ignore[arg-type]
-    assert set(found.values()) == {1.0}
+    wrong = {name for name in found if name.startswith("absent")}
+    assert len(wrong) == 3
+    assert all(value == (name not in wrong) for name, value in found.items())
     spoilt = synthetic.evaluate(Knowing(spoil=True), counts=FEW)["merged"]  # type: ignore[arg-type]
     assert spoilt["classification top-1"] == 0
     assert spoilt["text-to-image recall@1"] == 1
     assert 0.3 < spoilt["box mIoU"] == spoilt["point mIoU"] < 0.7
     assert spoilt["box mAP"] < 0.3
     assert 0.2 < spoilt["semantic mIoU, both heads"] < 0.8
+    assert spoilt["present name found, alone"] == 1
+    assert spoilt["present name mIoU, alone"] == spoilt["referred mIoU, both heads"]
 
 
 def test_semantic_iou_by_hand() -> None:
@@ -118,11 +123,12 @@ def test_average_precision_by_hand() -> None:
 def test_the_command_measures_a_bundle_and_its_teachers(
     run: Callable[..., Ran], tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthetic, "Counts", lambda: FEW)
+    monkeypatch.setattr(synthetic, "Counts", lambda: replace(FEW, named=2))
     ran = run("eval", "synthetic", "--bundle", tiny_folder, "--clip", tiny_folder, "--sam", tiny_folder, "--json")
     assert ran.code == 0
-    assert list(ran.json["scores"]) == ["merged", "CLIP teacher", "SAM teacher", "SAM + CLIP"]
-    assert all(0 <= value <= 1 for scores in ran.json["scores"].values() for value in scores.values())
+    assert list(ran.json["measures"]) == ["merged", "CLIP teacher", "SAM teacher", "SAM + CLIP"]
+    assert all(0 <= value <= 1 for found in ran.json["measures"].values() for value in found.values())
+    assert sum("unnamed" in name for name in ran.json["measures"]["merged"]) == 2
 
 
 def test_what_cannot_be_measured_is_named(run: Callable[..., Ran], vocabulary_folder: Path, tiny_folder: Path) -> None:

@@ -73,7 +73,7 @@ def test_masks_lie_in_the_models_square_as_in_the_image(sa_1b: Path, tmp_path: P
     files = Files([str(sa_1b)], annotated=True, cache=tmp_path)
     for index in range(6):
         shape = Batch.model_construct(size=100, images=1, things=4)
-        picture, masks, _ = source.masked(source.draw(index), shape, most=32)
+        picture, masks, *_ = source.masked(source.draw(index), shape, most=32)
         assert picture.shape == (100, 100, 3)
         assert not np.any(np.array(masks)[:, 80:])
         full = [files.bits(source.draw(index).image, rle, (160, 200)) for rle in files.masks(source.draw(index).image)]

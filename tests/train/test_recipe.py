@@ -114,10 +114,10 @@ def test_where_a_stage_starts() -> None:
     recipe = read_recipe("tiny")
     tasks = [stage.task for stage in recipe.stages]
     assert tasks == [
-        "teach_clip", "teach_clip", "teach_sam", "teach_sam", "probe", "distill", "joint", "joint", "adapt"
+        "teach_clip", "teach_clip", "teach_sam", "teach_sam", "probe", "distill", "joint", "joint", "adapt", "adapt"
     ]  # fmt: skip
     before = [recipe.before(index, task) for index, task in enumerate(tasks)]
-    assert before == [None, 0, None, 2, None, 4, 4, 6, 7]
+    assert before == [None, 0, None, 2, None, 4, 4, 6, 7, 8]
 
 
 def test_the_command_names_a_bad_recipe(run: Callable[..., Ran], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from samclip_edge.bundle.manifest import Logistic
 from samclip_edge.text.judge import sigmoid
 
 _STEPS = 100  # of Newton's method, at most; it ends after about ten
-_LEAN = 1e-6  # towards 0, so that a slope stays finite where the two kinds can be told apart without fault
+_LEAN = 1e-6  # towards 0, so that there is one answer even where all log-odds are the same
 _HOLDS = 0.95  # the share of a photo's rivals that it does not hold, where nobody says which
 
 
@@ -17,15 +17,19 @@ def fitted(log_odds: npt.ArrayLike, there: npt.ArrayLike) -> Logistic:
     """The logistic regression of whether a name is there on its log-odds.
 
     Names that are there and names that are not weigh the same in all, however many there are of each: a chance of one
-    half is where both are as likely to be asked for. log_odds: (N,). there: (N,) bool, with both kinds in it.
+    half is where both are as likely to be asked for. The targets are a little off 0 and 1, the more so the fewer names
+    there are (Platt 1999, "Probabilistic outputs for support vector machines", Sec. 2.2): so a slope stays finite where
+    the two kinds can be told apart without fault. log_odds: (N,). there: (N,) bool, with both kinds in it.
     """
-    x, y = np.asarray(log_odds, np.float64), np.asarray(there, bool)
+    x, is_there = np.asarray(log_odds, np.float64), np.asarray(there, bool)
     design = np.stack([x, np.ones_like(x)], axis=1)
-    weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
+    present, absent = is_there.sum(), (~is_there).sum()
+    weight = np.where(is_there, 0.5 / present, 0.5 / absent)
+    y = np.where(is_there, (present + 1) / (present + 2), 1 / (absent + 2))
 
     def loss(at: npt.NDArray[np.float64]) -> float:
-        wrong = np.where(y, -1, 1) * (design @ at)
-        return float((weight * np.logaddexp(0, wrong)).sum() + _LEAN * (at @ at) / 2)
+        z = design @ at
+        return float((weight * (np.logaddexp(0, z) - y * z)).sum() + _LEAN * (at @ at) / 2)
 
     best = np.array([1.0, 0.0])
     for _ in range(_STEPS):
