@@ -34,7 +34,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge/pipeline": ({"numpy"}, LOOK | {"samclip_edge/encoded", "samclip_edge/tasks"}),
     "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
     "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
-    "samclip_edge/model": ({"torch", "safetensors", "pydantic", "open_clip"}, BASE | {"samclip_edge/bundle"}),
+    "samclip_edge/model": (
+        {"torch", "safetensors", "pydantic", "open_clip"},
+        BASE | {"samclip_edge/bundle", "samclip_edge/text"},
+    ),
     "runtimes": ({"numpy", "onnxruntime", "coremltools", "PIL"}, BASE | {"samclip_edge/bundle"}),
     "runtimes/tensorrt": ({"numpy", "cuda", "tensorrt"}, BASE | {"samclip_edge/bundle", "runtimes"}),
     "runtimes/interpreters": ({"numpy", "torch", "coremltools"}, BASE | {"samclip_edge/bundle", "runtimes"}),

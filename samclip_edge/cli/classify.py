@@ -54,17 +54,11 @@ def run(
     for image in progress(images, "looking"):
         scene = model.look(image, size, limit)
         guesses = scene.classify(labels, background=rivals)
-        photos.append(
-            {
-                "photo": image,
-                "width": scene.frame.width,
-                "height": scene.frame.height,
-                "any_fits": guesses.any_fits,
-                "labels": [guess._asdict() for guess in guesses],
-            }
-        )
+        width, height, any_fits = scene.frame.width, scene.frame.height, guesses.any_fits
+        named = [guess._asdict() for guess in guesses]
+        photos.append({"photo": image, "width": width, "height": height, "any_fits": any_fits, "labels": named})
         rows.extend((image, g.label, f"{g.score:.3f}", f"{g.share:.3f}") for g in guesses[:_SHOWN])
-        rows.append((image, "(any of them)", f"{guesses.any_fits:.3f}", ""))
+        rows.append((image, "(any of them)", f"{any_fits:.3f}", ""))
         if picture is not None:
             save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), picture)
     document = {

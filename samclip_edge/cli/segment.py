@@ -20,14 +20,20 @@ Text = Annotated[list[str] | None, typer.Option(metavar="NAME", help="What to fi
 Labels = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="With --everything: a name for the masks; repeat it.")
 ]
-
-
 MinScore = Annotated[
     float | None, typer.Option(metavar="CHANCE", help="The least chance that a name is right, 0 to 1 [0.5].")
 ]
 Background = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A name to compare the others with, beside the bundle's own; repeat it."),
+]
+MinIou = Annotated[float, typer.Option(metavar="IOU", help="With --everything: the least predicted IoU.")]
+FindPoints = Annotated[
+    int | None, typer.Option(metavar="N", help="With --text: at most N points prompt for a name, 1 to 3 [3].")
+]
+FindThreshold = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="With --text: the least chance of a point, over the name's highest [0.5]."),
 ]
 
 
@@ -42,20 +48,14 @@ def run(
     min_score: MinScore = None,
     background: Background = None,
     refine: Annotated[bool, typer.Option(help="With --text: refine by the mask decoder.")] = True,
-    find_points: Annotated[
-        int | None, typer.Option(metavar="N", help="With --text: at most N points prompt for a name, 1 to 3 [3].")
-    ] = None,
-    find_threshold: Annotated[
-        float | None,
-        typer.Option(metavar="SHARE", help="With --text: the least chance of a point, over the name's highest [0.5]."),
-    ] = None,
+    find_points: MinIou = Annotated[float, typer.Option(metavar="IOU", help="With --everything: the least predicted IoU.")]
+FindPoints = None,
+    find_threshold: FindThreshold = None,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="With --text: exactly as the paper has it; answers every name.")
     ] = False,
     grid: Annotated[int, typer.Option(metavar="N", help="With --everything: clicks a side.")] = 32,
-    min_iou: Annotated[
-        float, typer.Option("--min-iou", metavar="IOU", help="With --everything: the least predicted IoU.")
-    ] = 0.88,
+    min_iou: MinIou = 0.88,
     min_stability: Annotated[float, typer.Option(help="With --everything: the least stability.")] = 0.95,
     bundle: BundleFolder = None,
     size: Size = None,

@@ -20,6 +20,7 @@ from samclip_edge.photo.resize import Floats
 from samclip_edge.progress import Progress
 from samclip_edge.tasks.find import FindSettings, check, prompted
 from samclip_edge.text.judge import Judge, strongest
+from samclip_edge.text.tokenizer import clean
 from samclip_edge.text.words import Words
 
 _SEED = 0  # of the points that are drawn: the same photo gives the same answer
@@ -37,7 +38,8 @@ def find_as_published(
     if not encoded.has_patch_features or not how.refine:
         raise InputError("--as-published: is for a merged bundle and both heads; leave it out")
     frame, features = encoded.frame, np.moveaxis(encoded.patch_features, 0, -1)
-    all_names = [*names, *(name for name in how.background if name not in names)]
+    spelled = {clean(name) for name in names}
+    all_names = [*names, *(name for name in how.background if clean(name) not in spelled)]
     chances = np.moveaxis(words.probabilities(features, all_names, progress), -1, 0)
     rows, columns = frame.cells(chances.shape[-1])
     winner = chances[:, :rows, :columns].argmax(axis=0)
