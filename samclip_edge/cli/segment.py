@@ -48,8 +48,7 @@ def run(
     min_score: MinScore = None,
     background: Background = None,
     refine: Annotated[bool, typer.Option(help="With --text: refine by the mask decoder.")] = True,
-    find_points: MinIou = Annotated[float, typer.Option(metavar="IOU", help="With --everything: the least predicted IoU.")]
-FindPoints = None,
+    find_points: FindPoints = None,
     find_threshold: FindThreshold = None,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="With --text: exactly as the paper has it; answers every name.")
