@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from samclip_edge import data
-from samclip_edge.bundle.contract import Array, Arrays
+from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import describe
 from samclip_edge.bundle.manifest import Calibration, Chances
 from samclip_edge.export.parity import Case, parity_photos
@@ -39,12 +39,14 @@ class Calibrator:
         self._scale = float(model.text_encoder.logit_scale.detach().exp())
         self._sizes: dict[int, Chances] = {}
 
-    def see(self, size: int, cases: Sequence[Case]) -> None:
-        """Take in what the CLIP head, or CLIP's own encoder, says of the photos at one size.
+    def see(self, sizes: Sequence[int], found: Mapping[GraphName, Sequence[Case]]) -> None:
+        """Take in what the CLIP head, or CLIP's own encoder, says of the photos, if they are among the graphs found.
 
-        cases: those of `parity.cases` or `clip_cases`, the probe first.
+        found: of graphs at these sizes, the cases of `parity.cases` or `clip_cases`, the probe first.
         """
-        self._sizes[size] = self._on_photos(size, [outputs for _, outputs in cases[1:]])
+        for name in found.keys() & {"clip_head", "clip_image_encoder"}:
+            for size in sizes:
+                self._sizes[size] = self._on_photos(size, [outputs for _, outputs in found[name][1:]])
 
     def write(self, folder: Path, sizes: Sequence[int]) -> Calibration:
         """Write the rivals into a bundle's folder."""

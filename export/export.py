@@ -79,11 +79,7 @@ def export_bundle(
         for step in progress(steps, "exporting"):
             size = step if isinstance(step, int) else None
             found = _cases(model, step)
-            if step == "clip_image_encoder":
-                for each in chosen:
-                    calibrator.see(each, found[step])
-            elif size and "clip_head" in found:
-                calibrator.see(size, found["clip_head"])
+            calibrator.see([size] if size else chosen, found)
             for name, asked in found.items():
                 written.write(name, size, asked)
                 if tested:
