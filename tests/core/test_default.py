@@ -48,12 +48,17 @@ def test_its_weights_are_a_checkpoint_of_the_preset() -> None:
 
 def test_it_names_and_finds_what_it_was_never_shown() -> None:
     """Far from chance, which is 1 of 80 for names; `samclip-edge eval synthetic` tells how far."""
-    counts = Counts(one_thing=60, captions=40, several=20)
+    counts = Counts(one_thing=60, captions=40, several=20, trusted=10, named=5)
     found = evaluate(SamClip.load(data.TINY), counts=counts)["merged"]
     assert found["classification top-1"] > 0.9
     assert found["text-to-image recall@1"] > 0.4
     assert found["box mIoU"] > 0.75
     assert found["point mIoU"] > 0.75
+    assert found["present name found, alone"] > 0.9
+    assert found["present name mIoU, alone"] > 0.75
+    assert found["absent name answered, alone"] < 0.1
+    assert found["absent name answered, among all 80"] < 0.1
+    assert found["masks left unnamed, one absent name"] > 0.9
     things = [render(SEED + i, 256, most=1) for i in range(12)]
     ious = []
     for each in things:
@@ -62,6 +67,21 @@ def test_it_names_and_finds_what_it_was_never_shown() -> None:
         ious.append(max((iou(mask.bits, thing.mask) for mask in masks), default=0.0))
     assert sum(ious) / len(ious) > 0.6
     assert found["referred mIoU, both heads"] > found["referred mIoU, CLIP head alone"] + 0.05
+
+
+def test_names_that_are_not_there_are_not_answered(run: Callable[..., Ran], tmp_path: Path) -> None:
+    """The photo of the documentation shows a blue heart and an orange star."""
+    shapes = Path(__file__).parents[2] / "docs" / "shapes.jpg"
+    model = SamClip.load(data.TINY)
+    scene = model.look(shapes)
+    assert scene.find(["red arrow"]) == []
+    (heart,), (star,) = scene.find(["blue heart"]), scene.find(["Orange STAR"])
+    assert heart.box[2] < star.box[0]  # the heart is on the left
+    assert all(mask.label is None for mask in scene.everything(["green cross"]))
+    both = {mask.label: mask for mask in scene.find(["blue heart", "orange star", "red arrow"])}
+    assert {name: mask.score for name, mask in both.items()} == {"blue heart": heart.score, "orange star": star.score}
+    assert scene.classify(["red arrow"]).any_fits < 0.5
+    assert run("segment", shapes, "--text", "red arrow", "--json").json["masks"] == []
 
 
 def test_every_verb_runs_it(run: Callable[..., Ran], scene: RenderedScene, photo: Path) -> None:

@@ -7,7 +7,15 @@ import math
 import pytest
 import torch
 
-from samclip_edge.train.losses import contrastive, dice, feature_distillation, focal, mask_distillation, mask_loss
+from samclip_edge.train.losses import (
+    contrastive,
+    dice,
+    feature_distillation,
+    focal,
+    mask_distillation,
+    mask_loss,
+    patch_naming,
+)
 
 
 def log(probability: float) -> float:
@@ -62,3 +70,12 @@ def test_contrastive_counts_equal_captions_as_right() -> None:
     e2 = math.exp(2)
     wanted = -(2 * math.log(e2 / (2 * e2 + 1)) + math.log(e2 / (e2 + 2))) / 3
     assert contrastive(images, texts, scale, captions).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_patch_naming_is_cross_entropy_over_names_by_share() -> None:
+    """Two patches: one says the right name, one the other. With a scale of 2 they miss log(1 + e^-2) and 2 more."""
+    patches = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]] * 2)  # (2,2,1,2)
+    shares = torch.tensor([[[0.75, 0.25]], [[0.0, 0.0]]])  # of the second region there is nothing
+    missed = patch_naming(patches, shares, torch.eye(2), torch.tensor([0, 0]), torch.tensor(2.0))
+    low = math.log(1 + math.exp(-2))
+    assert missed.tolist() == pytest.approx([0.75 * low + 0.25 * (low + 2), 0])

@@ -69,6 +69,12 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
             10,
             "train_prompt_encoder is for joint, not for teach_sam",
         ),
+        (
+            "    sam: {size: 128, images: 4}\n",
+            "    sam: {size: 128, images: 4}\n    names: 1\n",
+            10,
+            "names are for stages that distil",
+        ),
         ("steps: 10\n    rate: 1.0e-3\n    sam", "rate: 1.0e-3\n    sam", 10, "stages.1: give steps or epochs"),
         ("  - task: teach_sam", "  - task: adapt\n    clip: [{size: 128, images: 4}]", 1, "need a teach_sam stage"),
         ("held_out: {scenes: {first: 0, count: 10}}\n", "", 1, "held_out: Field required"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torch.nn import functional as F
 
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.model import checkpoint
+from samclip_edge.rendered import NAMES
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.stored import eighths, from_eighths
-from samclip_edge.train.stages import _left_out, as_prompt, image_features
+from samclip_edge.train.stages import _left_out, as_prompt, image_features, name_loss
 
 
 def images(pixels: torch.Tensor, draws: list[int]) -> Images:
@@ -61,3 +66,26 @@ def test_stored_logits_keep_their_side_of_zero() -> None:
     assert stored.tolist() == [-0.125, 0.125, -0.125, 0.25, -0.125, 4.0, 15.875, -15.875]
     assert torch.equal(stored > 0, logits > 0)
     assert torch.equal(from_eighths(eighths(stored)), stored)
+
+
+@pytest.mark.parametrize(("rest", "more"), [(len(NAMES), 0.0), (3, 4.0)])
+def test_patches_of_a_thing_learn_its_name_and_free_ones_the_background(rest: int, more: float) -> None:
+    """By hand: 3 x 1 patches say the thing's name, nothing right, and `rest`: the background's name, or the thing's.
+
+    The thing covers the first patch, and a little of the second, so only the third is free.
+    """
+    names, scale = torch.eye(len(NAMES) + 1), 4.0
+    features = torch.stack([names[3], names[5], names[rest]], dim=1)[None, :, None].expand(1, -1, 3, 3)  # columns
+    model = SimpleNamespace(
+        image_encoder=SimpleNamespace(tokens=lambda pixels: pixels),
+        clip_head=lambda tokens: (None, features),
+        text_encoder=SimpleNamespace(logit_scale=torch.tensor(math.log(scale))),
+    )
+    mask = torch.zeros(1, 9, 9, dtype=torch.bool)
+    mask[:, :, :4] = True
+    nothing = torch.zeros(0)
+    batch = Masks(torch.zeros(1, 3, 9, 9), torch.tensor([0]), mask, nothing, nothing, None, None, [], [NAMES[3]])
+    right = math.log(1 + len(NAMES) * math.exp(-scale))
+    thing = (3 * right + (right + scale)) / 4  # the second patch: a third of the share, another name
+    got = name_loss(model, names, batch)  # type: ignore[arg-type]
+    assert got.item() == pytest.approx(thing + right + more, rel=1e-5)

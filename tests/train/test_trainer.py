@@ -10,8 +10,9 @@ from runs import JOINT, lines, variation, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from samclip_edge.model import checkpoint
+from samclip_edge.rendered import NAMES
 from samclip_edge.train.measure import box_iou, top1
-from samclip_edge.train.recipe import Batch, Recipe, Stage
+from samclip_edge.train.recipe import Batch, Recipe, Scenes, Stage
 from samclip_edge.train.trainer import rate_at
 
 SAM_PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
@@ -92,6 +93,22 @@ def test_the_forgetting_monitor_stops_a_stage(whole: Path, monkeypatch: pytest.M
     run = variation(whole, "forgetful", {"stages": (*stages[:3], stages[JOINT])})
     run.train()
     assert [e["step"] for e in lines(run.folder) if "rate" in e] == [1, 2, 3, 4]
+
+
+def test_a_stage_with_names_ends_with_its_chances_measured(whole: Path) -> None:
+    """Over the held-out scenes, at each size; a stage without names, or with too few scenes, has none."""
+    recipe = Recipe.model_validate_json((whole / "recipe.json").read_text())
+    held_out = recipe.held_out.model_copy(update={"scenes": Scenes(first=0, count=24)})
+    sam = Batch(size=128, images=2)
+    named = recipe.stages[-1].model_copy(update={"names": 1.0, "sam": sam, "masks": 2, "steps": 1})
+    run = variation(whole, "named", {"stages": (*recipe.stages[:-1], named), "held_out": held_out}, stages=5)
+    _, origin = checkpoint.load(run.train())
+    (step,) = [entry for entry in lines(run.folder) if "rate" in entry]
+    assert 0 < step["names"] < 100
+    assert origin.calibrated is not None
+    assert origin.calibrated.rivals == NAMES
+    assert [each.size for each in origin.calibrated.sizes] == [128, 256]
+    assert checkpoint.load(whole / "6-adapt.safetensors")[1].calibrated is None
 
 
 def test_the_rate_rises_in_a_line_and_falls_as_a_cosine() -> None:
