@@ -56,8 +56,8 @@ def name_and_click(model: SamClip, asked: Asked) -> None:
 
 
 def words(model: SamClip, asked: Asked) -> None:
-    """Find words, each of which is on the photo. One model compares them with its patches; two name every mask."""
-    model.look(asked.photo).find(asked.words, settings=asked.settings)
+    """Find words, each of which is answered. One model compares them with its patches; two name every mask."""
+    model.look(asked.photo).find(asked.words, settings=asked.settings, min_score=0)
 
 
 def everything(model: SamClip, asked: Asked) -> None:

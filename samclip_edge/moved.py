@@ -30,7 +30,7 @@ HOMES = {
     "export.graphs": ("export.forms.fixed_size",),
     "export.onnx": ("export.targets.tracing", "export.weights", "export.precision.half"),
     "export.qdq": ("export.precision.qdq",),
-    "export.quantize": ("export.precision.int8",),
+    "export.quantize": ("export.precision.int8", "export.precision.choice"),
     "export.tensorrt": ("export.targets.tensorrt", "export.targets.tensorrt_script"),
     "export.typed": ("export.precision.half",),
     "formats": ("photo.formats",),

@@ -185,7 +185,7 @@ def test_no_label_is_named_and_many_are_fine(
     assert ran.code == 0
     labels = ran.json["photos"][0]["labels"]
     assert len(labels) == 2000
-    assert sum(label["score"] for label in labels) == pytest.approx(1, abs=1e-4)
+    assert sum(label["share"] for label in labels) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_bad_photo_among_good_ones_costs_nothing(refuse: Callable[..., str], tmp_path: Path) -> None:

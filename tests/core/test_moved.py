@@ -19,7 +19,8 @@ GONE = {  # what CHANGELOG says is gone: internals, and tasks that take other ar
     "benchmarks.synthetic": {"TRAINED_FROM"},
     "everything": {"name", "everything"},
     "export.coreml": {"check_minimum"},
-    "export.export": {"Change", "CHECKPOINT", "OnnxWriter", "Writer", "export_bundle", "seen_by", "text_features"},
+    "export.export": {"Change", "CHECKPOINT", "OnnxWriter", "Writer", "export_bundle", "seen_by"},
+    "export.quantize": {"sensitivity"},
 }
 
 
