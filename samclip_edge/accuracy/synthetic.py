@@ -25,6 +25,7 @@ from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.names import BACKGROUND_NAMES
 
 _ONE, _MANY = 10_000, 20_000  # the first seeds of the scenes of one thing, and of several things
+_TRUSTED = 40_000  # and of those that are asked for names which are not there
 # For the two-model pipeline: things here are large, and a small model predicts a lower IoU for its masks than SAM.
 _GRID = Settings(points_per_side=12, predicted_iou=0.7, stability=0.8)
 
@@ -178,7 +179,7 @@ def evaluate(
         found["merged"][f"referred mIoU, {head}"] = referred(model, n.several, refine, progress)
         found["merged"][f"semantic mIoU, {head}"] = semantic(model, n.several, refine, progress)
     if n.trusted:
-        drawn = list(scenes(_MANY, n.trusted, model.sizes[-1], most=4))
+        drawn = list(scenes(_TRUSTED, n.trusted, model.sizes[-1], most=4))
         found["merged"] |= presence(model, drawn, progress)
         if n.named:
             found["merged"] |= unnamed(model, drawn[: n.named], _GRID, progress)

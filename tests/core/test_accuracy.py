@@ -32,7 +32,7 @@ class Knowing:
         self.words = SimpleNamespace(vocabulary=None, encode=lambda texts: np.stack([self._code(t) for t in texts]))
         self._scenes = {
             render(first + i, size, most=most).image.tobytes(): render(first + i, size, most=most)
-            for first, most in ((10_000, 1), (20_000, 4))
+            for first, most in ((10_000, 1), (20_000, 4), (40_000, 4))
             for size in self.sizes
             for i in range(24)
         }
