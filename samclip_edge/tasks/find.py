@@ -93,14 +93,15 @@ def _among_patches(
 ) -> list[Claim]:
     """The merged model's way: patches say whether a name is there, and prompt the mask decoder with where.
 
-    Without `refine` the answer is the CLIP head's own map, enlarged: where the name beats its rivals.
+    Without `refine` the answer is the CLIP head's own map, enlarged: where the name's chance is above one half.
     """
     frame, features = encoded.frame, np.moveaxis(encoded.patch_features, 0, -1)
     maps = np.moveaxis(judge.log_odds(features, names, how.background, progress), -1, 0)
     rows, columns = frame.cells(maps.shape[-1])
-    inside = maps[:, :rows, :columns]
-    log_odds = strongest(inside.reshape(len(names), -1).T)
+    log_odds = strongest(maps[:, :rows, :columns].reshape(len(names), -1).T)
     scores = judge.chance("patches", frame.size, log_odds)
+    maps = judge.calibrated("patches", frame.size, maps)
+    inside = maps[:, :rows, :columns]
     claims = []
     for k in np.flatnonzero(scores >= how.min_score):
         low_res, predicted_iou = _enlarge(frame, maps[k]), None

@@ -95,10 +95,12 @@ class Judge:
 
     def chance(self, kind: Kind, size: int, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The calibrated chance, 0..1, that a name is right. size: the input size S that the photo was seen at."""
+        return sigmoid(self.calibrated(kind, size, log_odds))
+
+    def calibrated(self, kind: Kind, size: int, log_odds: npt.ArrayLike) -> Floats:
+        """The log-odds of `chance`."""
         how = self._logistic(kind, size)
-        return np.asarray(
-            1 / (1 + np.exp(-np.clip(how.slope * np.asarray(log_odds, np.float64) + how.offset, -60, 60)))
-        )
+        return np.asarray(how.slope * np.asarray(log_odds, np.float64) + how.offset, np.float32)
 
     def _logistic(self, kind: Kind, size: int) -> Logistic:
         stored = self._manifest.calibration
