@@ -87,7 +87,7 @@ class Encoded(ABC):
             given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
             raise InputError(
                 f"prompt: the bundle takes prompts of {fixed} points, not of {given}; "
-                "export without --points or --static"
+                "export without --points or --static, or give `find` one point (--find-points 1)"
             )
         masks, predicted_ious = [], []
         step = 1 if fixed else _BATCH

@@ -29,7 +29,7 @@ from samclip_edge.tasks.prompts import prepare
 from samclip_edge.tasks.published import find_as_published
 from samclip_edge.tasks.segment import segment, segment_all
 from samclip_edge.text.judge import MIN_SCORE, Judge, check_score
-from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
+from samclip_edge.text.names import BACKGROUND_NAMES, check_background, check_labels
 from samclip_edge.text.words import Words
 
 
@@ -159,8 +159,8 @@ class Scene:
         `any_fits` of the answer is the chance that at least one of them fits. background: names that each label is
         compared with beside the bundle's rivals. Raises InputError when there is no label or an empty one.
         """
-        model = self.model
-        return classify(self.encoded, model.words, model.judge, check_labels(labels), background, progress)
+        model, rivals = self.model, check_background(background)
+        return classify(self.encoded, model.words, model.judge, check_labels(labels), rivals, progress)
 
     def segment(
         self,
@@ -209,7 +209,8 @@ class Scene:
         Raises InputError where SAM + CLIP are asked without `refine`: there is no map of patches to answer with.
         """
         names, model = check_labels(labels, "--text"), self.model
-        how = FindSettings(refine, points, threshold, settings or Settings(), min_score, background)
+        rivals = check_background(background)
+        how = FindSettings(refine, points, threshold, settings or Settings(), min_score, rivals)
         if as_published:
             return find_as_published(self.encoded, model.words, model.judge, names, how, progress)
         return find(self.encoded, model.judge, names, how, progress)
@@ -228,8 +229,7 @@ class Scene:
         background: names that each label is compared with beside the bundle's rivals.
         """
         names, judge = None if labels is None else check_labels(labels), self.model.judge
+        rivals = check_background(background)
         check_score(min_score)
         masks = everything(self.encoded, settings or Settings(), progress)
-        return (
-            masks if names is None else name_masks(self.encoded, judge, masks, names, background, min_score, progress)
-        )
+        return masks if names is None else name_masks(self.encoded, judge, masks, names, rivals, min_score, progress)

@@ -16,7 +16,7 @@ from samclip_edge.model.names import name_features
 from samclip_edge.rendered import NAMES, RenderedScene
 from samclip_edge.text.chances import fitted
 from samclip_edge.text.judge import Floats, odds_against, strongest
-from samclip_edge.text.names import BACKGROUND_NAMES, read_templates
+from samclip_edge.text.names import BACKGROUND_NAMES, read_names, read_templates
 from samclip_edge.train.data.sources import Sample, Source
 
 _SCENES, _BATCH = 600, 25  # scenes that are asked for every name, and scenes in a batch
@@ -26,22 +26,21 @@ _LEAST = 20  # scenes: with fewer, chances would mean nothing
 def calibrate(model: MergedModel, held_out: Source) -> Calibrated | None:
     """Ask for every name on held-out rendered scenes, at each of the model's sizes.
 
-    Returns None where fewer than 20 rendered scenes are held out.
+    The rivals are these names, and names of other things: a word that the model was never taught is near those. Returns
+    None where fewer than 20 rendered scenes are held out.
     """
     if not held_out.scenes or len(held_out) < _LEAST:
         return None
     sentences = read_templates(data.TEMPLATES)  # which an export takes, where it is not told otherwise
-    names = name_features(model, [*NAMES, *BACKGROUND_NAMES], sentences).cpu().numpy()
+    rivals = (*NAMES, *read_names(data.RIVALS))
+    names = name_features(model, [*rivals, *BACKGROUND_NAMES], sentences).cpu().numpy()
     sizes = tuple(_chances(model, held_out, size, names) for size in model.spec.sizes)
-    return Calibrated(rivals=NAMES, measured_on="rendered scenes", sizes=sizes)
+    return Calibrated(rivals=rivals, measured_on="rendered scenes, with CLIP's 80 templates", sizes=sizes)
 
 
 @torch.inference_mode()
 def _chances(model: MergedModel, held_out: Source, size: int, names: Floats) -> Chances:
-    """names: (K+1,E), the features of all names and of the background.
-
-    Photos are the scenes of one thing: the pooled feature of several things names none of them for certain.
-    """
+    """names: the features of `NAMES`, which are asked for, then of the other rivals and of the background."""
     scale = float(model.text_encoder.logit_scale.exp())
     competes = ~np.eye(len(NAMES), len(names), dtype=bool)
 
@@ -49,15 +48,13 @@ def _chances(model: MergedModel, held_out: Source, size: int, names: Floats) -> 
         cosines = scale * (features @ names.T)
         return odds_against(cosines[..., : len(NAMES)], cosines, competes)
 
-    patches, masks, photos, there, right, shown = [], [], [], [], [], []
+    patches, masks, photos, there, right = [], [], [], [], []
     for scenes in _scenes(held_out, size):
         pixels = torch.from_numpy(np.stack([scene.image for scene in scenes]).transpose(0, 3, 1, 2).astype(np.float32))
         tokens = model.image_encoder.tokens(pixels.to(model.text_encoder.logit_scale.device))
         image, patch = (each.cpu().numpy() for each in model.clip_head(tokens))
         for scene, photo, features in zip(scenes, image, patch, strict=True):
-            if len(scene.things) == 1:
-                photos.append(odds(photo))
-                shown.append(np.isin(NAMES, [scene.things[0].kind]))
+            photos.append(odds(photo))
             patches.append(strongest(odds(features.reshape(len(features), -1).T)))
             kinds = [thing.kind for thing in scene.things]
             there.append(np.isin(NAMES, kinds))
@@ -70,7 +67,7 @@ def _chances(model: MergedModel, held_out: Source, size: int, names: Floats) -> 
         size=size,
         patches=fitted(np.concatenate(patches), np.concatenate(there)),
         mask=fitted(np.concatenate(masks), np.concatenate(right)),
-        photo=fitted(np.concatenate(photos), np.concatenate(shown)),
+        photo=fitted(np.concatenate(photos), np.concatenate(there)),
     )
 
 

@@ -91,7 +91,7 @@ class Graph(Frozen):
         return self.built_engine
 
 
-class Text(Frozen):
+class Text(Frozen, allow_inf_nan=False):
     """How words become features: by the text encoder and its tokenizer, or by a vocabulary of precomputed ones."""
 
     templates: File
@@ -107,7 +107,7 @@ class Text(Frozen):
         return self
 
 
-class Logistic(Frozen):
+class Logistic(Frozen, allow_inf_nan=False):
     """Turns log-odds x into a chance: 1 / (1 + exp(-(slope * x + offset)))."""
 
     slope: float = Field(default=1.0, gt=0)
@@ -120,10 +120,10 @@ class Chances(Frozen):
     size: int
     patches: Logistic  # of the patches that name a thing best
     mask: Logistic  # of what is under a mask
-    photo: Logistic  # of a whole photo that shows one thing
+    photo: Logistic  # of a whole photo
 
 
-class Calibration(Frozen):
+class Calibration(Frozen, allow_inf_nan=False):
     """By what a name is judged by itself: the rivals that it is always compared with, and how a chance comes of it."""
 
     names: File  # a JSON list of the R rivals

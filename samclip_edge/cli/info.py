@@ -48,7 +48,9 @@ def _show(document: dict[str, Any], files: list[tuple[str, str, str]]) -> None:
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
     if manifest["measured_on"]:
         kind = {"qdq": "fixed scales, in pairs of Q and DQ", "dynamic": "scales found in each call"}
-        print(f"int8: {kind[manifest['quantisation']]}; measured on {manifest['measured_on']}")
+        print(
+            f"int8: {kind.get(manifest['quantisation'], 'of an older version')}; measured on {manifest['measured_on']}"
+        )
     fixed = {graph["points"] for graph in manifest["graphs"] if graph["points"]}
     if fixed:
         print(f"prompts: one a call, of {fixed.pop()} points")

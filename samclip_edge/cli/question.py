@@ -41,6 +41,9 @@ class Options(NamedTuple):
         }
         for option in (option for option, given in of_text.items() if given and not finds):
             raise InputError(f"{option}: is for names that are looked for; give it with --text")
+        if not self.refine and (self.points is not None or self.threshold is not None):
+            option = "--find-points" if self.threshold is None else "--find-threshold"
+            raise InputError(f"{option}: with --no-refine nothing is prompted for; leave out one of the two")
         if self.as_published and (self.min_score is not None or self.threshold is not None):
             option = "--find-threshold" if self.min_score is None else "--min-score"
             raise InputError(f"{option}: the paper has no such thing; leave it out, or --as-published")
@@ -49,6 +52,19 @@ class Options(NamedTuple):
     def rivals(self) -> list[str]:
         """What `background` of the pipeline is given."""
         return [*BACKGROUND_NAMES, *(check_labels(self.background, "--background") if self.background else [])]
+
+
+def grid_settings(everything: bool, grid: int | None, min_iou: float | None, min_stability: float | None) -> Settings:
+    """Which masks `--everything` keeps. Raises InputError for a value out of range, or one that nothing has use for."""
+    given = {"--grid": grid, "--min-iou": min_iou, "--min-stability": min_stability}
+    for option in (option for option, value in given.items() if value is not None and not everything):
+        raise InputError(f"{option}: is for the masks of --everything; leave it out")
+    default = Settings()
+    return Settings(
+        default.points_per_side if grid is None else grid,
+        default.predicted_iou if min_iou is None else min_iou,
+        default.stability if min_stability is None else min_stability,
+    )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ Background = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A name to compare the others with, beside the bundle's own; repeat it."),
 ]
-MinIou = Annotated[float, typer.Option(metavar="IOU", help="With --everything: the least predicted IoU.")]
+MinIou = Annotated[float | None, typer.Option(metavar="IOU", help="With --everything: the least predicted IoU [0.88].")]
+MinStability = Annotated[
+    float | None, typer.Option(metavar="IOU", help="With --everything: the least stability [0.95].")
+]
 FindPoints = Annotated[
     int | None, typer.Option(metavar="N", help="With --text: at most N points prompt for a name, 1 to 3 [3].")
 ]
@@ -53,9 +56,9 @@ def run(
     as_published: Annotated[
         bool, typer.Option("--as-published", help="With --text: exactly as the paper has it; answers every name.")
     ] = False,
-    grid: Annotated[int, typer.Option(metavar="N", help="With --everything: clicks a side.")] = 32,
-    min_iou: MinIou = 0.88,
-    min_stability: Annotated[float, typer.Option(help="With --everything: the least stability.")] = 0.95,
+    grid: Annotated[int | None, typer.Option(metavar="N", help="With --everything: clicks a side [32].")] = None,
+    min_iou: MinIou = None,
+    min_stability: MinStability = None,
     bundle: BundleFolder = None,
     size: Size = None,
     picture: Picture = None,
@@ -66,13 +69,12 @@ def run(
 ) -> None:
     """Find masks in a photo, at the bundle's largest size unless --size says otherwise."""
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.question import Options, Question
+    from samclip_edge.cli.question import Options, Question, grid_settings
     from samclip_edge.photo.pictures import check_output, draw_masks, save_picture
     from samclip_edge.photo.read import MAX_PIXELS
-    from samclip_edge.tasks.everything import Settings
 
     asked = Options(min_score, background, refine, find_points, find_threshold, as_published)
-    settings = Settings(grid, min_iou, min_stability)
+    settings = grid_settings(everything, grid, min_iou, min_stability)
     question = Question.of(point, box, text, everything, label, all_masks, asked, settings)
     if picture is not None:
         check_output(picture)

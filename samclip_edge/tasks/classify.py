@@ -25,23 +25,21 @@ class Guess(NamedTuple):
 class Guesses(list[Guess]):
     """The labels that were asked for, best first."""
 
-    any_fits: float  # the calibrated chance, 0..1, that at least one of them fits
+    @property
+    def any_fits(self) -> float:
+        """The chance, 0..1, that any of them fits: that of the likeliest, so no further label makes it smaller."""
+        return max(guess.score for guess in self)
 
 
 def classify(
     encoded: Encoded, words: Words, judge: Judge, names: Sequence[str], background: Sequence[str], progress: Progress
 ) -> Guesses:
-    """Each name judged by itself, best first, and the chance that any of them fits.
-
-    For that chance the names are one: together they are compared with the rivals that mean none of them.
-    """
+    """Each name judged by itself, most similar first."""
     photo, size = encoded.image_features, encoded.frame.size
     log_odds = judge.log_odds(photo, names, background, progress)
     scores, similarities = judge.chance("photo", size, log_odds), words.features(names) @ photo
     shares = words.probabilities(photo, names)
-    guesses = Guesses(
+    return Guesses(
         Guess(names[k], float(scores[k]), float(similarities[k]), float(shares[k]))
         for k in np.argsort(-similarities, kind="stable")
     )
-    guesses.any_fits = judge.any_chance(size, photo, names, background)
-    return guesses

@@ -5,8 +5,9 @@ Source: `segment_anything/automatic_mask_generator.py` with one crop, whose defa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,23 +22,39 @@ from samclip_edge.text.judge import Judge
 _BATCH = 64  # clicks whose masks are in memory together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Settings:
     """Which masks of the grid are kept."""
 
-    points_per_side: int = 32
-    predicted_iou: float = 0.88  # the least
-    stability: float = 0.95  # the least IoU between the masks cut at `offset` above and below 0
-    offset: float = 1.0
-    overlap: float = 0.7  # the most IoU of two boxes before the worse mask is dropped
-    score: InitVar[float | None] = None  # the old name of `predicted_iou`
+    points_per_side: int
+    predicted_iou: float  # the least
+    stability: float  # the least IoU between the masks cut at `offset` above and below 0
+    offset: float
+    overlap: float  # the most IoU of two boxes before the worse mask is dropped
 
-    def __post_init__(self, score: float | None) -> None:
-        if score is not None:
-            object.__setattr__(self, "predicted_iou", score)
-        object.__setattr__(self, "score", self.predicted_iou)
-        if not 1 <= self.points_per_side <= 256:
-            raise InputError(f"--grid {self.points_per_side}: give 1 to 256 clicks a side")
+    def __init__(
+        self,
+        points_per_side: int = 32,
+        predicted_iou: float = 0.88,
+        stability: float = 0.95,
+        offset: float = 1.0,
+        overlap: float = 0.7,
+        score: float | None = None,
+    ) -> None:
+        """score: the old name of `predicted_iou`, until 0.3. Raises InputError for a value that cannot be compared."""
+        least = predicted_iou if score is None else score
+        if not 1 <= points_per_side <= 256:
+            raise InputError(f"--grid {points_per_side}: give 1 to 256 clicks a side")
+        for option, value in (("--min-iou", least), ("--min-stability", stability)):
+            if math.isnan(value):
+                raise InputError(f"{option} nan: give a number")
+        for field, value in zip(fields(self), (points_per_side, least, stability, offset, overlap), strict=True):
+            object.__setattr__(self, field.name, value)
+
+    @property
+    def score(self) -> float:
+        """The old name of `predicted_iou`, until 0.3."""
+        return self.predicted_iou
 
 
 def everything(encoded: Encoded, settings: Settings, progress: Progress) -> list[Mask]:

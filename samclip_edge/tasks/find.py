@@ -85,7 +85,7 @@ def check(encoded: Encoded, how: FindSettings) -> None:
         raise InputError(f"--find-threshold {how.threshold:g}: give a share of the highest chance, 0 to 1")
     check_score(how.min_score)
     if not how.refine and not encoded.has_patch_features:
-        raise InputError("SAM + CLIP: has no map of patches to answer with; use a merged bundle")
+        raise InputError("--no-refine: SAM + CLIP has no map of patches to answer with; use a merged bundle")
 
 
 def _among_patches(

@@ -64,17 +64,6 @@ class Judge:
         ours, theirs, competes = self._compared(features, names, background, progress)
         return odds_against(ours, theirs, competes)
 
-    def any_chance(self, size: int, photo: Floats, names: Sequence[str], background: Sequence[str] = ()) -> float:
-        """The calibrated chance, 0..1, that a photo shows any of the names: together they are held against the rivals.
-
-        The more names are asked for, the likelier one of them is by chance alone, so their number is taken off: of one
-        name this is its own chance. photo: (E,), L2-normalised.
-        """
-        ours, theirs, competes = self._compared(photo, names, background, silent)
-        how = self._logistic("photo", size)
-        together = float(_log_sum(ours) - _log_sum(theirs[competes.all(axis=0)]))
-        return float(sigmoid(how.slope * together + how.offset - np.log(len(names))))
-
     def similarity(self, features: Floats, name: str) -> float:
         """The cosine of a feature (E,), L2-normalised, and a name."""
         return float(features @ self._words.features([name])[0])

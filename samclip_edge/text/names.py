@@ -46,6 +46,11 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
+def check_background(names: Sequence[str]) -> list[str]:
+    """Names that others are compared with, as `check_labels` leaves them; there may be none. Raises InputError."""
+    return check_labels(names, "--background") if isinstance(names, str) or len(names) else []
+
+
 def check_labels(labels: Sequence[str], what: str = "--label") -> list[str]:
     """Names, stripped, in order, each once. Raises InputError when there are none or one is empty.
 

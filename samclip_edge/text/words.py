@@ -79,7 +79,7 @@ class Words:
             missing = [name for key, name in dict(zip(keys, names, strict=True)).items() if key not in self._known]
             if missing and self._tokenizer is None:
                 raise InputError(
-                    f"label {missing[0]!r}: not in the bundle's vocabulary of {len(self._known)} names; choose one of "
+                    f"name {missing[0]!r}: not in the bundle's vocabulary of {len(self._known)} names; choose one of "
                     "them (`samclip-edge info` lists them) or export with the text encoder"
                 )
             if len(self._known) + len(missing) > _REMEMBERED and self._tokenizer is not None:

@@ -46,6 +46,7 @@ def test_old_names_are_found_and_tell_the_new_ones(module: str) -> None:
 def test_old_arguments_and_attributes_still_work(tiny: SamClip) -> None:
     assert Settings(score=0.5) == Settings(predicted_iou=0.5)
     assert (Settings().score, Settings(score=0.5).score) == (0.88, 0.5)
+    assert replace(Settings(score=0.5), predicted_iou=0.7) == Settings(predicted_iou=0.7)
     assert SamClip(tiny.bundle, engine=SessionOptions(threads=1)).sizes == tiny.sizes
     assert tiny.graphs is tiny.sessions
     pixels = np.random.RandomState(0).randint(0, 255, (20, 30, 3)).astype(np.uint8)

@@ -9,8 +9,10 @@ import torch
 from runs import JOINT, lines, variation, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from samclip_edge import data
 from samclip_edge.model import checkpoint
 from samclip_edge.rendered import NAMES
+from samclip_edge.text.names import read_names
 from samclip_edge.train.measure import box_iou, top1
 from samclip_edge.train.recipe import Batch, Recipe, Scenes, Stage
 from samclip_edge.train.trainer import rate_at
@@ -106,7 +108,7 @@ def test_a_stage_with_names_ends_with_its_chances_measured(whole: Path) -> None:
     (step,) = [entry for entry in lines(run.folder) if "rate" in entry]
     assert 0 < step["names"] < 100
     assert origin.calibrated is not None
-    assert origin.calibrated.rivals == NAMES
+    assert origin.calibrated.rivals == (*NAMES, *read_names(data.RIVALS))
     assert [each.size for each in origin.calibrated.sizes] == [128, 256]
     assert checkpoint.load(whole / "6-adapt.safetensors")[1].calibrated is None
 
