@@ -18,6 +18,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
+from samclip_edge.train.calibrate import calibrate
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.measure import box_iou, top1
 from samclip_edge.train.recipe import Batch, Data, Scenes
@@ -44,10 +45,14 @@ def averaged(start: MergedModel, tuned: MergedModel, alpha: float) -> MergedMode
 
 
 def save_average(start: Path, tuned: Path, alpha: float, output: Path) -> None:
-    """Write the average of two checkpoints at one alpha."""
+    """Write the average of two checkpoints at one alpha. Chances of names, if the second has any, are measured anew."""
     (a, _), (b, origin) = checkpoint.load(start), checkpoint.load(tuned)
+    model, calibrated = averaged(a, b, alpha), origin.calibrated
+    if calibrated:
+        with tempfile.TemporaryDirectory() as cache:
+            calibrated = calibrate(model, Source(HELD_OUT, 0, True, Path(cache)))
     note = f"{1 - alpha:g} of {start.name} and {alpha:g} of {tuned.name}"
-    checkpoint.save(averaged(a, b, alpha), output, origin.model_copy(update={"note": note}))
+    checkpoint.save(model, output, origin.model_copy(update={"note": note, "calibrated": calibrated}))
 
 
 def curves(start: Path, tuned: Path, points: int, progress: Progress = silent) -> list[Point]:

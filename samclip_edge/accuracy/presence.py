@@ -18,6 +18,12 @@ from samclip_edge.tasks.everything import Settings, name_masks
 from samclip_edge.text.judge import MIN_SCORE
 from samclip_edge.text.names import BACKGROUND_NAMES
 
+# Words that the shipped model was never taught, none of which a bundle has for a rival.
+_UNKNOWN = (
+    "desk", "river", "ship", "rabbit", "helicopter", "jacket", "teapot", "drum", "fence", "island",
+    "coin", "bell", "basket", "crown", "feather", "anchor", "barrel", "needle", "statue", "tunnel",
+)  # fmt: skip
+
 
 def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress = silent) -> dict[str, float]:
     """How often absent and present names are answered on rendered scenes, at the largest size, and how well.
@@ -27,6 +33,7 @@ def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress
     """
     absent: list[bool] = []
     unlike: list[bool] = []  # absent, with neither the colour nor the shape of any thing there
+    unknown: list[bool] = []  # words that were never taught
     among: list[bool] = []  # absent, asked for together with all other names
     alone: list[float] = []
     together: list[float] = []
@@ -40,12 +47,14 @@ def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress
                 absent.append(bool(found))
                 if _is_unlike(name, scene):
                     unlike.append(bool(found))
+        unknown.extend(bool(looked.find([word])) for word in _UNKNOWN)
         answered = {mask.label for mask in looked.find(NAMES)}
         among.extend(name in answered for name in NAMES if name not in there)
         together.extend(_ious(looked, there))
     return {
         "absent name answered, alone": float(np.mean(absent)),
         "absent name answered, neither colour nor shape there": float(np.mean(unlike)),
+        "absent name answered, a word never taught": float(np.mean(unknown)),
         "absent name answered, among all 80": float(np.mean(among)),
         "present name found, alone": float(np.mean([value >= 0 for value in alone])),
         "present name mIoU, alone": float(np.mean(np.maximum(alone, 0))),
