@@ -10,8 +10,12 @@ import torch
 from runs import weights
 from support import Ran
 
+from samclip_edge.bundle.manifest import Chances, Logistic
 from samclip_edge.model import checkpoint
+from samclip_edge.rendered import NAMES
 from samclip_edge.train.average import averaged
+
+LIKELY = Logistic(slope=3, offset=5)
 
 
 def test_weights_between_two_checkpoints(run: Callable[..., Ran], whole: Path, tmp_path: Path) -> None:
@@ -27,6 +31,26 @@ def test_weights_between_two_checkpoints(run: Callable[..., Ran], whole: Path, t
     assert all(torch.equal(weights(saved)[name], between[name]) for name in between)
     ran = run("train", "average", start, whole / "nothing.safetensors", "-o", tmp_path / "curves.png")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
+
+
+def test_an_average_has_chances_of_its_own(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the second checkpoint are not its; where there are none, it has none."""
+    from samclip_edge.train import average
+
+    few = average.HELD_OUT.model_copy(update={"scenes": average.HELD_OUT.scenes.model_copy(update={"count": 20})})
+    monkeypatch.setattr(average, "HELD_OUT", few)
+    start, tuned, out = whole / "5-joint.safetensors", tmp_path / "tuned.safetensors", tmp_path / "out.safetensors"
+    model, origin = checkpoint.load(whole / "6-adapt.safetensors")
+    average.save_average(start, whole / "6-adapt.safetensors", 0.5, out)
+    assert checkpoint.load(out)[1].calibrated is None
+    sizes = tuple(Chances(size=size, patches=LIKELY, mask=LIKELY, photo=LIKELY) for size in model.spec.sizes)
+    theirs = checkpoint.Calibrated(rivals=("cat",), measured_on="a test", sizes=sizes)
+    checkpoint.save(model, tuned, origin.model_copy(update={"calibrated": theirs}))
+    average.save_average(start, tuned, 0.5, out)
+    ours = checkpoint.load(out)[1].calibrated
+    assert ours is not None
+    assert ours.rivals[:80] == NAMES
+    assert LIKELY not in {each.patches for each in ours.sizes}
 
 
 def test_both_curves_are_measured_and_drawn(
