@@ -1,4 +1,4 @@
-"""What `segment` is asked, checked before any work is done. Imports the pipeline, so the verb imports this inside."""
+"""What `segment` is asked, checked before any work is done, and how it answers. Imports the pipeline, so the verb imports this inside."""
 
 from __future__ import annotations
 
@@ -129,6 +129,11 @@ class Question:
             return [mask for three in scene.segment_all(*prompts) for mask in three]
         return scene.segment(*prompts)
 
+    def absent(self, masks: list[Mask]) -> list[str]:
+        """The names that were looked for and not seen."""
+        seen = {mask.label for mask in masks}
+        return [] if self.everything else [name for name in self.names or () if name not in seen]
+
 
 def parse_point(text: str) -> tuple[tuple[float, float], int]:
     """`x,y` or `x,y,0|1` of the command line to a point and its label. Raises InputError."""
@@ -152,3 +157,9 @@ def _parse(option: str, text: str, form: str, lengths: tuple[int, ...]) -> list[
     if len(parts) not in lengths:
         raise InputError(f"{option} {text}: not of the form {form}")
     return parts
+
+
+def row_of(mask: Mask) -> tuple[str, ...]:
+    """What the table says of a mask: label, score, similarity, predicted IoU, area and box."""
+    numbers = ("" if value is None else f"{value:.3f}" for value in (mask.score, mask.similarity, mask.predicted_iou))
+    return (mask.label or "", *numbers, str(mask.area), ",".join(map(str, mask.box)))

@@ -69,7 +69,7 @@ def run(
 ) -> None:
     """Find masks in a photo, at the bundle's largest size unless --size says otherwise."""
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.question import Options, Question, grid_settings
+    from samclip_edge.cli.question import Options, Question, grid_settings, row_of
     from samclip_edge.photo.pictures import check_output, draw_masks, save_picture
     from samclip_edge.photo.read import MAX_PIXELS
 
@@ -81,6 +81,7 @@ def run(
     model = load(bundle, threads, units)
     scene = model.look(image, size, MAX_PIXELS if max_pixels is None else max_pixels)
     masks = question.ask(scene, bar())
+    absent = question.absent(masks)
     if picture is not None:
         save_picture(draw_masks(scene.pixels, masks), picture)
     document = {
@@ -91,19 +92,10 @@ def run(
         "size": scene.frame.size,
         "trained": model.bundle.manifest.trained,
         "masks": [mask.to_json() for mask in masks],
+        "absent": absent,
     }
     title = f"{len(masks)} masks in a photo of {scene.frame.width}x{scene.frame.height}"
-    rows = [
-        (m.label or "", _three(m.score), _three(m.similarity), _three(m.predicted_iou), str(m.area), _box(m.box))
-        for m in masks
-    ]
+    title += "".join(f"; not there: {name}" for name in absent)
+    rows = [row_of(mask) for mask in masks]
     columns = ("label", "score", "similarity", "predicted IoU", "area", "box")
     emit(document, json, lambda: table(columns, rows, title))
-
-
-def _three(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _box(box: tuple[int, ...]) -> str:
-    return ",".join(map(str, box))

@@ -81,7 +81,8 @@ def test_names_that_are_not_there_are_not_answered(run: Callable[..., Ran], tmp_
     both = {mask.label: mask for mask in scene.find(["blue heart", "orange star", "red arrow"])}
     assert {name: mask.score for name, mask in both.items()} == {"blue heart": heart.score, "orange star": star.score}
     assert scene.classify(["red arrow"]).any_fits < 0.5
-    assert run("segment", shapes, "--text", "red arrow", "--json").json["masks"] == []
+    told = run("segment", shapes, "--text", "red arrow", "--text", "blue heart", "--json").json
+    assert ([mask["label"] for mask in told["masks"]], told["absent"]) == (["blue heart"], ["red arrow"])
 
 
 def test_every_verb_runs_it(run: Callable[..., Ran], scene: RenderedScene, photo: Path) -> None:
