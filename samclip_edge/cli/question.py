@@ -1,4 +1,7 @@
-"""What `segment` is asked, checked before any work is done, and how it answers. Imports the pipeline, so the verb imports this inside."""
+"""What `segment` is asked, checked before any work is done, and how it answers.
+
+Imports the pipeline, so the verb imports this inside.
+"""
 
 from __future__ import annotations
 
