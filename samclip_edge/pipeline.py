@@ -205,7 +205,8 @@ class Scene:
         Each name is judged by itself: it is seen where the chance that it is there is at least `min_score`, whatever
         else is asked. background: names that each name is compared with beside the bundle's rivals. points, threshold:
         of the merged model. settings: of SAM + CLIP, which masks are there to be named. as_published: exactly as the
-        paper has it, where every name is answered (`tasks.published`); neither `threshold` nor `min_score` counts.
+        paper has it (`tasks.published`), where a name is answered wherever it is the likeliest of those asked for;
+        neither `threshold` nor `min_score` counts.
         Raises InputError where SAM + CLIP are asked without `refine`: there is no map of patches to answer with.
         """
         names, model = check_labels(labels, "--text"), self.model

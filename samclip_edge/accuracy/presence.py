@@ -26,7 +26,9 @@ _UNKNOWN = (
 
 
 def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress = silent) -> dict[str, float]:
-    """How often absent and present names are answered on rendered scenes, at the largest size, and how well.
+    """How often absent and present names are answered on rendered scenes, and how well.
+
+    `find` is asked at the largest size, `classify` at the smallest.
 
     Rates are shares of the names that were asked for, over all scenes. IoUs are means over the names that are there; a
     name that was not found counts as 0.
@@ -34,6 +36,7 @@ def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress
     absent: list[bool] = []
     unlike: list[bool] = []  # absent, with neither the colour nor the shape of any thing there
     unknown: list[bool] = []  # words that were never taught
+    fits: dict[bool, list[bool]] = {True: [], False: []}  # labels of `classify`, by whether they are there
     among: list[bool] = []  # absent, asked for together with all other names
     alone: list[float] = []
     together: list[float] = []
@@ -48,6 +51,8 @@ def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress
                 if _is_unlike(name, scene):
                     unlike.append(bool(found))
         unknown.extend(bool(looked.find([word])) for word in _UNKNOWN)
+        for guess in model.look(scene.image, model.sizes[0]).classify(NAMES):
+            fits[guess.label in there].append(guess.score >= MIN_SCORE)
         answered = {mask.label for mask in looked.find(NAMES)}
         among.extend(name in answered for name in NAMES if name not in there)
         together.extend(_ious(looked, there))
@@ -56,6 +61,8 @@ def presence(model: SamClip, scenes: Sequence[RenderedScene], progress: Progress
         "absent name answered, neither colour nor shape there": float(np.mean(unlike)),
         "absent name answered, a word never taught": float(np.mean(unknown)),
         "absent name answered, among all 80": float(np.mean(among)),
+        "absent name fits, classify": float(np.mean(fits[False])),
+        "present name fits, classify": float(np.mean(fits[True])),
         "present name found, alone": float(np.mean([value >= 0 for value in alone])),
         "present name mIoU, alone": float(np.mean(np.maximum(alone, 0))),
         "present name mIoU, together": float(np.mean(together)),

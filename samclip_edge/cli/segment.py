@@ -54,7 +54,7 @@ def run(
     find_points: FindPoints = None,
     find_threshold: FindThreshold = None,
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="With --text: exactly as the paper has it; answers every name.")
+        bool, typer.Option("--as-published", help="With --text: exactly as the paper has it.")
     ] = False,
     grid: Annotated[int | None, typer.Option(metavar="N", help="With --everything: clicks a side [32].")] = None,
     min_iou: MinIou = None,
@@ -94,7 +94,7 @@ def run(
         "masks": [mask.to_json() for mask in masks],
         "absent": absent,
     }
-    title = f"{len(masks)} masks in a photo of {scene.frame.width}x{scene.frame.height}"
+    title = f"{len(masks)} mask{'s' * (len(masks) != 1)} in a photo of {scene.frame.width}x{scene.frame.height}"
     title += "".join(f"; not there: {name}" for name in absent)
     rows = [row_of(mask) for mask in masks]
     columns = ("label", "score", "similarity", "predicted IoU", "area", "box")
