@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
-from support import Ran, cli, spread
+from support import TEMPLATES, Ran, cli, spread
 from vit_b import VitB
 
 from samclip_edge import SamClip
@@ -24,7 +24,6 @@ from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
 
-TEMPLATES = ["a photo of a {}.", "a {}."]  # CLIP's eighty make no test better, and many slower
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
@@ -76,7 +75,7 @@ def tiny(tiny_folder: Path) -> SamClip:
 def vocabulary_folder(tiny_checkpoint: Path) -> Path:
     """A bundle of `tiny` at 128 with a vocabulary in place of the text encoder."""
     names = ["cat", "dog", "cup of coffee"]
-    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("words"), [128], names).folder
+    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("words"), [128], names, templates=TEMPLATES).folder
 
 
 @pytest.fixture

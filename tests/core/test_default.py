@@ -76,7 +76,8 @@ def test_names_that_are_not_there_are_not_answered(run: Callable[..., Ran], tmp_
     scene = model.look(shapes)
     assert scene.find(["red arrow"]) == []
     (heart,), (star,) = scene.find(["blue heart"]), scene.find(["Orange STAR"])
-    assert heart.box[2] < star.box[0]  # the heart is on the left
+    assert star.box[1] < heart.box[1]  # the star is above the heart
+    assert star.box[3] < heart.box[3]
     assert all(mask.label is None for mask in scene.everything(["green cross"]))
     both = {mask.label: mask for mask in scene.find(["blue heart", "orange star", "red arrow"])}
     assert {name: mask.score for name, mask in both.items()} == {"blue heart": heart.score, "orange star": star.score}

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from safetensors import safe_open
-from support import TOLERANCE, Ran, off
+from support import TEMPLATES, TOLERANCE, Ran, off
 
 from samclip_edge import SamClip
 from samclip_edge.bundle.contract import probe
@@ -23,7 +23,7 @@ from samclip_edge.model import checkpoint
 
 @pytest.fixture(scope="module")
 def half(tiny_checkpoint: Path) -> Bundle:
-    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("half"), precision="fp16")
+    return export_onnx(tiny_checkpoint, tiny_checkpoint.with_name("half"), precision="fp16", templates=TEMPLATES)
 
 
 def test_it_is_half_as_large_and_near(half: Bundle, tiny_folder: Path) -> None:
