@@ -46,6 +46,8 @@ def _show(document: dict[str, Any], files: list[tuple[str, str, str]]) -> None:
     sizes = ", ".join(map(str, manifest["sizes"]))
     print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
+    if manifest["calibration"]:
+        print(f"chances of names: measured on {manifest['calibration']['measured_on']}")
     if manifest["measured_on"]:
         kind = {"qdq": "fixed scales, in pairs of Q and DQ", "dynamic": "scales found in each call"}
         print(
