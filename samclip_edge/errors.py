@@ -6,6 +6,12 @@ from __future__ import annotations
 class InputError(ValueError):
     """Bad input: a photo, prompt, option, checkpoint or bundle. The command line exits with 2 on it."""
 
+    def __init__(self, message: str, argument: str = "") -> None:
+        """message: the line. argument: the argument of the call that is at fault; the line begins with its name, and
+        `message` is what follows. The command line puts the name of its option there."""
+        super().__init__(f"{argument}{message}")
+        self.argument, self.rest = argument, message
+
 
 class ChecksumError(InputError):
     """A file of a bundle is not the one that its manifest describes. `verify` exits with 1 on it."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from samclip_edge.errors import InputError
 from samclip_edge.progress import Progress, silent
 
 Item = TypeVar("Item")
@@ -27,6 +29,17 @@ Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, he
 Units = Annotated[
     str, typer.Option("--units", metavar="UNITS", help="What Core ML may use: all, cpu, cpu+gpu or cpu+ne.")
 ]
+
+
+@contextmanager
+def option_names(**options: str) -> Iterator[None]:
+    """Let errors of the library name options, not arguments. options: the option that gives each argument."""
+    try:
+        yield
+    except InputError as error:
+        if error.argument not in options:
+            raise
+        raise type(error)(error.rest, options[error.argument]) from error
 
 
 def note(text: str) -> None:
