@@ -33,7 +33,6 @@ HOMES = {
     "export.quantize": ("export.precision.int8", "export.precision.choice"),
     "export.tensorrt": ("export.targets.tensorrt", "export.targets.tensorrt_script"),
     "export.typed": ("export.precision.half",),
-    "formats": ("photo.formats",),
     "graphs": ("bundle.sessions", "bundle.machine"),
     "image": ("photo.read", "photo.resize", "photo.frame"),
     "masks": ("photo.masks",),

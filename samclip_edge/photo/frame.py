@@ -7,13 +7,13 @@ square whose top-left corner the resized photo fills. The resize is `SamPredicto
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.bundle.spec import MASK_STRIDE, PIXEL_MEAN
-from samclip_edge.photo.resize import Floats, Pixels, resize
+from samclip_edge.photo.resize import Floats, Pixels, between, resize, shares
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ class Frame:
 
     def to_photo(self, low_res: Floats) -> Floats:
         """Low-res mask logits (S/4,S/4) to logits over the photo's own pixels (H,W) (SAM's `postprocess_masks`)."""
-        height, width = self.scaled
-        square = cv2.resize(low_res, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
-        inside = np.ascontiguousarray(square[:height, :width])
-        return np.asarray(cv2.resize(inside, (self.width, self.height), interpolation=cv2.INTER_LINEAR), np.float32)
+        (height, width), side = self.scaled, low_res.shape[0]
+        rows = _way_back(side, self.size, height, self.height)
+        columns = _way_back(side, self.size, width, self.width)
+        # Both products shrink with the smaller side first.
+        return (rows @ low_res) @ columns.T if self.height <= self.width else rows @ (low_res @ columns.T)
 
     def cells(self, grid: int) -> tuple[int, int]:
         """Rows and columns of a grid x grid map over the square whose centres the photo covers (at least one each)."""
@@ -70,7 +71,7 @@ class Frame:
         fine = 8 * grid
         height, width = (max(round(side * fine / self.size), 1) for side in self.scaled)
         cover = np.zeros((fine, fine), np.float32)
-        cover[:height, :width] = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        cover[:height, :width] = shares(mask, height, width)
         cells = cover.reshape(grid, 8, grid, 8).mean(axis=(1, 3))
         if mask.any() and cells.max() < 0.01:
             y, x = (int(axis.mean()) for axis in np.nonzero(mask))
@@ -82,3 +83,9 @@ class Frame:
     def low_res(self) -> int:
         """Side of a low-res mask."""
         return self.size // MASK_STRIDE
+
+
+@lru_cache(maxsize=8)
+def _way_back(low_res: int, size: int, scaled: int, photo: int) -> Floats:
+    """The matrix (photo,low_res) from one side of a low-res mask to that of the photo, by way of the model's square."""
+    return between(scaled, photo) @ between(low_res, size)[:scaled]

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
 import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.photo.masks import Mask
+from samclip_edge.files import replacing
+from samclip_edge.photo.fonts import font_for
+from samclip_edge.photo.masks import Bits, Mask, mask_box
 from samclip_edge.photo.resize import Pixels
 
-_SIDE = 960  # a smaller photo is enlarged to this before anything is written on it
+_LEAST, _MOST = 960, 4096  # of a picture's longer side: a smaller photo is enlarged, a bigger one reduced
 _INK, _PLATE = (255, 255, 255), (20, 20, 24)
-_FORMATS = (".png", ".jpg", ".jpeg", ".webp")
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_COARSE = 64  # cells along the longer side of a mask, in which the place of its name is looked for
+
+
+class _Part(NamedTuple):
+    """A mask where it lies in the picture."""
+
+    left: int
+    top: int
+    bits: Bits  # with a margin around it
 
 
 def check_output(path: Path) -> None:
@@ -28,15 +42,14 @@ def check_output(path: Path) -> None:
 
 
 def save_picture(picture: Pixels, path: Path) -> None:
-    """Write (H,W,3) RGB, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write (H,W,3) RGB, whole or not at all. Raises InputError where that fails."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, _FORMATS[path.suffix.lower()], quality=95)
     try:
-        partial.write_bytes(cv2.imencode(path.suffix.lower(), picture[..., ::-1])[1].tobytes())
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_bytes(file.getvalue())
     except OSError as error:
         raise InputError(f"-o {path}: cannot be written ({one_line(error)})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def color(index: int, lightness: float | None = None) -> tuple[int, int, int]:
@@ -47,74 +60,102 @@ def color(index: int, lightness: float | None = None) -> tuple[int, int, int]:
 
 
 def draw_masks(pixels: Pixels, masks: Sequence[Mask]) -> Pixels:
-    """Masks over their photo (H,W,3): tinted, outlined, and named where they have a label; the biggest lie lowest."""
-    picture = _enlarged(pixels)
+    """Masks over their photo (H,W,3): tinted, outlined, and named where they have a label; the biggest lie lowest.
+
+    The picture is as big as the photo, within limits: its longer side has 960 to 4096 pixels.
+    """
+    picture = _fitted(pixels)
+    thin = max(round(max(picture.size) / 700), 1)
     order = sorted(range(len(masks)), key=lambda index: -masks[index].area)
-    shapes = {index: _scaled(masks[index], picture.shape) for index in order}
-    tinted = picture.astype(np.float32)
-    for index, bits in shapes.items():
-        tinted[bits] = 0.5 * tinted[bits] + 0.5 * np.array(color(index), np.float32)
-    picture = tinted.astype(np.uint8)
-    thin = max(round(max(picture.shape) / 700), 1)
-    for index, bits in shapes.items():
-        outline, _ = cv2.findContours(bits.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outline, -1, _PLATE, 4 * thin, cv2.LINE_AA)  # shows on light, what follows on dark
-        cv2.drawContours(picture, outline, -1, color(index, 0.85), 2 * thin, cv2.LINE_AA)
-    for index, bits in shapes.items():
+    parts = {index: part for index in order if (part := _part(masks[index], picture.size, 2 * thin)) is not None}
+    for index, part in parts.items():
+        picture.paste(color(index), (part.left, part.top), Image.fromarray(part.bits.view(np.uint8) * 128))
+    for index, part in parts.items():  # the plate shows on light, the colour on dark
+        for half, ink in ((2 * thin, _PLATE), (thin, color(index, 0.85))):
+            edge = Image.fromarray((_grown(part.bits, half) & _grown(~part.bits, half)).view(np.uint8) * 255)
+            picture.paste(ink, (part.left, part.top), edge.filter(ImageFilter.GaussianBlur(0.5 * thin)))
+    for index, part in parts.items():
         label = masks[index].label
-        if label is not None and bits.any():
-            _write_name(picture, f"{label} {_percent(masks[index])}", _middle(bits), color(index))
-    return picture
+        if label is not None:
+            x, y = _middle(part.bits)
+            _write_name(picture, f"{label} {_percent(masks[index])}", (part.left + x, part.top + y), color(index))
+    return np.asarray(picture)
 
 
 def draw_names(pixels: Pixels, names: Sequence[tuple[str, float]]) -> Pixels:
-    """A photo (H,W,3) with its best names listed in the corner."""
-    picture = _enlarged(pixels)
+    """A photo (H,W,3) with its best names listed in the corner; as big as `draw_masks` makes it."""
+    picture = _fitted(pixels)
     for line, (name, score) in enumerate(names):
         _write_name(picture, f"{name} {score:.0%}", (0, round((1.2 + 1.9 * line) * _letters(picture))), color(line))
-    return picture
+    return np.asarray(picture)
 
 
 def _percent(mask: Mask) -> str:
     return f"{mask.score or 0:.0%}"
 
 
-def _enlarged(pixels: Pixels) -> Pixels:
-    scale = max(_SIDE / max(pixels.shape[:2]), 1.0)
+def _fitted(pixels: Pixels) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    longer = max(picture.size)
+    scale = min(max(longer, _LEAST), _MOST) / longer
     if scale == 1.0:
-        return pixels.copy()
-    height, width = (max(round(side * scale), 1) for side in pixels.shape[:2])
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        return picture.copy()
+    width, height = (max(round(side * scale), 1) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _scaled(mask: Mask, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    bits = mask.bits
-    if bits.shape == shape[:2]:
-        return bits
-    return cv2.resize(bits.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR) > 0.5
+def _part(mask: Mask, size: tuple[int, int], margin: int) -> _Part | None:
+    """A mask in a picture of `size` (width, height), as far as it reaches; None where nothing of it is seen."""
+    image = Image.fromarray(mask.bits.view(np.uint8) * 255)
+    bits = np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)) > 127
+    if not bits.any():
+        return None
+    x0, y0, x1, y1 = mask_box(bits)
+    left, top = max(x0 - margin, 0), max(y0 - margin, 0)
+    return _Part(left, top, np.ascontiguousarray(bits[top : y1 + margin, left : x1 + margin]))
 
 
-def _middle(bits: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, int]:
-    """x, y of the pixel of a mask that is farthest from its edge."""
-    depth = cv2.distanceTransform(np.pad(bits, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(x), int(y)
+def _grown(bits: Bits, by: int) -> Bits:
+    """A mask (H,W) with all pixels that are at most `by` rows and columns away from it."""
+    for axis in (0, 1):
+        width = [(0, 0), (0, 0)]
+        width[axis] = (by + 1, by)
+        before = np.cumsum(np.pad(bits, width), axis=axis, dtype=np.int32)
+        last = before.shape[axis] - 2 * by - 1
+        bits = np.take(before, range(2 * by + 1, last + 2 * by + 1), axis) > np.take(before, range(last), axis)
+    return bits
 
 
-def _letters(picture: Pixels) -> int:
+def _middle(bits: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """x, y of a pixel of a mask (H,W) that is far from its edge: the last one left when it is worn away, coarsely."""
+    height, width = bits.shape
+    scale = min(_COARSE / max(height, width), 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    left = np.asarray(Image.fromarray(bits.view(np.uint8) * 255).resize(size, Image.Resampling.BOX)) > 127
+    if not left.any():
+        y, x = np.argwhere(bits)[0]
+        return int(x), int(y)
+    while (worn := ~_grown(~np.pad(left, 1), 1)[1:-1, 1:-1]).any():
+        left = worn
+    y, x = np.argwhere(left)[len(np.argwhere(left)) // 2]
+    return int((x + 0.5) * width / size[0]), int((y + 0.5) * height / size[1])
+
+
+def _letters(picture: Image.Image) -> int:
     """Height of letters in pixels."""
-    return max(round(max(picture.shape[:2]) / 42), 14)
+    return max(round(max(picture.size) / 42), 14)
 
 
-def _write_name(picture: Pixels, text: str, middle: tuple[int, int], accent: tuple[int, int, int]) -> None:
+def _write_name(picture: Image.Image, text: str, middle: tuple[int, int], accent: tuple[int, int, int]) -> None:
     """White letters on a dark plate with the mask's colour at its side, kept inside the picture."""
     letters = _letters(picture)
-    font = cv2.FontFace("sans")  # of OpenCV 5: any language's letters, not only ASCII
-    width = cv2.getTextSize((0, 0), text, (0, 0), font, letters, 500)[2]
+    font = font_for(text, letters)
+    width = round(font.getlength(text))
     pad = letters // 3
     full_width, full_height = width + 4 * pad, letters + 2 * pad
-    x = min(max(middle[0] - full_width // 2, 0), max(picture.shape[1] - full_width, 0))
-    y = min(max(middle[1] - full_height // 2, 0), max(picture.shape[0] - full_height, 0))
-    cv2.rectangle(picture, (x, y), (x + full_width - 1, y + full_height - 1), _PLATE, cv2.FILLED)
-    cv2.rectangle(picture, (x, y), (x + pad - 1, y + full_height - 1), accent, cv2.FILLED)
-    cv2.putText(picture, text, (x + 2 * pad, y + full_height - pad - letters // 6), _INK, font, letters, 500)
+    x = min(max(middle[0] - full_width // 2, 0), max(picture.width - full_width, 0))
+    y = min(max(middle[1] - full_height // 2, 0), max(picture.height - full_height, 0))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((x, y, x + full_width - 1, y + full_height - 1), _PLATE)
+    draw.rectangle((x, y, x + pad - 1, y + full_height - 1), accent)
+    draw.text((x + 2 * pad, y + full_height - pad - letters // 6), text, _INK, font, anchor="ls")

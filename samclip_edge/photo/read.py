@@ -1,68 +1,71 @@
-"""Photos in: read, checked before anything decodes them, and turned upright."""
+"""Photos in, whatever form they have: a path, the bytes of a file, an open file, Pillow's image, an array."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, BinaryIO
 
-import cv2
-import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.photo.formats import read_header
+from samclip_edge.photo.arrays import photo_of_array
+from samclip_edge.photo.decode import check_photo, decode, pixels_of
 from samclip_edge.photo.resize import Pixels
 
-Photo = str | os.PathLike[str] | bytes | Pixels
+# And anything with `__array__`, torch's tensors among it.
+Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.ArrayLike
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a 512 MiB photo of three bytes a pixel
 
 
-def read_photo(photo: Photo, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """A photo as (H,W,3) uint8 RGB, turned upright by its EXIF orientation.
+def read_photo(photo: Photo, max_pixels: int = MAX_PIXELS, white: float | None = None) -> Pixels:
+    """A photo as (H,W,3) uint8 RGB, in memory of its own, turned upright by its EXIF orientation.
 
-    photo: a path, the bytes of a file, or an array: (H,W,3) RGB or (H,W) grey, uint8, taken as it is.
-    Grey, palette, 16-bit, CMYK and transparent photos become 8-bit RGB; transparency is dropped.
-    Raises InputError for anything that is no whole photo or has more than `max_pixels` pixels.
+    photo: a path; the bytes of a file; a file that is open for reading bytes; Pillow's image; or an array (see
+    `photo_of_array`), which is taken as upright. Grey, palette, 16-bit, CMYK and transparent photos become 8-bit RGB;
+    transparency is dropped. white: of an array that is not uint8, the value of white. Raises InputError for anything
+    that is no photo, is not whole, or has more than `max_pixels` pixels. A JPEG that breaks off is decoded as far as it
+    goes, and a warning is logged.
     """
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] != 3):
-            raise InputError(
-                f"photo: an array of {photo.dtype} {photo.shape} is neither (H,W,3) RGB nor (H,W) grey in uint8"
-            )
-        if photo.size == 0:
-            raise InputError("photo: the array is empty; pass at least one pixel")
-        return np.repeat(photo[..., None], 3, axis=2) if photo.ndim == 2 else photo
-    name = "photo" if isinstance(photo, bytes) else os.fspath(photo)
-    data = photo if isinstance(photo, bytes) else _read_file(Path(photo))
-    check_photo(data, name, max_pixels)
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"{name}: cannot be decoded ({one_line(error)}); save it again as JPEG or PNG") from None
-    if decoded is None:
-        raise InputError(f"{name}: cannot be decoded; save it again as JPEG or PNG")
-    return np.ascontiguousarray(decoded[..., ::-1])
-
-
-def check_photo(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise InputError unless the bytes are one whole photo of a known format and an allowed size."""
-    if not data:
-        raise InputError(f"{name}: the file is empty; pass a photo")
-    header = read_header(data)
-    if header is None:
-        raise InputError(f"{name}: not a JPEG, PNG, WebP, GIF, BMP or TIFF photo; convert it to one")
-    if header.width * header.height > max_pixels:
-        raise InputError(
-            f"{name}: {header.width}x{header.height} is {header.width * header.height} pixels, over the limit of "
-            f"{max_pixels}; raise it with --max-pixels if you trust the file"
-        )
-    if not header.whole or header.width <= 0 or header.height <= 0:
-        raise InputError(f"{name}: the photo is truncated or damaged; fetch it again")
+    if isinstance(photo, Image.Image):
+        try:
+            return pixels_of(photo, "photo")
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"photo: Pillow cannot decode it ({one_line(error)}); open another") from None
+    data = _bytes_of(photo)
+    if data is None:
+        return photo_of_array(photo, white)
+    return decode(data, _name_of(photo), max_pixels)
 
 
 def check_photo_file(path: str, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise InputError unless the file is one whole photo, without decoding it."""
+    """Raise InputError unless the file begins as a photo of a known format and an allowed size. Decodes nothing."""
     check_photo(_read_file(Path(path)), path, max_pixels)
+
+
+def _bytes_of(photo: Any) -> bytes | None:
+    """The bytes of a file, from its path, from itself, or as they are; None for an array."""
+    if isinstance(photo, str | os.PathLike):
+        return _read_file(Path(photo))
+    if isinstance(photo, bytes | bytearray) or (isinstance(photo, memoryview) and photo.ndim == 1):
+        return bytes(photo)
+    if not hasattr(photo, "read"):
+        return None
+    try:
+        data = photo.read()
+    except Exception as error:  # a file object of others may raise anything
+        raise InputError(f"photo: the file cannot be read ({one_line(error)})") from None
+    if not isinstance(data, bytes | bytearray):
+        raise InputError("photo: the file gives text; open it for reading bytes (mode 'rb')")
+    return bytes(data)
+
+
+def _name_of(photo: Any) -> str:
+    return os.fspath(photo) if isinstance(photo, str | os.PathLike) else "photo"
 
 
 def _read_file(path: Path) -> bytes:

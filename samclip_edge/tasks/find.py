@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from samclip_edge.bundle.contract import FOREGROUND, NOTHING
@@ -21,7 +20,7 @@ from samclip_edge.encoded import Encoded, Prompts
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask, encode_rle
-from samclip_edge.photo.resize import Floats
+from samclip_edge.photo.resize import Floats, between
 from samclip_edge.progress import Progress
 from samclip_edge.tasks.everything import Settings, everything, name_fits
 from samclip_edge.text.judge import Judge, check_score, sigmoid, strongest
@@ -165,5 +164,5 @@ def prompted(encoded: Encoded, log_odds: Floats, patches: Sequence[tuple[int, in
 
 def _enlarge(frame: Frame, patch_map: Floats) -> Floats:
     """A map over the patches (h',w') as a low-res mask (S/4,S/4)."""
-    side = (frame.low_res, frame.low_res)
-    return np.asarray(cv2.resize(patch_map, side, interpolation=cv2.INTER_LINEAR), np.float32)
+    matrix = between(patch_map.shape[0], frame.low_res)
+    return matrix @ patch_map @ matrix.T

@@ -1,0 +1,133 @@
+"""The bytes of a photo file to pixels, by Pillow. They come from anywhere, so little of Pillow is let near them.
+
+Which plugin reads a file is chosen here, by its first bytes: Pillow's own search would run plugins that call other
+programs, and its limit on pixels is one global for the whole app.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.photo.resize import Pixels
+
+log = logging.getLogger(__name__)
+
+# The formats: the first bytes, and the plugin. Of HEIC and AVIF the brand follows the length of the first box.
+_PLUGINS = (
+    (lambda data: data.startswith(b"\xff\xd8\xff"), "PIL.JpegImagePlugin", "JpegImageFile"),
+    (lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"), "PIL.PngImagePlugin", "PngImageFile"),
+    (lambda data: data.startswith(b"GIF8"), "PIL.GifImagePlugin", "GifImageFile"),
+    (lambda data: data.startswith(b"BM"), "PIL.BmpImagePlugin", "BmpImageFile"),
+    (lambda data: data.startswith(b"RIFF") and data[8:12] == b"WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
+    (lambda data: data[:2] in (b"II", b"MM") and 42 <= max(data[2:4]) <= 43, "PIL.TiffImagePlugin", "TiffImageFile"),
+    (lambda data: data[4:12] in (b"ftypavif", b"ftypavis"), "PIL.AvifImagePlugin", "AvifImageFile"),
+    (lambda data: data[4:8] == b"ftyp" and data[8:12] in _HEIC, "pillow_heif", "HeifImageFile"),
+)
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_MENDS = {
+    "PIL.AvifImagePlugin": "AVIF needs Pillow 11.3 or newer: pip install --upgrade pillow",
+    "pillow_heif": "HEIC needs a plugin: pip install 'samclip-edge[heic]'",
+}
+_END = b"\xff\xd9"  # of a JPEG
+
+
+def decode(data: bytes, name: str, max_pixels: int) -> Pixels:
+    """A photo file as (H,W,3) uint8 RGB, turned upright by its EXIF orientation.
+
+    name: the photo in messages. Logs a warning where a JPEG breaks off, and where samples were scaled by a guess.
+    Raises InputError for anything that is no whole photo or has more than `max_pixels` pixels.
+    """
+    image = _open(data, name, max_pixels)
+    try:
+        if image.format == "JPEG" and not _ends(data):
+            # What is missing stays grey, as in any viewer.
+            image = _open(data + _END, name, max_pixels)
+            image.load()
+            log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
+        return pixels_of(image, name)
+    except InputError:
+        raise
+    except Exception as error:  # a plugin raises whatever its decoder says
+        raise InputError(f"{name}: the photo is truncated or damaged ({one_line(error)}); fetch it again") from None
+
+
+def check_photo(data: bytes, name: str, max_pixels: int) -> None:
+    """Raise InputError unless the bytes begin as a photo of a known format and an allowed size. Decodes nothing."""
+    _open(data, name, max_pixels)
+
+
+def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """A photo whose header is read, and no more."""
+    if not data:
+        raise InputError(f"{name}: the file is empty; pass a photo")
+    plugin = next(((module, opener) for fits, module, opener in _PLUGINS if fits(data)), None)
+    if plugin is None:
+        raise InputError(f"{name}: not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF photo; convert it to one")
+    try:
+        opener: Callable[[Any], Image.Image] = getattr(import_module(plugin[0]), plugin[1])
+    except ImportError:
+        raise InputError(f"{name}: {_MENDS[plugin[0]]}") from None
+    try:
+        image = opener(io.BytesIO(data))
+    except Exception as error:
+        raise InputError(f"{name}: the photo is truncated or damaged ({one_line(error)}); fetch it again") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise InputError(
+            f" {max_pixels}: {name} is {width}x{height}, {width * height} pixels; raise it if you trust the file",
+            "max_pixels",
+        )
+    return image
+
+
+def _ends(jpeg: bytes) -> bool:
+    """Whether a JPEG has its end mark: at its end, or before something that a camera appended."""
+    return _END in jpeg[jpeg.rfind(b"\xff\xda") :]  # behind the start of the last scan an end mark can only be one
+
+
+def pixels_of(image: Image.Image, name: str) -> Pixels:
+    """Pillow's image as (H,W,3) uint8 RGB, upright. Transparency is dropped.
+
+    Raises InputError, or what the decoder raises, where its pixels cannot be had.
+    """
+    image.load()
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_eight_bits(image, name))
+    elif image.mode in ("P", "PA", "LA", "La", "RGBa"):
+        image = image.convert("RGBA")
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception as error:  # EXIF is often broken, and the photo is not
+        log.warning("%s: its EXIF cannot be read (%s); taken as upright", name, one_line(error))
+    return np.array(image.convert("RGB"))
+
+
+def _eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
+    """The samples (H,W) of a grey photo with more than eight bits, as eight.
+
+    Of 16 unsigned bits the upper eight are taken. A TIFF may hold fewer bits than it says, or signed or floating
+    numbers without a white: then its own values say what is white, and a warning says so.
+    """
+    samples = np.asarray(image)
+    if image.format != "TIFF":  # of PNG, some versions of Pillow call 16 bits "I"
+        return np.clip(samples.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+    least, most = samples.min(), samples.max()
+    if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:
+        bits = next(bits for bits in (10, 12, 14, 16) if most < 1 << bits)
+        if bits < 16:
+            log.warning("%s: no sample of 16 bits is above %d; read as %d bits", name, most, bits)
+        return (samples >> (bits - 8)).astype(np.uint8)
+    if not np.isfinite(samples).all():
+        raise InputError(f"{name}: its samples are NaN or infinite; save it as 8 bits")
+    log.warning("%s: samples from %g (black) to %g (white); save it as 8 bits to choose others", name, least, most)
+    spread = float(most) - float(least) or 1.0
+    return np.round((samples.astype(np.float64) - float(least)) * (255 / spread)).astype(np.uint8)
