@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,10 +42,28 @@ class Encoded(ABC):
 
     has_patch_features: bool  # whether the CLIP of this kind says what each patch is of
 
-    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame) -> None:
+    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays]) -> None:
+        """pixels: the photo (H,W,3) RGB, which nobody may change. known: what graphs said of it already."""
         self.sessions, self.pixels, self.frame = sessions, pixels, frame
         self._lock = threading.Lock()
-        self._known: dict[GraphName, Arrays] = {}
+        self._known = dict(known)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """What `pickle` and `copy` make another of: a lock cannot be copied, nor what lies in an engine's memory."""
+        return type(self), (self.sessions, self.pixels, self.frame, self.known())
+
+    @abstractmethod
+    def encoders(self) -> Sequence[GraphName]:
+        """The graphs that encode the photo, which are the slow ones."""
+
+    def known(self) -> dict[GraphName, Arrays]:
+        """What those of the `encoders` that ran said of the photo, as numpy arrays."""
+        found = {name: self._known[name] for name in self.encoders() if name in self._known}
+        return {name: {output: np.asarray(each) for output, each in said.items()} for name, said in found.items()}
+
+    @abstractmethod
+    def ask(self, graph: GraphName) -> Arrays:
+        """What a graph that takes nothing but the photo, or what was made of it, says. It runs at most once."""
 
     def _once(self, graph: GraphName, size: int | None, inputs: Callable[[], Arrays]) -> Arrays:
         """What a graph says of this photo: it runs at most once, on what `inputs` makes."""
@@ -87,8 +105,11 @@ class Encoded(ABC):
             given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
             raise InputError(
                 f"prompt: the bundle takes prompts of {fixed} points, not of {given}; "
-                "export without --points or --static, or give `find` one point (--find-points 1)"
+                "export it with open shapes, or give `find` one point"
             )
+        if not len(prompts.points):
+            side = self.frame.low_res
+            return np.zeros((0, 4, side, side), np.float32), np.zeros((0, 4), np.float32)
         masks, predicted_ious = [], []
         step = 1 if fixed else _BATCH
         for start in range(0, len(prompts.points), step):
@@ -116,27 +137,34 @@ class Merged(Encoded):
 
     has_patch_features = True
 
-    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame) -> None:
-        super().__init__(sessions, pixels, frame)
-        self._encoder = sessions.run("image_encoder", frame.size, image=frame.square(pixels))
+    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays]) -> None:
+        super().__init__(sessions, pixels, frame, known)
+        self.ask("image_encoder")
 
-    def _clip_head(self) -> Arrays:
-        return self._once("clip_head", self.frame.size, lambda: {"tokens": self._encoder["tokens"]})
+    def encoders(self) -> Sequence[GraphName]:
+        """See `Encoded.encoders`."""
+        return ("image_encoder",)
+
+    def ask(self, graph: GraphName) -> Arrays:
+        """See `Encoded.ask`."""
+        if graph == "image_encoder":
+            return self._once(graph, self.frame.size, lambda: {"image": self.frame.square(self.pixels)})
+        return self._once(graph, self.frame.size, lambda: {"tokens": self._known["image_encoder"]["tokens"]})
 
     @property
     def embedding(self) -> Array:
         """See `Encoded.embedding`."""
-        return self._encoder["embedding"]
+        return self._known["image_encoder"]["embedding"]
 
     @property
     def image_features(self) -> Floats:
         """See `Encoded.image_features`."""
-        return np.asarray(self._clip_head()["image_features"][0], np.float32)
+        return np.asarray(self.ask("clip_head")["image_features"][0], np.float32)
 
     @property
     def patch_features(self) -> Floats:
         """See `Encoded.patch_features`."""
-        return np.asarray(self._clip_head()["patch_features"][0], np.float32)
+        return np.asarray(self.ask("clip_head")["patch_features"][0], np.float32)
 
     def features_under(self, mask: Bits) -> Floats:
         """See `Encoded.features_under`: the mean of the patch features there."""
@@ -151,16 +179,25 @@ class SideBySide(Encoded):
 
     has_patch_features = False
 
+    def encoders(self) -> Sequence[GraphName]:
+        """See `Encoded.encoders`."""
+        return ("image_encoder", "clip_image_encoder")
+
+    def ask(self, graph: GraphName) -> Arrays:
+        """See `Encoded.ask`."""
+        if graph == "image_encoder":
+            return self._once(graph, self.frame.size, lambda: {"image": self.frame.square(self.pixels)})
+        return self._once(graph, None, lambda: {"image": self._seen(self.pixels)})
+
     @property
     def embedding(self) -> Array:
         """See `Encoded.embedding`."""
-        square = self.frame.square
-        return self._once("image_encoder", self.frame.size, lambda: {"image": square(self.pixels)})["embedding"]
+        return self.ask("image_encoder")["embedding"]
 
     @property
     def image_features(self) -> Floats:
         """See `Encoded.image_features`."""
-        return _first(self._once("clip_image_encoder", None, lambda: {"image": self._seen(self.pixels)}))
+        return _first(self.ask("clip_image_encoder"))
 
     @property
     def patch_features(self) -> Floats:
@@ -179,10 +216,13 @@ class SideBySide(Encoded):
         return clip_square(pixels, vision.size)[None]
 
 
-def encode(sessions: Sessions, pixels: Pixels, frame: Frame) -> Encoded:
-    """A photo (H,W,3) RGB as the encoders of a bundle see it, of whichever kind the bundle is."""
+def encode(sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays] | None = None) -> Encoded:
+    """A photo (H,W,3) RGB as the encoders of a bundle see it, of whichever kind the bundle is.
+
+    known: what graphs said of it already, which are then not run.
+    """
     kind = SideBySide if sessions.bundle.manifest.kind == "sam+clip" else Merged
-    return kind(sessions, pixels, frame)
+    return kind(sessions, pixels, frame, known or {})
 
 
 def pool(features: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -7,8 +7,11 @@ s.classify(["dog", "cat"]); s.segment(points=[[120, 80]]); s.find(["dog"]); s.ev
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +19,13 @@ import numpy.typing as npt
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions, Units
 from samclip_edge.encoded import Encoded, Prompts, encode
-from samclip_edge.errors import InputError
+from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask
 from samclip_edge.photo.read import MAX_PIXELS, Photo, read_photo
 from samclip_edge.photo.resize import Floats, Pixels
 from samclip_edge.progress import Progress, silent
+from samclip_edge.scene_file import read_scene, write_scene
 from samclip_edge.tasks.classify import Guesses, classify
 from samclip_edge.tasks.everything import Settings, everything, name_masks
 from samclip_edge.tasks.find import FindSettings, find
@@ -31,6 +35,8 @@ from samclip_edge.tasks.segment import segment, segment_all
 from samclip_edge.text.judge import MIN_SCORE, Judge, check_score
 from samclip_edge.text.names import BACKGROUND_NAMES, check_background, check_labels
 from samclip_edge.text.words import Words
+
+log = logging.getLogger(__name__)
 
 
 class SamClip:
@@ -67,6 +73,10 @@ class SamClip:
         """
         return cls(Bundle.open(folder), SessionOptions(threads, units))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """What `pickle` and `copy` make another of, in another process too: it opens its graphs anew."""
+        return functools.partial(SamClip, sessions=self.sessions), (self.bundle,)
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """The input sizes S that the bundle holds, rising."""
@@ -77,30 +87,51 @@ class SamClip:
         """The old name of `sessions`, until 0.3."""
         return self.sessions
 
-    def look(self, photo: Photo, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Scene:
+    def look(
+        self, photo: Photo, size: int | None = None, max_pixels: int = MAX_PIXELS, white: float | None = None
+    ) -> Scene:
         """Encode a photo, once. What the scene is asked afterwards does not run the encoder again.
 
-        photo: a path, the bytes of a file, or (H,W,3) uint8 RGB. size: one of `sizes`; None takes the largest, which
-        masks want; naming a photo is quickest at the smallest. Raises InputError for what is no photo.
+        photo: a path, the bytes of a file, an open file, Pillow's image, or an array: (H,W,3) uint8 RGB, and what
+        `photo_of_array` takes besides; the scene has a copy of its own. size: one of `sizes`; None takes the largest,
+        which masks want; naming a photo is quickest at the smallest. white: the value of white in an array that is not
+        uint8: 1 or 255 for floats. Raises InputError for what is no photo.
         """
-        size = self.sizes[-1] if size is None else size
-        if size not in self.sizes:
-            raise InputError(f"--size {size}: the bundle holds {', '.join(map(str, self.sizes))}; choose one of them")
-        pixels = read_photo(photo, max_pixels)
-        return Scene(self, encode(self.sessions, pixels, Frame.of(pixels, size)))
+        chosen = self._size(self.sizes[-1] if size is None else size)
+        pixels = read_photo(photo, max_pixels, white)
+        pixels.flags.writeable = False
+        return Scene(self, encode(self.sessions, pixels, Frame.of(pixels, chosen)))
+
+    def _size(self, size: int) -> int:
+        try:
+            return self.sizes[self.sizes.index(size)]
+        except ValueError:  # it is not among them, or it is no number
+            known = ", ".join(map(str, self.sizes))
+            raise InputError(f" {size}: the bundle holds {known}; choose one of them", "size") from None
 
     def rank(self, photos: Sequence[Photo | Scene], text: str, size: int | None = None) -> list[tuple[int, float]]:
         """Photos by how well they fit a text, best first: (index in `photos`, similarity, which is their cosine).
 
-        Photos that are not scenes yet are looked at in `size`, the smallest where None.
+        Photos that are not scenes yet are looked at in `size`, the smallest where None. A photo that cannot be read is
+        left out, and a warning names it. Raises InputError where none can be read.
         """
-        if not text.strip():
-            raise InputError("text: empty; say what to look for")
-        size = self.sizes[0] if size is None else size
+        (text,) = check_labels([text], "text")
+        size = self.sizes[0] if size is None else self._size(size)
         wanted = self.words.features([text])[0] if self.words.vocabulary else self.words.encode([text])[0]
-        scenes = (photo if isinstance(photo, Scene) else self.look(photo, size) for photo in photos)
-        similarities = [float(scene.image_features @ wanted) for scene in scenes]
-        return [(index, similarities[index]) for index in np.argsort(-np.array(similarities), kind="stable").tolist()]
+        found: list[tuple[int, float]] = []
+        failed: list[InputError] = []
+        for index, photo in enumerate(photos):
+            try:
+                scene = photo if isinstance(photo, Scene) else self.look(photo, size)
+            except InputError as error:
+                failed.append(error)
+                continue
+            found.append((index, float(scene.image_features @ wanted)))
+        if failed and not found:
+            raise failed[0]
+        for error in failed:
+            log.warning("left out: %s", one_line(error))
+        return sorted(found, key=lambda each: -each[1])
 
 
 class Scene:
@@ -110,9 +141,25 @@ class Scene:
         self.model = model
         self.encoded = encoded
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the encoded photo to a file (`.npz`), for `load` here or on another machine.
+
+        Raises InputError where it cannot be written.
+        """
+        write_scene(Path(path), self.encoded)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], model: SamClip, max_pixels: int = MAX_PIXELS) -> Scene:
+        """A scene that `save` wrote. The encoder does not run: it is slow, and may not be wanted here.
+
+        model: the same model, exported for whichever target and precision. Raises InputError for another model, and
+        for what is no such file.
+        """
+        return cls(model, read_scene(Path(path), model.sessions, max_pixels))
+
     @property
     def pixels(self) -> Pixels:
-        """The photo (H,W,3) RGB."""
+        """The photo (H,W,3) RGB, not to be written to: copy it first."""
         return self.encoded.pixels
 
     @property
@@ -174,7 +221,8 @@ class Scene:
         points: (N,2), the points of one prompt, or (B,N,2) of several, x, y in photo pixels; labels the same without
         the 2: 1 on the thing (where None), 0 off it. boxes: (4,) or (B,4) x0, y0, x1, y1. mask: the `logits` of a mask
         from the step before, or (B,S/4,S/4). Given together, they are one prompt each.
-        Raises InputError for prompts that are NaN, reversed, or outside the photo.
+        Boxes are cut off at the border of the photo; no boxes give no masks. Raises InputError for prompts that are
+        NaN, reversed, or outside the photo.
         """
         return segment(self.encoded, prepare(self.frame, points, labels, boxes, mask))
 
@@ -209,7 +257,7 @@ class Scene:
         neither `threshold` nor `min_score` counts.
         Raises InputError where SAM + CLIP are asked without `refine`: there is no map of patches to answer with.
         """
-        names, model = check_labels(labels, "--text"), self.model
+        names, model = check_labels(labels), self.model
         rivals = check_background(background)
         how = FindSettings(refine, points, threshold, settings or Settings(), min_score, rivals)
         if as_published:

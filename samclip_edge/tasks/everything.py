@@ -42,13 +42,12 @@ class Settings:
         score: float | None = None,
     ) -> None:
         """score: the old name of `predicted_iou`, until 0.3. Raises InputError for a value that cannot be compared."""
-        least = predicted_iou if score is None else score
-        if not 1 <= points_per_side <= 256:
-            raise InputError(f"--grid {points_per_side}: give 1 to 256 clicks a side")
-        for option, value in (("--min-iou", least), ("--min-stability", stability)):
-            if math.isnan(value):
-                raise InputError(f"{option} nan: give a number")
-        for field, value in zip(fields(self), (points_per_side, least, stability, offset, overlap), strict=True):
+        if not isinstance(points_per_side, int) or not 1 <= points_per_side <= 256:
+            raise InputError(f" {points_per_side}: give 1 to 256 clicks a side, a whole number", "points_per_side")
+        values = (points_per_side, predicted_iou if score is None else score, stability, offset, overlap)
+        for field, value in zip(fields(self), values, strict=True):
+            if not isinstance(value, int | float) or math.isnan(value):
+                raise InputError(f" {value}: give a number", field.name)
             object.__setattr__(self, field.name, value)
 
     @property

@@ -79,12 +79,12 @@ def find(encoded: Encoded, judge: Judge, names: Sequence[str], how: FindSettings
 def check(encoded: Encoded, how: FindSettings) -> None:
     """Raise InputError for settings that are out of range, or that this kind of bundle cannot follow."""
     if not 1 <= how.points <= 3:
-        raise InputError(f"--find-points {how.points}: sample 1 to 3 points a name")
+        raise InputError(f" {how.points}: sample 1 to 3 points a name", "points")
     if not 0 <= how.threshold <= 1:
-        raise InputError(f"--find-threshold {how.threshold:g}: give a share of the highest chance, 0 to 1")
+        raise InputError(f" {how.threshold:g}: give a share of the highest chance, 0 to 1", "threshold")
     check_score(how.min_score)
     if not how.refine and not encoded.has_patch_features:
-        raise InputError("--no-refine: SAM + CLIP has no map of patches to answer with; use a merged bundle")
+        raise InputError(": SAM + CLIP has no map of patches to answer with; refine, or use a merged bundle", "refine")
 
 
 def _among_patches(

@@ -8,8 +8,10 @@ import numpy.typing as npt
 from samclip_edge.bundle.contract import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, NOTHING, TOP_LEFT
 from samclip_edge.encoded import Prompts
 from samclip_edge.errors import InputError
+from samclip_edge.photo.arrays import as_array
 from samclip_edge.photo.frame import Frame
 
+_SLACK = 0.5  # pixels that a point may lie outside the photo, by rounding
 Floats = npt.NDArray[np.float32]
 
 
@@ -24,8 +26,9 @@ def prepare(
 
     points: (N,2) for one prompt or (B,N,2) for several, x, y in photo pixels. labels: (N,) or (B,N), 1 foreground,
     0 background; None means all 1. boxes: (4,) or (B,4) x0, y0, x1, y1 in photo pixels. mask: (S/4,S/4) logits of the
-    step before, for one prompt or (B,S/4,S/4).
-    Raises InputError for shapes that do not fit together, NaN, coordinates outside the photo, and reversed boxes.
+    step before, for one prompt or (B,S/4,S/4). B may be 0.
+    Boxes are cut off at the border of the photo. Raises InputError for shapes that do not fit together, NaN, points
+    outside the photo, and boxes that are reversed or do not meet the photo.
     """
     where = points_of(frame, points)
     marks = labels_of(where, labels)
@@ -62,20 +65,19 @@ def prepare(
 
 
 def points_of(frame: Frame, points: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
-    """Points as (B,N,2), each inside the photo."""
+    """Points as (B,N,2), each inside the photo. One that rounding put on its border or a hair outside is moved in."""
     if points is None:
         return None
     array = _numbers("point", points)
     array = array[None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[2] != 2 or not array.size:
+    if array.ndim != 3 or array.shape[2] != 2 or not array.shape[1]:
         raise InputError(f"point: an array of shape {array.shape} is neither (N,2) nor (B,N,2) x,y")
-    for x, y in array.reshape(-1, 2):
-        if not (0 <= x < frame.width and 0 <= y < frame.height):
-            raise InputError(
-                f"point {x:g},{y:g}: outside the photo, which is {frame.width}x{frame.height}; "
-                f"x goes from 0 to {frame.width - 1}, y from 0 to {frame.height - 1}"
-            )
-    return array
+    sides = np.array([frame.width, frame.height])
+    outside = ((array < -_SLACK) | (array > sides + _SLACK)).any(axis=2)
+    if outside.any():
+        x, y = array[outside][0]
+        raise InputError(f"point {x:g},{y:g}: outside the photo, which is {frame.width}x{frame.height}; move it inside")
+    return np.clip(array, 0, sides)
 
 
 def labels_of(points: npt.NDArray[np.float64] | None, labels: npt.ArrayLike | None) -> Floats:
@@ -96,20 +98,23 @@ def labels_of(points: npt.NDArray[np.float64] | None, labels: npt.ArrayLike | No
 
 
 def boxes_of(frame: Frame, boxes: npt.ArrayLike | None) -> npt.NDArray[np.float64] | None:
-    """Boxes as (B,4), each inside the photo with corners in order."""
+    """Boxes as (B,4) with corners in order. What reaches over the border, as in detectors' output, is cut off."""
     if boxes is None:
         return None
     array = _numbers("box", boxes)
+    if array.shape == (0,):
+        return np.zeros((0, 4))
     array = array[None] if array.ndim == 1 else array
-    if array.ndim != 2 or array.shape[1] != 4 or not array.size:
+    if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(f"box: an array of shape {array.shape} is neither (4,) nor (B,4) x0,y0,x1,y1")
-    for x0, y0, x1, y1 in array:
+    inside = np.clip(array, 0, np.array([frame.width, frame.height] * 2))
+    for (x0, y0, x1, y1), kept in zip(array, inside, strict=True):
         name = f"box {x0:g},{y0:g},{x1:g},{y1:g}"
         if x0 >= x1 or y0 >= y1:
             raise InputError(f"{name}: reversed or empty; give x0,y0,x1,y1 with x0 < x1 and y0 < y1")
-        if x0 < 0 or y0 < 0 or x1 > frame.width or y1 > frame.height:
-            raise InputError(f"{name}: reaches outside the photo, which is {frame.width}x{frame.height}; clip it")
-    return array
+        if kept[0] >= kept[2] or kept[1] >= kept[3]:
+            raise InputError(f"{name}: does not meet the photo, which is {frame.width}x{frame.height}; leave it out")
+    return inside
 
 
 def mask_of(frame: Frame, mask: npt.ArrayLike | None) -> Floats | None:
@@ -119,7 +124,7 @@ def mask_of(frame: Frame, mask: npt.ArrayLike | None) -> Floats | None:
     array = _numbers("mask", mask)
     array = array[None] if array.ndim == 2 else array
     side = frame.low_res
-    if array.ndim != 3 or array.shape[1:] != (side, side) or not array.size:
+    if array.ndim != 3 or array.shape[1:] != (side, side):
         raise InputError(
             f"mask: shape {array.shape} is not ({side},{side}) logits; pass the `logits` of a mask of the same size"
         )
@@ -127,10 +132,7 @@ def mask_of(frame: Frame, mask: npt.ArrayLike | None) -> Floats | None:
 
 
 def _numbers(what: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{what}: not an array of numbers of one shape") from None
+    array = as_array(what, values, np.float64)
     if not np.isfinite(array).all():
         raise InputError(f"{what}: NaN or infinite; give numbers")
     return array

@@ -36,7 +36,7 @@ def find_as_published(
     """
     check(encoded, how)
     if not encoded.has_patch_features or not how.refine:
-        raise InputError("--as-published: is for a merged bundle and both heads; leave it out")
+        raise InputError(": is for a merged bundle and both heads; leave it out", "as_published")
     frame, features = encoded.frame, np.moveaxis(encoded.patch_features, 0, -1)
     spelled = {clean(name) for name in names}
     all_names = [*names, *(name for name in how.background if clean(name) not in spelled)]

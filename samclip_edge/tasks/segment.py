@@ -9,7 +9,7 @@ from samclip_edge.photo.masks import Mask
 
 
 def segment(encoded: Encoded, prompts: Prompts) -> list[Mask]:
-    """The best mask for each prompt.
+    """The best mask for each prompt; none for no prompt.
 
     A single click is ambiguous: of its three masks the one with the highest predicted IoU is taken. Anything else is
     answered by the token for unambiguous prompts (SAM's `select_masks`).

@@ -1,0 +1,104 @@
+"""An encoded photo as one file, so that a server may encode it and a phone may ask, or a later day.
+
+The file is numpy's `.npz`: the photo as PNG, what the encoders said of it, and by which model. It may come from
+anywhere, so all that is read is held against the bundle.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from samclip_edge.bundle.contract import Arrays, GraphName, signature
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.encoded import Encoded, encode
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import replacing
+from samclip_edge.photo.decode import decode
+from samclip_edge.photo.frame import Frame
+
+_FORMAT = 1
+_NEAR = 1e-3  # over the deviation: references of one model exported on two machines are nearer than this
+
+
+def write_scene(path: Path, encoded: Encoded) -> None:
+    """Write a photo and all that its encoders say of it. Raises InputError where the file cannot be written."""
+    size, photo = encoded.frame.size, io.BytesIO()
+    Image.fromarray(encoded.pixels).save(photo, "PNG", compress_level=1)
+    about = {"format": _FORMAT, "size": size, "model": _model(encoded.sessions.bundle, size)}
+    for graph in encoded.encoders():
+        encoded.ask(graph)
+    arrays = {f"{graph}.{name}": each for graph, found in encoded.known().items() for name, each in found.items()}
+    try:
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, about=_bytes(json.dumps(about).encode()), photo=_bytes(photo.getvalue()), **arrays)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
+
+
+def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
+    """What `write_scene` wrote, for a bundle of the same model, of whichever target and precision.
+
+    Raises InputError for what is no such file, is of another model, or has a photo of more than `max_pixels` pixels.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {name: file[name] for name in file.files}
+        about = json.loads(stored.pop("about").tobytes())
+        size, model, photo = int(about["size"]), about["model"], stored.pop("photo").tobytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such scene; check the path") from None
+    except Exception as error:  # of a zip and its arrays anything may be wrong
+        raise InputError(f"{path}: not a saved scene ({one_line(error)}); save it again with Scene.save") from None
+    bundle = sessions.bundle
+    if size not in bundle.manifest.sizes:
+        raise InputError(f"{path}: was encoded at {size}; the bundle holds {list(bundle.manifest.sizes)}")
+    if not _same(model, _model(bundle, size)):
+        raise InputError(f"{path}: was encoded by another model than that of {bundle.folder}; look at the photo again")
+    pixels = decode(photo, f"{path}: the photo", max_pixels)
+    pixels.flags.writeable = False
+    return encode(sessions, pixels, Frame.of(pixels, size), _outputs(path, bundle, size, stored))
+
+
+def _outputs(path: Path, bundle: Bundle, size: int, stored: Arrays) -> dict[GraphName, Arrays]:
+    """The stored arrays by graph and output. Raises InputError where one is not what the contract says."""
+    outputs: dict[GraphName, Arrays] = {}
+    spec = bundle.manifest.spec
+    for name, array in stored.items():
+        graph, _, output = name.partition(".")
+        if graph not in get_args(GraphName) or (graph == "clip_image_encoder" and spec.clip_vision is None):
+            raise InputError(f"{path}: holds {name}, which no encoder gives; save it again with Scene.save")
+        known: GraphName = graph  # type: ignore[assignment]
+        wanted = {each.name: each.shape for each in signature(spec, known, size).outputs}
+        shape = tuple(1 if side == "B" else side for side in wanted.get(output, ()))
+        if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} is damaged; save it again with Scene.save")
+        outputs.setdefault(known, {})[output] = array
+    return outputs
+
+
+def _model(bundle: Bundle, size: int) -> dict[str, Any]:
+    """By what a model is known, whatever it was exported for: torch's answers to the probe, which ride in a bundle."""
+    graph = bundle.graph("image_encoder" if bundle.manifest.spec.clip_vision else "clip_head", size)
+    return {name: {"std": each.std, "values": list(each.values)} for name, each in graph.reference.items()}
+
+
+def _same(theirs: Any, ours: dict[str, Any]) -> bool:
+    try:
+        return theirs.keys() == ours.keys() and all(
+            np.allclose(theirs[name]["values"], each["values"], rtol=0, atol=_NEAR * each["std"])
+            for name, each in ours.items()
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _bytes(content: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8)
