@@ -29,6 +29,15 @@ Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, he
 Units = Annotated[
     str, typer.Option("--units", metavar="UNITS", help="What Core ML may use: all, cpu, cpu+gpu or cpu+ne.")
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="What ONNX Runtime runs on: cpu, cuda, tensorrt, coreml, directml, openvino, qnn, or a provider's own name; "
+        "options follow, as in cuda:device_id=1.",
+    ),
+]
 
 
 @contextmanager
@@ -50,9 +59,19 @@ def note(text: str) -> None:
 def emit(document: Any, as_json: bool, show: Callable[[], None]) -> None:
     """Print the answer: the document as JSON, or for people by `show`."""
     if as_json:
-        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+        print(_json(document))
     else:
         show()
+
+
+def _json(document: Any) -> str:
+    """With real letters; with escapes where stdout's encoding does not have them, or a file's name is no UTF-8."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(document, allow_nan=False)
+    return text
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
@@ -63,7 +82,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     made = Table(*columns, title=title, title_justify="left")
     for row in rows:
         made.add_row(*row)
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, emoji=False)  # rich draws in ASCII where stdout is not UTF
     console.print(made, width=None if console.is_terminal else 140)
 
 
