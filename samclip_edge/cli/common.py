@@ -34,8 +34,8 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="DEVICE",
-        help="What ONNX Runtime runs on: cpu, cuda, tensorrt, coreml, directml, openvino, qnn, or a provider's own name; "
-        "options follow, as in cuda:device_id=1.",
+        help="What ONNX Runtime runs on: cpu, cuda, tensorrt, coreml, directml, openvino, qnn, or a provider's name, "
+        "and then options, as in cuda:device_id=1.",
     ),
 ]
 
@@ -68,7 +68,7 @@ def _json(document: Any) -> str:
     """With real letters; with escapes where stdout's encoding does not have them, or a file's name is no UTF-8."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return json.dumps(document, allow_nan=False)
     return text
