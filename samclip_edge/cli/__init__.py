@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from samclip_edge import __version__
 from samclip_edge.cli import bench, classify, doctor, eval, export, info, init, segment, train, verify
+from samclip_edge.cli.terminal import LOG, OutputError, Stopped, notes, signals, streams
+
+
+class _Program(TyperGroup):
+    """Takes --verbose wherever it stands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = args[: args.index("--")] if "--" in args else args
+        if "--verbose" in options:
+            args = ["--verbose", *(each for each in options if each != "--verbose"), *args[len(options) :]]
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="samclip-edge",
+    cls=_Program,
     help="Where things are and what they are, from one network: SAM and CLIP merged into one ViT.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 for verb in (init, export, classify, segment, info, verify, eval, bench, doctor):
@@ -36,46 +51,97 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _be_verbose(asked: bool) -> None:
+    if asked:
+        LOG.setLevel(logging.DEBUG)
+
+
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version)] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Say more, and where an error arose. Goes after a command too.", callback=_be_verbose
+        ),
+    ] = False,
 ) -> None:
     pass
 
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer typers carry inside
+FAULT = 70  # the exit code of a fault of the program, as sysexits.h has it
 
 
 def main() -> None:
-    """Run the command line. Exit 0: done; 1: it ran and the answer is no; 2: bad input, told in one line."""
-    sys.exit(_run())
+    """Run the command line. Exit 0: done; 1: it ran and the answer is no; 2: bad input, told in one line.
+
+    70: a fault of the program; 128 and more: a signal, of which 141 is for a pipe that nobody reads any more.
+    """
+    with streams(), notes():
+        try:
+            with signals():
+                code = _run()
+        except Stopped as stopped:
+            code = _fail(stopped, "stopped", stopped.code)
+    sys.exit(code)
 
 
 def _run() -> int:
+    try:
+        try:
+            code = app(standalone_mode=False)
+        except SystemExit as stop:  # of shell completion; and of typer, where a pipe is closed
+            if isinstance(stop.__context__, OSError):
+                raise OutputError(stop.__context__) from stop
+            return 2 if stop.code else 0
+        sys.stdout.flush()  # a full device shows here, or else when Python ends
+        if code == 130:  # typer's, for Ctrl-C
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else 0
+    except Stopped:
+        raise
+    except BaseException as error:  # the Rust of the tokenizers raises what is no Exception
+        return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    """Say in one line what went wrong. Returns the exit code, which is 1 only where the answer is no."""
     from samclip_edge.errors import InputError, ParityError
 
-    try:
-        code = app(standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except InputError as error:
-        return _fail(error, 2)
-    except ParityError as error:
-        return _fail(error, 1)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
+    if isinstance(error, OutputError):
+        return 141 if error.pipe_closed else _fail(error, error, 2)
+    if isinstance(error, InputError):
+        return _fail(error, _cause(error), 2)
+    if isinstance(error, ParityError):
+        return _fail(error, error, 1)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return _fail(error, "stopped", 130)
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing not in ("", "samclip_edge"):
         extra = next((name for name, brought in _EXTRAS.items() if missing in brought), "export")
-        return _fail(f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
-    except _UsageError as error:
+        return _fail(error, f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
+    if isinstance(error, _UsageError):
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error, file=sys.stderr)
             return 2
-        return _fail(f"{error.format_message()} (see --help)", 2)  # type: ignore[attr-defined]
-    except OSError as error:  # a full disk, a file that vanished; reading photos and bundles tells more
-        return _fail(error, 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped", 130)
+        return _fail(error, f"{error.format_message()} (see --help)", 2)  # type: ignore[attr-defined]
+    if isinstance(error, OSError):  # a full disk, a file that vanished; reading photos and bundles tells more
+        return _fail(error, error, 2)
+    if isinstance(error, MemoryError):
+        return _fail(error, f"this machine has too little memory for it ({_cause(error)[:200]})", FAULT)
+    found = f"{type(error).__name__}: {_cause(error)[:200]}"
+    return _fail(error, f"a fault of samclip-edge ({found}); please report it with what --verbose adds", FAULT)
 
 
-def _fail(message: object, code: int) -> int:
+def _cause(error: BaseException) -> str:
+    """The message, or its last line where torch put the traceback of a worker process into it."""
+    text = str(error).strip()
+    return text.splitlines()[-1].partition(": ")[2] if "\nOriginal Traceback (" in text else text
+
+
+def _fail(error: BaseException, message: object, code: int) -> int:
+    if LOG.isEnabledFor(logging.DEBUG):
+        traceback.print_exception(error)
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     return code
