@@ -100,7 +100,7 @@ class Judge:
 def check_score(min_score: float) -> None:
     """Raise InputError unless it is a chance."""
     if not 0 <= min_score <= 1:
-        raise InputError(f"--min-score {min_score:g}: give a chance, 0 to 1")
+        raise InputError(f" {min_score!r:.60}: give a chance, 0 to 1", "min_score")
 
 
 def odds_against(ours: Floats, theirs: Floats, competes: npt.NDArray[np.bool_]) -> Floats:

@@ -82,7 +82,7 @@ class Tokenizer:
     def read(cls, path: Path, context: int) -> Tokenizer:
         """The tokenizer of a bundle. Raises InputError when the file is none."""
         try:
-            return cls(path.read_text("utf-8"), context)
+            return cls(path.read_text("utf-8-sig"), context)
         except Exception as error:  # the tokenizers library raises plain Exception
             raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
 

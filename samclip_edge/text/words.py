@@ -14,7 +14,7 @@ from samclip_edge.bundle.manifest import File
 from samclip_edge.bundle.sessions import Sessions
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.progress import Progress, silent
-from samclip_edge.text.names import read_names, read_templates
+from samclip_edge.text.names import check_text, read_names, read_templates
 from samclip_edge.text.tokenizer import Tokenizer, clean
 
 Floats = npt.NDArray[np.float32]
@@ -72,8 +72,10 @@ class Words:
         """A feature for each name (K,E), L2-normalised: the mean over the prompt templates (CLIP, Sec. 3.1.4).
 
         Names that `clean` makes equal have one feature. Raises InputError for a name that the bundle's vocabulary does
-        not hold.
+        not hold, or that is no text.
         """
+        for name in names:
+            check_text(name, "name")
         keys = [clean(name) for name in names]
         with self._lock:
             missing = [name for key, name in dict(zip(keys, names, strict=True)).items() if key not in self._known]
@@ -96,9 +98,14 @@ class Words:
         return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """A feature (B,E) for each text, without templates, L2-normalised. Raises InputError without a text encoder."""
+        """A feature (B,E) for each text, without templates, L2-normalised.
+
+        Raises InputError without a text encoder, and for what is no text.
+        """
+        for text in texts:
+            check_text(text, "text")
         if self._tokenizer is None:
-            raise InputError("text: the bundle holds a vocabulary, not a text encoder; use the names in it")
+            raise InputError(": the bundle holds a vocabulary, not a text encoder; use the names in it", "text")
         tokens = self._tokenizer(texts)
         lengths = tokens.argmax(axis=1) + 1  # the end of text is the largest id
         order, step = np.argsort(lengths, kind="stable"), self._fixed.get("B", _BATCH)  # near lengths go together
