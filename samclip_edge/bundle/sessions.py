@@ -12,11 +12,14 @@ from importlib import import_module
 from typing import Literal, NamedTuple, Protocol
 
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.device import Device, on_cpu, providers_of, spoken
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.machine import gpus, on_a_mac
 from samclip_edge.bundle.manifest import File, Graph, Target
+from samclip_edge.errors import InputError
 
 _ONNX_RUNTIME = "samclip_edge.runtimes.onnxruntime"
+_PROVIDERS = "samclip_edge.runtimes.providers"
 _RUNTIMES: dict[Target, str] = {
     "onnx": _ONNX_RUNTIME,
     "coreml": "samclip_edge.runtimes.coreml",
@@ -44,6 +47,10 @@ class SessionOptions(NamedTuple):
     threads: int | None = None  # of the CPU in one run; None leaves it to the engine
     units: Units = "all"  # the compute units that Core ML may use
     interpreted: bool = False  # run a bundle of another machine's engine by its interpreter: slow, but on any machine
+    # What ONNX Runtime runs on: "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino", "qnn", any of them with
+    # options ("cuda:device_id=1"), or its providers in its own form: names, and pairs of a name and options. Once at
+    # load, each graph's answers are compared with the CPU's (`runtimes.onnxruntime.held_to_the_cpu`).
+    device: Device = "cpu"
 
 
 def runs_here(bundle: Bundle) -> bool:
@@ -58,14 +65,29 @@ class Sessions:
     """The sessions of one bundle. May be used from several threads."""
 
     def __init__(self, bundle: Bundle, options: SessionOptions | None = None) -> None:
+        """Raises InputError for a device that is not here, or does not run bundles of this target."""
         self.bundle = bundle
-        self._options = options or SessionOptions()
+        options = options or SessionOptions()
         target = bundle.manifest.target
-        self.interpreted = self._options.interpreted and target in INTERPRETERS
+        self.interpreted = options.interpreted and target in INTERPRETERS
         self._runtime = INTERPRETERS[target] if self.interpreted else _RUNTIMES[target]
+        self._options = options._replace(device=self._device(options.device))
         self._sessions: dict[tuple[GraphName, int | None], Session] = {}
         self._checked: set[File] = set()
         self._lock = threading.Lock()
+
+    def _device(self, device: Device) -> Device:
+        """What a device is for this bundle, by which all is said early that can be said before a graph is opened."""
+        target = self.bundle.manifest.target
+        if device == target != "onnx":
+            return "cpu"  # the bundle's own engine, which takes no device
+        if on_cpu(device):
+            return device if isinstance(device, str) else providers_of(device)
+        if self._runtime != _ONNX_RUNTIME:
+            mend = "leave the device out, or export the bundle for target onnx"
+            raise InputError(f" {spoken(device)}: {self.bundle.folder} is for target {target}; {mend}", "device")
+        import_module(_PROVIDERS).ready(device)
+        return device if isinstance(device, str) else providers_of(device)  # the list may be changed later
 
     def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
         """Run a graph on its inputs. Raises ChecksumError or InputError when its files are not what they should be."""

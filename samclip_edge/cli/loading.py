@@ -6,25 +6,35 @@ from pathlib import Path
 from typing import cast, get_args
 
 from samclip_edge import data
+from samclip_edge.bundle.device import Device
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import INTERPRETERS, SessionOptions, Units, runs_here
-from samclip_edge.cli.common import note
+from samclip_edge.cli.common import note, option_names
 from samclip_edge.errors import InputError
 from samclip_edge.pipeline import SamClip
 
 
-def session_options(threads: int | None, units: str, interpreted: bool = False) -> SessionOptions:
+def session_options(
+    threads: int | None, units: str = "all", interpreted: bool = False, device: Device = "cpu"
+) -> SessionOptions:
     """How graphs are run, by the options as given. Raises InputError for compute units that there are not."""
     known = get_args(Units)
     if units not in known:
         raise InputError(f"--units {units}: give {', '.join(known[:-1])} or {known[-1]}")
-    return SessionOptions(threads, cast("Units", units), interpreted)
+    return SessionOptions(threads, cast("Units", units), interpreted, device)
 
 
-def load(bundle: Path | None, threads: int | None, units: str = "all", interpreted: bool = False) -> SamClip:
+def load(
+    bundle: Path | None,
+    threads: int | None,
+    units: str = "all",
+    interpreted: bool = False,
+    device: Device = "cpu",
+) -> SamClip:
     """The model to run: the bundle that is named, or the shipped one. Says on stderr where its answers mean little.
 
-    interpreted: run a bundle for Core ML or TensorRT by its interpreter where its engine is not here.
+    interpreted: run a bundle for Core ML or TensorRT by its interpreter where its engine is not here. device: see
+    `SessionOptions`. Raises InputError for one that is not here, or not for this bundle.
     """
     opened = Bundle.open(data.TINY if bundle is None else bundle)
     manifest = opened.manifest
@@ -35,7 +45,8 @@ def load(bundle: Path | None, threads: int | None, units: str = "all", interpret
             "tensorrt": "no GPU with built engines on this machine; ONNX Runtime runs the bundle's ONNX, slowly",
         }
         note(f"note: {missing[manifest.target]}")
-    model = SamClip(opened, session_options(threads, units, interpreted))
+    with option_names(device="--device"):
+        model = SamClip(opened, session_options(threads, units, interpreted, device))
     if not manifest.trained:
         note(f"note: untrained weights ({manifest.origin}); names and masks mean nothing yet")
     elif bundle is None:
