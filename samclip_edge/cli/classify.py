@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, Units, bar, emit, table
+from samclip_edge.cli.common import (
+    BundleFolder,
+    Device,
+    Json,
+    MaxPixels,
+    Picture,
+    Size,
+    Threads,
+    Units,
+    bar,
+    emit,
+    option_names,
+    table,
+)
 
 _SHOWN = 5  # names a photo, for people; JSON has them all
 
@@ -22,6 +35,7 @@ def run(
     size: Size = None,
     picture: Picture = None,
     threads: Threads = None,
+    device: Device = "cpu",
     units: Units = "all",
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -31,40 +45,45 @@ def run(
     A label's score is the chance that it fits, by itself; its share is its probability among the labels given.
     """
     from samclip_edge.cli.loading import load
-    from samclip_edge.errors import InputError
-    from samclip_edge.photo.pictures import check_output, draw_names, save_picture
-    from samclip_edge.photo.read import MAX_PIXELS, check_photo_file
+    from samclip_edge.cli.photos import Pictures, answer_each, end
+    from samclip_edge.photo.pictures import draw_names, save_picture
+    from samclip_edge.photo.read import MAX_PIXELS
     from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
 
-    labels = check_labels(label or [])
+    labels = check_labels(label or [], "--label")
     rivals = [*BACKGROUND_NAMES, *(check_labels(background, "--background") if background else [])]
-    if picture is not None:
-        if len(images) > 1:
-            raise InputError(f"-o {picture}: one picture for {len(images)} photos; give one photo")
-        check_output(picture)
+    pictures = Pictures.of(picture, images)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
-    for image in images:  # all of them before the first is worked on, so that a bad one costs nothing
-        check_photo_file(image, limit)
-    model = load(bundle, threads, units)
+    model = load(bundle, threads, units, device=device)
     size = model.sizes[0] if size is None else size
-    progress = bar()
-    model.words.features(labels, progress)
-    photos: list[dict[str, Any]] = []
-    rows: list[tuple[str, str, str, str]] = []
-    for image in progress(images, "looking"):
-        scene = model.look(image, size, limit)
+    model.words.features(labels, bar())
+
+    def answer(number: int, image: str) -> dict[str, Any]:
+        with option_names(size="--size", max_pixels="--max-pixels"):
+            scene = model.look(image, size, limit)
         guesses = scene.classify(labels, background=rivals)
-        width, height, any_fits = scene.frame.width, scene.frame.height, guesses.any_fits
+        if path := pictures.file(number):
+            save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), path)
+        height, width, _ = scene.pixels.shape
         named = [guess._asdict() for guess in guesses]
-        photos.append({"photo": image, "width": width, "height": height, "any_fits": any_fits, "labels": named})
-        rows.extend((image, g.label, f"{g.score:.3f}", f"{g.share:.3f}") for g in guesses[:_SHOWN])
-        rows.append((image, "(any of them)", f"{any_fits:.3f}", ""))
-        if picture is not None:
-            save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), picture)
+        return {"photo": image, "width": width, "height": height, "any_fits": guesses.any_fits, "labels": named}
+
+    answers, failed = answer_each(images, answer)
     document = {
         "bundle": str(model.bundle.folder),
         "size": size,
         "trained": model.bundle.manifest.trained,
-        "photos": photos,
+        "photos": answers,
+        "failed": [each._asdict() for each in failed],
     }
-    emit(document, json, lambda: table(("photo", "label", "score", "share"), rows))
+    emit(document, json, lambda: table(("photo", "label", "score", "share"), _rows(answers)))
+    end(failed)
+
+
+def _rows(answers: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for answer in answers:
+        best = answer["labels"][:_SHOWN]
+        rows += [(answer["photo"], g["label"], f"{g['score']:.3f}", f"{g['share']:.3f}") for g in best]
+        rows.append((answer["photo"], "(any of them)", f"{answer['any_fits']:.3f}", ""))
+    return rows

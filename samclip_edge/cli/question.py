@@ -6,7 +6,7 @@ Imports the pipeline, so the verb imports this inside.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from samclip_edge.bundle.contract import BACKGROUND, FOREGROUND
 from samclip_edge.errors import InputError
@@ -16,6 +16,22 @@ from samclip_edge.progress import Progress
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.judge import MIN_SCORE
 from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
+
+# The options that give arguments of `Scene`, for messages.
+OPTIONS = {
+    "labels": "--label",
+    "background": "--background",
+    "min_score": "--min-score",
+    "refine": "--no-refine",
+    "points": "--find-points",
+    "threshold": "--find-threshold",
+    "as_published": "--as-published",
+    "points_per_side": "--grid",
+    "predicted_iou": "--min-iou",
+    "stability": "--min-stability",
+    "size": "--size",
+    "max_pixels": "--max-pixels",
+}
 
 
 class Options(NamedTuple):
@@ -72,11 +88,12 @@ def grid_settings(everything: bool, grid: int | None, min_iou: float | None, min
 
 @dataclass(frozen=True)
 class Question:
-    """Points and boxes, or names to find, or every mask: one of the three."""
+    """Points and boxes, or clicks, or names to find, or every mask: one of the four."""
 
     points: list[tuple[float, float]]
     point_labels: list[int]
     boxes: list[tuple[float, ...]]
+    clicks: list[tuple[float, float]]  # a prompt each
     names: list[str] | None  # to find, or with `everything` to name masks by
     everything: bool
     all_masks: bool
@@ -88,6 +105,7 @@ class Question:
         cls,
         point: list[str] | None,
         box: list[str] | None,
+        click: list[str] | None,
         text: list[str] | None,
         everything: bool,
         label: list[str] | None,
@@ -96,9 +114,9 @@ class Question:
         settings: Settings,
     ) -> Question:
         """The options of the verb, parsed. Raises InputError where they do not go together."""
-        asked = [bool(point or box), text is not None, everything]
+        asked = [bool(point or box), bool(click), text is not None, everything]
         if sum(asked) != 1:
-            raise InputError("what to segment: give either --point and --box, or --text, or --everything")
+            raise InputError("what to segment: give either --point and --box, or --click, or --text, or --everything")
         if label is not None and not everything:
             raise InputError("--label: names the masks of --everything; use --text to find things by name")
         if box is not None and point is not None and len(box) > 1:
@@ -106,9 +124,10 @@ class Question:
         options.check(finds=text is not None, names=text is not None or label is not None)
         points = [parse_point(each) for each in point or []]
         boxes = [parse_box(each) for each in box or []]
+        clicks = [parse_click(each) for each in click or []]
         names = check_labels(text, "--text") if text is not None else check_labels(label) if label is not None else None
         where, marks = [at for at, _ in points], [mark for _, mark in points]
-        return cls(where, marks, boxes, names, everything, all_masks, options, settings)
+        return cls(where, marks, boxes, clicks, names, everything, all_masks, options, settings)
 
     def ask(self, scene: Scene, progress: Progress) -> list[Mask]:
         """The masks that answer it."""
@@ -127,7 +146,9 @@ class Question:
                 min_score=min_score,
                 as_published=options.as_published,
             )
-        prompts = (self.points or None, self.point_labels or None, self.boxes or None)
+        prompts: tuple[Any, ...] = (self.points or None, self.point_labels or None, self.boxes or None)
+        if self.clicks:
+            prompts = ([[at] for at in self.clicks],)
         if self.all_masks:
             return [mask for three in scene.segment_all(*prompts) for mask in three]
         return scene.segment(*prompts)
@@ -147,6 +168,12 @@ def parse_point(text: str) -> tuple[tuple[float, float], int]:
     return (parts[0], parts[1]), int(label)
 
 
+def parse_click(text: str) -> tuple[float, float]:
+    """`x,y` of the command line to a point. Raises InputError."""
+    x, y = _parse("--click", text, "x,y", (2,))
+    return x, y
+
+
 def parse_box(text: str) -> tuple[float, ...]:
     """`x0,y0,x1,y1` of the command line to a box. Raises InputError."""
     return tuple(_parse("--box", text, "x0,y0,x1,y1", (4,)))
@@ -160,9 +187,3 @@ def _parse(option: str, text: str, form: str, lengths: tuple[int, ...]) -> list[
     if len(parts) not in lengths:
         raise InputError(f"{option} {text}: not of the form {form}")
     return parts
-
-
-def row_of(mask: Mask) -> tuple[str, ...]:
-    """What the table says of a mask: label, score, similarity, predicted IoU, area and box."""
-    numbers = ("" if value is None else f"{value:.3f}" for value in (mask.score, mask.similarity, mask.predicted_iou))
-    return (mask.label or "", *numbers, str(mask.area), ",".join(map(str, mask.box)))

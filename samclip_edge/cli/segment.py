@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Json, MaxPixels, Picture, Size, Threads, Units, bar, emit, table
+from samclip_edge.cli.common import (
+    BundleFolder,
+    Device,
+    Json,
+    MaxPixels,
+    Picture,
+    Size,
+    Threads,
+    Units,
+    bar,
+    emit,
+    option_names,
+)
 
 Points = Annotated[
     list[str] | None,
@@ -15,6 +27,9 @@ Points = Annotated[
 Boxes = Annotated[
     list[str] | None,
     typer.Option(metavar="x0,y0,x1,y1", help="A box around a thing; repeat it for several. One box takes points."),
+]
+Clicks = Annotated[
+    list[str] | None, typer.Option(metavar="x,y", help="A point on a thing, a prompt of its own; repeat it.")
 ]
 Text = Annotated[list[str] | None, typer.Option(metavar="NAME", help="What to find; repeat it.")]
 Labels = Annotated[
@@ -38,12 +53,20 @@ FindThreshold = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="With --text: the least chance of a point, over the name's highest [0.5]."),
 ]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="rle or polygons: how JSON has masks; coco: print a data set of COCO; png: write masks into folder -o.",
+    ),
+]
 
 
 def run(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The photo.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="The photos.")],
     point: Points = None,
     box: Boxes = None,
+    click: Clicks = None,
     text: Text = None,
     everything: Annotated[bool, typer.Option("--everything", help="Every mask in the photo.")] = False,
     label: Labels = None,
@@ -62,40 +85,39 @@ def run(
     bundle: BundleFolder = None,
     size: Size = None,
     picture: Picture = None,
+    form: Format = "rle",
     threads: Threads = None,
+    device: Device = "cpu",
     units: Units = "all",
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
-    """Find masks in a photo, at the bundle's largest size unless --size says otherwise."""
+    """Find masks in photos, at the bundle's largest size unless --size says otherwise."""
+    from samclip_edge.cli import masks as shown
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.question import Options, Question, grid_settings, row_of
-    from samclip_edge.photo.pictures import check_output, draw_masks, save_picture
+    from samclip_edge.cli.photos import Pictures, answer_each, end
+    from samclip_edge.cli.question import OPTIONS, Options, Question, grid_settings
     from samclip_edge.photo.read import MAX_PIXELS
 
-    asked = Options(min_score, background, refine, find_points, find_threshold, as_published)
-    settings = grid_settings(everything, grid, min_iou, min_stability)
-    question = Question.of(point, box, text, everything, label, all_masks, asked, settings)
-    if picture is not None:
-        check_output(picture)
-    model = load(bundle, threads, units)
-    scene = model.look(image, size, MAX_PIXELS if max_pixels is None else max_pixels)
-    masks = question.ask(scene, bar())
-    absent = question.absent(masks)
-    if picture is not None:
-        save_picture(draw_masks(scene.pixels, masks), picture)
-    document = {
-        "photo": image,
-        "width": scene.frame.width,
-        "height": scene.frame.height,
-        "bundle": str(model.bundle.folder),
-        "size": scene.frame.size,
-        "trained": model.bundle.manifest.trained,
-        "masks": [mask.to_json() for mask in masks],
-        "absent": absent,
-    }
-    title = f"{len(masks)} mask{'s' * (len(masks) != 1)} in a photo of {scene.frame.width}x{scene.frame.height}"
-    title += "".join(f"; not there: {name}" for name in absent)
-    rows = [row_of(mask) for mask in masks]
-    columns = ("label", "score", "similarity", "predicted IoU", "area", "box")
-    emit(document, json, lambda: table(columns, rows, title))
+    shown.check_format(form, picture)
+    with option_names(**OPTIONS):
+        asked = Options(min_score, background, refine, find_points, find_threshold, as_published)
+        settings = grid_settings(everything, grid, min_iou, min_stability)
+        question = Question.of(point, box, click, text, everything, label, all_masks, asked, settings)
+    pictures = Pictures.of(picture, images, folder=form == "png")
+    model = load(bundle, threads, units, device=device)
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if question.names is not None:
+        model.words.features(question.names, bar())
+
+    def answer(number: int, image: str) -> dict[str, Any]:
+        with option_names(**OPTIONS):
+            scene = model.look(image, size, limit)
+            masks = question.ask(scene, bar())
+        return shown.written(scene, masks, form, pictures, number, image) | {"absent": question.absent(masks)}
+
+    answers, failed = answer_each(images, answer)
+    ran = {"bundle": str(model.bundle.folder), "trained": model.bundle.manifest.trained}
+    document = shown.document(form, ran, answers, failed, several=len(images) > 1)
+    emit(document, json or form in ("polygons", "coco"), lambda: shown.tables(answers))
+    end(failed)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +41,7 @@ _MENDS = {
     "pillow_heif": "HEIC needs a plugin: pip install 'samclip-edge[heic]'",
 }
 _END = b"\xff\xd9"  # of a JPEG
+_SHUT = threading.Lock()  # held while stderr is shut, which is one for all threads
 
 
 def decode(data: bytes, name: str, max_pixels: int) -> Pixels:
@@ -53,11 +57,31 @@ def decode(data: bytes, name: str, max_pixels: int) -> Pixels:
             image = _open(data + _END, name, max_pixels)
             image.load()
             log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
-        return pixels_of(image, name)
+        with _stderr_shut() if image.format == "TIFF" else nullcontext():
+            return pixels_of(image, name)
     except InputError:
         raise
     except Exception as error:  # a plugin raises whatever its decoder says
         raise InputError(f"{name}: the photo is truncated or damaged ({one_line(error)}); fetch it again") from None
+
+
+@contextmanager
+def _stderr_shut() -> Iterator[None]:
+    """Let native code write nothing to stderr: libtiff does, of what is raised as an error too."""
+    with _SHUT:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def check_photo(data: bytes, name: str, max_pixels: int) -> None:
@@ -99,6 +123,8 @@ def pixels_of(image: Image.Image, name: str) -> Pixels:
 
     Raises InputError, or what the decoder raises, where its pixels cannot be had.
     """
+    if not all(image.size):
+        raise InputError(f"{name}: has no pixels; pass at least one")
     image.load()
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_eight_bits(image, name))

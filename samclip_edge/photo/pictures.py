@@ -21,7 +21,7 @@ from samclip_edge.photo.resize import Pixels
 
 _LEAST, _MOST = 960, 4096  # of a picture's longer side: a smaller photo is enlarged, a bigger one reduced
 _INK, _PLATE = (255, 255, 255), (20, 20, 24)
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _COARSE = 64  # cells along the longer side of a mask, in which the place of its name is looked for
 
 
@@ -35,8 +35,8 @@ class _Part(NamedTuple):
 
 def check_output(path: Path) -> None:
     """Raise InputError unless a picture can be written to `path`; called before the work whose result it will show."""
-    if path.suffix.lower() not in _FORMATS:
-        raise InputError(f"-o {path}: not a picture's name; end it in {', '.join(_FORMATS)}")
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"-o {path}: not a picture's name; end it in {', '.join(FORMATS)}")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"-o {path}: cannot be written; name a file in a folder that exists")
 
@@ -44,7 +44,7 @@ def check_output(path: Path) -> None:
 def save_picture(picture: Pixels, path: Path) -> None:
     """Write (H,W,3) RGB, whole or not at all. Raises InputError where that fails."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, _FORMATS[path.suffix.lower()], quality=95)
+    Image.fromarray(picture).save(file, FORMATS[path.suffix.lower()], quality=95)
     try:
         with replacing(path) as partial:
             partial.write_bytes(file.getvalue())
