@@ -52,13 +52,14 @@ def decode(data: bytes, name: str, max_pixels: int) -> Pixels:
     """
     image = _open(data, name, max_pixels)
     try:
-        if image.format == "JPEG" and not _ends(data):
-            # What is missing stays grey, as in any viewer.
-            image = _open(data + _END, name, max_pixels)
-            image.load()
-            log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
+        broken_off = image.format == "JPEG" and not _ends(data)
+        if broken_off:
+            image = _open(data + _END, name, max_pixels)  # what is missing stays grey, as in any viewer
         with _stderr_shut() if image.format == "TIFF" else nullcontext():
-            return pixels_of(image, name)
+            image.load()
+        if broken_off:
+            log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
+        return pixels_of(image, name)
     except InputError:
         raise
     except Exception as error:  # a plugin raises whatever its decoder says
