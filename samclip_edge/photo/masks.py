@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.bundle.spec import PIXEL_MEAN
+from samclip_edge.errors import InputError
 
+_MOST = 2**32 - 1  # pixels of a mask: COCO's `maskApi.c` counts them in 32 bits
+_DIGITS = 13  # of a compressed run, at most: 13 times 5 bits hold every number of 64 bits
 CUT_OUT = 1.5  # the side of what CLIP is shown of a mask alone, over the longer side of the mask's box
 Bits = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -25,7 +30,11 @@ class Rle(TypedDict):
 
 @dataclass(frozen=True)
 class Mask:
-    """One mask, in the photo's own pixels. It is kept run-length encoded: a hundred masks of a big photo stay small."""
+    """One mask, in the photo's own pixels. It is kept run-length encoded: a hundred masks of a big photo stay small.
+
+    Two masks are equal when all their fields are, `logits` value by value. So masks may be members of sets and keys of
+    dicts; the hash is that of `rle`, `label` and `point`, which equal masks share.
+    """
 
     rle: Rle
     predicted_iou: float | None  # SAM's own; None only for a map of the CLIP head alone, which SAM did not make
@@ -34,6 +43,17 @@ class Mask:
     score: float | None = None  # the calibrated chance, 0..1, that `label` is right; None without a label
     point: tuple[float, float] | None = None  # x, y in photo pixels, where a grid point asked for the mask
     similarity: float | None = None  # the cosine of `label` and of what is under the mask; None without a label
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        mine, theirs = ((m.rle, m.predicted_iou, m.label, m.score, m.point, m.similarity) for m in (self, other))
+        if mine != theirs or self.logits is None or other.logits is None:
+            return mine == theirs and self.logits is other.logits
+        return np.array_equal(self.logits, other.logits, equal_nan=True)
+
+    def __hash__(self) -> int:
+        return hash((*self.rle["size"], str(self.rle["counts"]), self.label, self.point))
 
     @property
     def confidence(self) -> float | None:
@@ -48,7 +68,7 @@ class Mask:
     @property
     def area(self) -> int:
         """Pixels in the mask."""
-        return sum(_runs_of(self.rle)[1::2])
+        return sum(_runs_of(self.rle)[0][1::2])
 
     @property
     def box(self) -> Box:
@@ -92,25 +112,58 @@ def encode_rle(bits: Bits) -> Rle:
     return {"size": [int(side) for side in bits.shape], "counts": out.decode("ascii")}
 
 
-def decode_rle(rle: Rle) -> Bits:
-    """The mask (H,W) of a compressed COCO RLE."""
-    runs = _runs_of(rle)
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(rle["size"], order="F")
+def decode_rle(rle: Rle | Mapping[str, object]) -> Bits:
+    """The mask (H,W) of a COCO RLE: `size` is [height, width]; `counts` is the compressed string, the same as bytes
+    (as pycocotools has it), or the list of runs that was not compressed.
+
+    Raises InputError, before anything is allocated, when `size` is not two numbers above 0 or the runs do not fill it.
+    """
+    runs, size = _runs_of(rle)
+    try:
+        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order="F")
+    except MemoryError:
+        raise InputError(f": its {size[0]} x {size[1]} pixels do not fit into the memory", "rle") from None
 
 
-def _runs_of(rle: Rle) -> list[int]:
+def _runs_of(rle: Rle | Mapping[str, Any]) -> tuple[list[int], tuple[int, int]]:
+    """The runs of an RLE, the first of them background, and its height and width, one held against the other."""
+    mend = "pass the RLE as it was encoded"
+    try:
+        counts: Any = rle["counts"]
+        height, width = (index(side) for side in rle["size"])
+        if isinstance(counts, str | bytes | bytearray):
+            runs = _decompressed(counts.encode("ascii") if isinstance(counts, str) else counts)
+        else:
+            runs = [index(run) for run in counts]
+    except (KeyError, IndexError, TypeError, ValueError):
+        needs = "`size`, [height, width], and `counts`, COCO's compressed string or a list of whole numbers"
+        raise InputError(f": is not whole, or no RLE: it needs {needs}; {mend}", "rle") from None
+    if height <= 0 or width <= 0 or height * width > _MOST:
+        raise InputError(f": its size is not two numbers above 0, of {_MOST} pixels in all at most; {mend}", "rle")
+    if min(runs, default=0) < 0:
+        raise InputError(f": one of its runs is below 0; {mend}", "rle")
+    if sum(runs) != height * width:
+        raise InputError(f": its runs do not have the {height} x {width} pixels of its size; {mend}", "rle")
+    return runs, (height, width)
+
+
+def _decompressed(counts: bytes | bytearray) -> list[int]:
+    """The runs of a compressed string. Raises ValueError when it is none."""
     runs: list[int] = []
-    value, shift = 0, 0
-    for byte in rle["counts"].encode("ascii"):
+    value, digits = 0, 0
+    for byte in counts:
         digit = byte - 48
-        value |= (digit & 0x1F) << shift
-        shift += 5
+        if digit not in range(64) or digits == _DIGITS:
+            raise ValueError
+        value |= (digit & 0x1F) << 5 * digits
+        digits += 1
         if not digit & 0x20:
             if digit & 0x10:
-                value -= 1 << shift
+                value -= 1 << 5 * digits
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value, shift = 0, 0
+            value, digits = 0, 0
+    if digits:
+        raise ValueError
     return runs
 
 
