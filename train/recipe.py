@@ -32,13 +32,14 @@ class Scenes(Frozen):
 
 
 class Data(Frozen):
-    """Where images come from: rendered scenes, or folders and tar shards (paths, or patterns such as `cc3m/*.tar`).
+    """Where images come from: rendered scenes, or folders and tar shards.
 
-    Files for D_SAM must have the layout of SA-1B: a json of annotations beside each jpg.
+    Files are paths, or patterns such as `cc3m/*.tar` and `cc3m/{00000..00331}.tar`. Those for D_SAM must have the
+    layout of SA-1B: a json of annotations beside each jpg.
     """
 
     scenes: Scenes | None = None
-    files: tuple[str, ...] = ()
+    files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     variants: Annotated[int, Field(ge=0)] = 0  # epochs until the crops and prompts of an image repeat; 0: never
 
     @model_validator(mode="after")
@@ -193,8 +194,8 @@ def read_recipe(name: str) -> Recipe:
     """
     path = FOLDER / f"{name}.yaml" if not name.endswith((".yaml", ".yml")) else Path(name)
     try:
-        text = path.read_text("utf-8")
-    except OSError:
+        text = path.read_bytes()
+    except (OSError, ValueError):
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise InputError(f"--recipe {name}: no such recipe; name a file or one of {known}") from None
     try:
@@ -209,6 +210,9 @@ def read_recipe(name: str) -> Recipe:
         where = ".".join(str(part) for part in first["loc"])
         message = one_line(ValueError(first["msg"].removeprefix("Value error, ")))
         raise InputError(f"{path}:{_line(root, first['loc'])}: {where or 'recipe'}: {message}") from None
+    # PyYAML raises these over bytes that are no text, dates and numbers that are none, and brackets nested too deeply.
+    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, TypeError, RecursionError, MemoryError) as error:
+        raise InputError(f"{path}: not YAML ({one_line(error)})") from None
 
 
 def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int:

@@ -1,6 +1,7 @@
 """The data of a run. Nothing here imports a model, a loss or a trainer.
 
-`files` reads images from folders and tar shards. `sources` says which image, crop and masks belong to a number.
+`places` finds the files that a recipe names, `shards` opens tar shards, and `annotations` reads masks beside images.
+`files` reads images from all of them. `sources` says which image, crop and masks belong to a number.
 `batches` makes the batches of each step. `prompts` draws a prompt for each mask, and `regions` finds the regions that
 patches learn from. `stored` reads the stored answers of the teachers.
 """

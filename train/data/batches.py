@@ -5,6 +5,8 @@ So a run that was killed goes on with the same data, and several processes split
 
 from __future__ import annotations
 
+import math
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from samclip_edge import data as shipped
+from samclip_edge.errors import InputError
 from samclip_edge.text.names import read_templates
 from samclip_edge.train.data.files import BrokenSample
 from samclip_edge.train.data.prompts import sample_prompts
@@ -24,6 +27,7 @@ from samclip_edge.train.data.stored import Stored
 from samclip_edge.train.recipe import Batch
 
 _TRIES = 100  # broken samples in a row before a run gives up on its data
+_GOLDEN = (math.sqrt(5) - 1) / 2  # strides of this share of a circle spread points over it evenly, however many
 Item = TypeVar("Item")
 
 
@@ -90,13 +94,17 @@ class _Steps(Dataset[list[Item]], Generic[Item]):
         raise NotImplementedError
 
     def usable(self, index: int, skipped: list[str]) -> Iterator[Sample]:
-        """Yield the index-th sample, then the images after it: the caller takes the first that is not broken.
+        """Yield the index-th sample, then others far from it: the caller takes the first that is not broken.
 
-        Raises BrokenSample after `_TRIES` broken ones in a row.
+        The others are spread over all images, because a whole shard may be lost. Raises BrokenSample after `_TRIES`
+        broken ones in a row.
         """
-        sample = self.source.draw(index)
+        sample, count = self.source.draw(index), len(self.source)
+        stride = max(1, round(count * _GOLDEN))
+        while math.gcd(stride, count) != 1:
+            stride += 1
         for step in range(_TRIES):
-            yield Sample((sample.image + step) % len(self.source), sample.variant)
+            yield Sample((sample.image + step * stride) % count, sample.variant)
         raise BrokenSample(f"{_TRIES} broken samples in a row; the last: {skipped[-1]}")
 
 
@@ -113,6 +121,8 @@ class ClipSteps(_Steps[Images]):
             for sample in self.usable(index, skipped):
                 try:
                     picture, text, content = self.source.picture(sample, shape, self.templates)
+                    if self.stored is not None:
+                        features.append(self.stored.features(shape, *sample))
                 except BrokenSample as broken:
                     skipped.append(str(broken))
                     continue
@@ -120,8 +130,6 @@ class ClipSteps(_Steps[Images]):
                 captions.append(text)
                 contents.append(content)
                 draws.append(zlib.crc32(repr((self.source.seed, "draw", *sample)).encode()))
-                if self.stored is not None:
-                    features.append(self.stored.features(shape, *sample))
                 break
         return Images(
             torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).astype(np.float32)),
@@ -148,12 +156,13 @@ class SamSteps(_Steps[Masks]):
         for index in indices:
             for sample in self.usable(index, skipped):
                 try:
-                    found.append(self.source.masked(sample, shape, self.most))
+                    masked = self.source.masked(sample, shape, self.most)
+                    if self.stored is not None:
+                        answers.append(self.stored.masks(shape, *sample))
                 except BrokenSample as broken:
                     skipped.append(str(broken))
                     continue
-                if self.stored is not None:
-                    answers.append(self.stored.masks(shape, *sample))
+                found.append(masked)
                 break
         batch = collected(found)._replace(skipped=skipped)
         if not answers:
@@ -186,5 +195,18 @@ def collected(images: Sequence[Masked]) -> Masks:
 
 
 def steps(samples: Dataset[Item], workers: int) -> Iterator[Item]:
-    """Iterate over a dataset of steps. Worker processes make the next items ahead."""
-    return iter(DataLoader(samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+    """Iterate over a dataset of steps. Worker processes make the next items ahead.
+
+    The iterator raises InputError when the data gives out, also when a worker found it.
+    """
+    return _told(
+        iter(DataLoader(samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+    )
+
+
+def _told(items: Iterator[Item]) -> Iterator[Item]:
+    try:
+        yield from items
+    except (BrokenSample, InputError) as error:  # from a worker, its text is a traceback that ends with the line
+        line = re.sub(r"^[\w.]+(BrokenSample|InputError): ", "", str(error).strip().splitlines()[-1])
+        raise InputError(line if isinstance(error, InputError) else f"recipe: {line}") from None

@@ -1,17 +1,19 @@
-"""Reads images by number from folders and tar shards, in any order and from any process, without unpacking.
+"""Reads images by number from folders and tar shards, in any order and from any process.
 
 The place of each file is looked up once and kept in an index file in the run's folder. Processes map the index into
 memory. It takes 24 bytes for each image (48 with annotations) and has no names, so that it stays small with forty
-million images.
+million images. A plain tar is read where it lies; a compressed one is unpacked into the run's folder once.
+
+Whatever a file of somebody else's can do wrong while it is read and decoded ends as a `BrokenSample`.
 """
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import hashlib
 import json
 import os
-import tarfile
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.photo.masks import Rle, decode_rle
 from samclip_edge.photo.read import read_photo
+from samclip_edge.train.data.annotations import Bits, Segmentation, bits_of, segmentations
+from samclip_edge.train.data.places import IMAGES, is_litter, under
+from samclip_edge.train.data.shards import contents, is_shard, plain
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp")
-Bits = npt.NDArray[np.bool_]
+Row = tuple[int, ...]
 
 
 class BrokenSample(Exception):
@@ -43,49 +46,46 @@ class Files:
     """The images in folders, files and tar shards. If `annotated`, only those with a json of the same name (SA-1B)."""
 
     def __init__(self, places: Sequence[str], annotated: bool, cache: Path) -> None:
-        """places: folders, tar files, or patterns of them. cache: the folder where the index is kept.
+        """places: see `places.under`. cache: the folder where the index, and what is unpacked, is kept.
 
         Raises InputError for a place that is not there, a damaged tar shard, or places without images.
         """
-        self.paths = [path for place in places for path in _under(place)]
+        asked = [(path, _facts(path)) for place in places for path in under(place)]
+        listed = [(path, facts) for path, facts in asked if facts is not None]
+        self.paths = [path for path, _ in listed]
         self.annotated = annotated
-        listed = json.dumps([annotated, [(str(path), path.stat().st_size) for path in self.paths]])
-        index = cache / f"index-{hashlib.sha256(listed.encode()).hexdigest()[:12]}.npy"
-        if not index.is_file():
-            rows = np.array(list(self._scan()), np.int64).reshape(-1, 6 if annotated else 3)
-            partial = index.with_suffix(f".{os.getpid()}.partial")
-            with partial.open("wb") as file:
-                np.save(file, rows)
-            os.replace(partial, index)
-        self._rows = np.load(index, mmap_mode="r")
-        if not len(self._rows):
+        self._opened = {n: plain(path, cache) for n, path in enumerate(self.paths) if is_shard(path)}
+        key = json.dumps([annotated, [(str(path), *facts) for path, facts in listed]])
+        index = cache / f"index-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
+        rows = _mapped(index)
+        if rows is None:
+            _write_rows(index, np.array(list(self._scan()), np.int64).reshape(-1, 6 if annotated else 3))
+            rows = np.load(index, mmap_mode="r")
+        self._rows = rows
+        if not len(rows):
             wanted = "images with a json of annotations beside them" if annotated else "images"
             raise InputError(f"files {', '.join(places)}: hold no {wanted}")
 
-    def _scan(self) -> Iterator[tuple[int, ...]]:
+    def _scan(self) -> Iterator[Row]:
         """Yield an index row for each image: its `Member`, then, if annotated, that of its annotations."""
-        stems: dict[str, dict[bool, Member]] = {}
+        beside = _Pairs()
         for shard, path in enumerate(self.paths):
-            if path.suffix != ".tar":
-                members = [(str(path), Member(shard, 0, path.stat().st_size))]
-            else:
-                stems.clear()  # an image and its json lie in the same shard
-                try:
-                    with tarfile.open(path, "r:") as tar:
-                        members = [(m.name, Member(shard, m.offset_data, m.size)) for m in tar if m.isfile()]
-                except (tarfile.TarError, OSError) as error:
-                    raise InputError(f"{path}: not a whole tar shard ({one_line(error)}); fetch it again") from None
-            for name, member in members:
-                stem, ending = os.path.splitext(name)
-                is_image, is_json = ending.lower() in IMAGES, ending.lower() == ".json"
-                if is_image and not self.annotated:
-                    yield member
-                elif self.annotated and (is_image or is_json):
-                    pair = stems.setdefault(stem, {})
-                    pair[is_image] = member
-                    if len(pair) == 2:
-                        yield (*pair[True], *pair[False])
-                        del stems[stem]
+            if shard not in self._opened:
+                yield from self._found(str(path), Member(shard, 0, 0), beside)
+                continue
+            inside = _Pairs()  # an image and its json lie in the same shard
+            for name, offset, length in contents(self._opened[shard], path):
+                if not is_litter(name):
+                    yield from self._found(name, Member(shard, offset, length), inside)
+            yield from inside.left()
+        yield from beside.left()
+
+    def _found(self, name: str, member: Member, pairs: _Pairs) -> Iterator[Row]:
+        ending = os.path.splitext(name)[1].lower()
+        if not self.annotated and ending in IMAGES:
+            yield member
+        elif self.annotated and ending in (*IMAGES, ".json"):
+            yield from pairs.add(name, member)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -94,41 +94,123 @@ class Files:
         """The path of a sample, and its bytes in a tar shard, for messages."""
         shard, offset, length = (int(value) for value in self._rows[index][:3])
         path = self.paths[shard]
-        return f"{path} (bytes {offset} to {offset + length})" if path.suffix == ".tar" else str(path)
+        if shard not in self._opened:
+            return str(path)
+        unpacked = "" if self._opened[shard] == path else " once unpacked"
+        return f"{path} (bytes {offset} to {offset + length}{unpacked})"
+
+    @contextlib.contextmanager
+    def reading(self, index: int, fault: str = "cannot be used") -> Iterator[None]:
+        """What is done inside with a sample may fail in any way: it raises BrokenSample, which names the sample.
+
+        The bytes are somebody else's, and decoders raise whatever they like over them.
+        """
+        try:
+            yield
+        except (BrokenSample, ImportError):
+            raise
+        except Exception as error:
+            raise BrokenSample(f"{self.name(index)}: {fault} ({one_line(error)})") from error
 
     def _bytes(self, row: npt.NDArray[np.int64]) -> bytes:
         shard, offset, length = (int(value) for value in row)
-        with self.paths[shard].open("rb") as file:
+        if shard not in self._opened:
+            return self.paths[shard].read_bytes()
+        with self._opened[shard].open("rb") as file:
             file.seek(offset)
-            return file.read(length)
+            data = file.read(length)
+        if len(data) < length:
+            raise OSError("the tar shard ends before it does")
+        return data
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image (H,W,3) RGB. Raises BrokenSample when it cannot be decoded."""
-        try:
-            return read_photo(self._bytes(self._rows[index][:3]))
-        except (InputError, OSError) as error:
-            raise BrokenSample(f"{self.name(index)}: {one_line(error)}") from None
+        """The image (H,W,3) RGB. Raises BrokenSample when it cannot be decoded, or is a JPEG without its end."""
+        with self.reading(index):
+            data = self._bytes(self._rows[index][:3])
+            if data.startswith(b"\xff\xd8") and not _ends(data):
+                raise ValueError("the JPEG is truncated: it has no end mark")
+            return read_photo(data)
 
-    def masks(self, index: int) -> list[Rle]:
-        """The annotated masks of an image as COCO RLE. Raises BrokenSample when none can be read."""
-        try:
-            annotations = json.loads(self._bytes(self._rows[index][3:]))["annotations"]
-            found = [Rle(size=a["segmentation"]["size"], counts=a["segmentation"]["counts"]) for a in annotations]
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise BrokenSample(f"{self.name(index)}: annotations cannot be read ({one_line(error)})") from None
+    def masks(self, index: int) -> list[Segmentation]:
+        """The annotated masks of an image as they are stored. Raises BrokenSample when none can be read."""
+        with self.reading(index, "annotations cannot be read"):
+            found = segmentations(self._bytes(self._rows[index][3:]))
         if not found:
             raise BrokenSample(f"{self.name(index)}: no annotations")
         return found
 
-    def bits(self, index: int, rle: Rle, shape: tuple[int, int]) -> Bits:
+    def bits(self, index: int, segmentation: Segmentation, shape: tuple[int, int]) -> Bits:
         """Decode a mask (H,W) of an image of `shape` (H,W). Raises BrokenSample if it is damaged or of another size."""
-        try:
-            if tuple(rle["size"]) != shape:
-                raise ValueError(f"its size is {rle['size']}, that of the image {list(shape)}")
-            bits = decode_rle(rle)
-        except (ValueError, IndexError, AttributeError, TypeError) as error:
-            raise BrokenSample(f"{self.name(index)}: a mask cannot be used ({one_line(error)})") from None
-        return bits
+        with self.reading(index, "a mask cannot be used"):
+            return bits_of(segmentation, shape)
+
+
+class _Pairs:
+    """Brings each image together with its annotations, by their names."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, dict[bool, Member]] = {}  # by the name without its ending; True: the image
+
+    def add(self, name: str, member: Member) -> Iterator[Row]:
+        """Yield the index row of a pair, when this file makes it whole."""
+        stem, ending = os.path.splitext(name)
+        pair = self._waiting.setdefault(stem, {})
+        pair[ending.lower() != ".json"] = member
+        if len(pair) == 2:
+            yield (*pair[True], *pair[False])
+            del self._waiting[stem]
+
+    def left(self) -> Iterator[Row]:
+        """Yield the rows of pairs such as `0001.jpg` and `0001.seg.json`, by webdataset's rule: the key of a file is
+        its name up to the first dot. It holds for an image and a json alone with a key, one of them named by it.
+        """
+        keyed: dict[str, list[str]] = {}
+        for stem in self._waiting:
+            folder, name = os.path.split(stem)
+            keyed.setdefault(os.path.join(folder, name.partition(".")[0]), []).append(stem)
+        for key, stems in keyed.items():
+            both = {kind: member for stem in stems for kind, member in self._waiting[stem].items()}
+            if len(stems) == len(both) == 2 and key in stems:
+                yield (*both[True], *both[False])
+
+
+def _facts(path: Path) -> tuple[int, int] | None:
+    """The size of a file in bytes and the time it was written, for the key of the index: zeros where it does not say,
+    so that it is named when it is drawn. None for a pipe or a device, which a folder may hold too."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0
+    return (facts.st_size, facts.st_mtime_ns) if stat.S_ISREG(facts.st_mode) else None
+
+
+def _mapped(index: Path) -> npt.NDArray[np.int64] | None:
+    """An index that is there and whole."""
+    try:
+        return np.load(index, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _write_rows(index: Path, rows: npt.NDArray[np.int64]) -> None:
+    partial = index.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, rows)
+        os.replace(partial, index)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _ends(jpeg: bytes) -> bool:
+    """Whether a JPEG has an end mark after the header of its first scan; in a scan, these bytes can be nothing else."""
+    at = 2
+    while jpeg[at : at + 1] == b"\xff":
+        marker = jpeg[at + 1 : at + 2]
+        if marker == b"\xda":
+            return jpeg.find(b"\xff\xd9", at) >= 0
+        at += 1 if marker == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return False
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -136,17 +218,3 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text, "utf-8")
     os.replace(partial, path)
-
-
-def _under(place: str) -> list[Path]:
-    """The images, annotations and tar files that a place names, sorted. Raises InputError when there are none."""
-    found = sorted(glob.glob(place, recursive=True)) if glob.has_magic(place) else [place]
-    paths: list[Path] = []
-    for path in map(Path, found):
-        if path.is_dir():
-            paths.extend(sorted(p for p in path.rglob("*") if p.suffix.lower() in (*IMAGES, ".json", ".tar")))
-        elif path.is_file():
-            paths.append(path)
-    if not paths:
-        raise InputError(f"files {place}: nothing there; name a folder, a tar file, or a pattern of them")
-    return paths

@@ -81,7 +81,8 @@ class Source:
         """
         random = generator(self.seed, "crop", *sample)
         if self.files is not None:
-            return crop(self.files.image(sample.image), shape.size, random), "", ""
+            with self.files.reading(sample.image):
+                return crop(self.files.image(sample.image), shape.size, random), "", ""
         most = 0 if random.random() < EMPTY else shape.things
         scene = self.scene(sample, shape.size, min(1, most), most)
         return scene.image, caption(scene, templates, random), scene.caption
@@ -97,22 +98,28 @@ class Source:
             chosen = random.permutation(len(scene.things))[:most]
             things = [scene.things[i] for i in chosen]
             return Masked(scene.image, [each.mask for each in things], random, [each.kind for each in things])
-        pixels, rles = self.files.image(sample.image), self.files.masks(sample.image)
-        frame = Frame.of(pixels, shape.size)
-        height, width = frame.scaled
-        masks = []
-        for i in random.permutation(len(rles)):
-            bits = self.files.bits(sample.image, rles[i], (frame.height, frame.width))
-            mask = np.zeros((shape.size, shape.size), bool)
-            mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            if mask.any():  # a small mask may vanish at this size
-                masks.append(mask)
-            if len(masks) == most:
-                break
-        if not masks:
-            raise BrokenSample(f"{self.files.name(sample.image)}: no mask is left at {shape.size} pixels")
-        square = frame.square(pixels)[0].transpose(1, 2, 0)
-        return Masked(np.round(square).astype(np.uint8), masks, random, [])
+        with self.files.reading(sample.image):
+            return _masked(self.files, sample.image, shape.size, most, random)
+
+
+def _masked(files: Files, image: int, size: int, most: int, random: np.random.Generator) -> Masked:
+    """See `Source.masked`: an image of `files` in a square of `size` pixels."""
+    pixels, stored = files.image(image), files.masks(image)
+    frame = Frame.of(pixels, size)
+    height, width = frame.scaled
+    masks = []
+    for i in random.permutation(len(stored)):
+        bits = files.bits(image, stored[i], (frame.height, frame.width))
+        mask = np.zeros((size, size), bool)
+        mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        if mask.any():  # a small mask may vanish at this size
+            masks.append(mask)
+        if len(masks) == most:
+            break
+    if not masks:
+        raise BrokenSample(f"{files.name(image)}: no mask is left at {size} pixels")
+    square = frame.square(pixels)[0].transpose(1, 2, 0)
+    return Masked(np.round(square).astype(np.uint8), masks, random, [])
 
 
 def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:

@@ -11,7 +11,8 @@ SIZE and THINGS are those of the recipe's `Batch`.
 
 from __future__ import annotations
 
-import json
+import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor
 
 from samclip_edge.errors import InputError
+from samclip_edge.json_files import read_json
+from samclip_edge.train.data.files import BrokenSample
 from samclip_edge.train.recipe import Batch, Recipe
 
 PER_SHARD = 256
@@ -72,33 +75,47 @@ class Stored:
         """Raises InputError when the folder holds no answers, or answers for other data, masks or teachers."""
         self.folder, path = folder, folder / "stored.json"
         try:
-            same = json.loads(path.read_text("utf-8")) == fingerprint(recipe)
+            same = read_json(path) == fingerprint(recipe)
         except (OSError, ValueError):
             raise InputError(f"stored {folder}: holds no answers; run `samclip-edge train reinforce`") from None
         if not same:
             raise InputError(f"{path}: was stored for other data, masks or teachers; run `train reinforce` again")
 
     def features(self, shape: Batch, image: int, variant: int) -> Floats:
-        """The CLIP teacher's feature (E,) of a variant of an image. Raises InputError when it was not stored."""
+        """The CLIP teacher's feature (E,) of a variant of an image.
+
+        Raises BrokenSample for an image that was broken when they were stored, InputError when the shard is not there.
+        """
         shard, place = divmod(image, PER_SHARD)
-        return np.asarray(_features(clip_shard(self.folder, shape, shard))[place, variant], np.float32)
+        path = clip_shard(self.folder, shape, shard)
+        try:
+            found = np.asarray(_features(path)[place, variant], np.float32)
+        except IndexError:
+            raise InputError(f"{path}: holds no answer for image {image}; run `train reinforce` again") from None
+        if not found.any():
+            raise BrokenSample(f"{path}: holds no answer for image {image}, which was broken when it was written")
+        return found
 
     def masks(self, shape: Batch, image: int, variant: int) -> tuple[npt.NDArray[np.int8], Floats]:
         """The SAM teacher's logits (2,M,4,S/4,S/4), times eight as int8, and predicted IoUs (2,M,4) for a variant.
 
-        Raises InputError when they were not stored.
+        Raises BrokenSample for an image that was broken when they were stored, InputError when the shard is not there.
         """
         path = sam_shard(self.folder, shape, image // PER_SHARD)
         try:
             with np.load(path, allow_pickle=False) as file:  # reads only the members that are asked for
                 return file[f"{image}-{variant}.logits"], file[f"{image}-{variant}.scores"]
-        except (OSError, KeyError, ValueError):
-            raise InputError(f"{path}: holds no answer for image {image}; run `train reinforce` again") from None
+        except KeyError:
+            raise BrokenSample(
+                f"{path}: holds no answer for image {image}, which was broken when it was written"
+            ) from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            raise InputError(f"{path}: missing or damaged; run `samclip-edge train reinforce` again") from None
 
 
 @lru_cache(maxsize=1024)
 def _features(path: Path) -> npt.NDArray[np.float32]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         raise InputError(f"{path}: missing or damaged; run `samclip-edge train reinforce` again") from None
