@@ -12,8 +12,9 @@ import numpy as np
 import samclip_edge
 from samclip_edge import data
 from samclip_edge.bundle.contract import GraphName
-from samclip_edge.bundle.folder import Bundle, describe, new_bundle
+from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import MANIFEST, Manifest, Precision, Target, Text
+from samclip_edge.bundle.writing import new_bundle
 from samclip_edge.errors import InputError
 from samclip_edge.export.calibration import Calibrator
 from samclip_edge.export.parity import Case, cases, clip_cases, text_cases

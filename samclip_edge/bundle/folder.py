@@ -1,63 +1,78 @@
 """A bundle: a folder with a manifest beside its graphs, their weights, the tokenizer or a vocabulary.
 
-A bundle comes from anywhere, so nothing in it is believed: every file is held against its sha256 before it is used, and
-links must not lead out of the folder.
+A bundle comes from anywhere, so nothing in it is believed: every file is held against its sha256 before it is used. Its
+files may be links to anywhere, as in a hub's cache, because the sha256 is what is trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from samclip_edge.bundle.contract import GraphName
+from samclip_edge.bundle.hub import locate
 from samclip_edge.bundle.manifest import FORMAT, MANIFEST, File, Graph, Manifest, Step
 from samclip_edge.errors import ChecksumError, InputError, one_line
+from samclip_edge.json_files import read_json
 
 
 class Bundle:
     """An opened bundle: its manifest, and the way to its files."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, manifest: Manifest, given: str | None = None) -> None:
+        """folder: where the files are; a relative path stays right when the current directory changes.
+
+        given: what the user called it: a path or the name of a repository; None: the folder.
+        """
+        self.given = os.fspath(folder) if given is None else given
+        self.folder = Path(os.path.realpath(folder))
         self.manifest = manifest
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Bundle:
-        """Read and validate the manifest. Raises InputError when the folder holds no bundle this version can read."""
-        folder = Path(folder)
-        path = folder / MANIFEST
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such bundle folder; make one with `samclip-edge export`")
+        """Read and validate the manifest of a folder, or of a repository of the Hugging Face hub.
+
+        folder: a path; or `org/name` or `org/name@revision`, where there is no such path.
+        Raises InputError when there is no bundle that this version can read.
+        """
+        given = os.fspath(folder)
+        place, shown = locate(given), Path(given) / MANIFEST
+        path = place / MANIFEST
+        if not place.is_dir():
+            raise InputError(
+                f"{given}: no such bundle folder; make one with `samclip-edge export`, or name a repository of the "
+                "Hugging Face hub, org/name"
+            )
         if not path.is_file():
-            raise InputError(f"{folder}: holds no {MANIFEST}; pass the folder that `samclip-edge export` wrote")
+            raise InputError(f"{given}: holds no {MANIFEST}; pass the folder that `samclip-edge export` wrote")
         try:
-            fields = json.loads(path.read_text("utf-8"))
+            fields = read_json(path, strict=False)
             version = fields.get("format")
         except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: not a manifest ({one_line(error)}); export the bundle again") from None
+            raise InputError(f"{shown}: not a manifest ({one_line(error)}); export the bundle again") from None
         if isinstance(version, int) and version > FORMAT:
-            raise InputError(f"{path}: format {version} is newer than {FORMAT}, which this version reads; upgrade it")
+            raise InputError(f"{shown}: format {version} is newer than {FORMAT}, which this version reads; upgrade it")
         try:
             manifest = Manifest.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "manifest"
-            raise InputError(f"{path}: {where}: {first['msg']}; export the bundle again") from None
-        return cls(folder, manifest)
+            raise InputError(f"{shown}: {where}: {first['msg']}; export the bundle again") from None
+        return cls(place, manifest, given)
 
     def graph(self, name: GraphName, size: int | None = None) -> Graph:
         """The graph of that name, at that size where it has one."""
         for graph in self.manifest.graphs:
             if graph.name == name and graph.size == size:
                 return graph
-        raise InputError(f"{self.folder}: has no {name} at size {size}; its sizes are {list(self.manifest.sizes)}")
+        raise InputError(f"{self.given}: has no {name} at size {size}; its sizes are {list(self.manifest.sizes)}")
 
     def files(self) -> list[File]:
         """Every file of the bundle once, the shared weights too."""
@@ -71,32 +86,53 @@ class Bundle:
         return list({file.path: file for file in every}.values())
 
     def checked(self, file: File) -> Path:
-        """The path of a file, after its bytes were held against the manifest.
+        """The path of a file, after its bytes were held against the manifest. It may be a link.
 
-        Raises ChecksumError when it is missing, cut short, or another file; InputError when a link leads outside.
+        Raises ChecksumError when it is missing, cut short, unreadable, or another file.
         """
-        path = self.folder / file.path
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise InputError(f"{path}: leads out of the bundle; use a bundle you trust")
-        if not path.is_file():
-            raise ChecksumError(f"{path}: missing from the bundle; copy or export the bundle again")
-        if path.stat().st_size != file.bytes:
-            raise ChecksumError(
-                f"{path}: {path.stat().st_size} bytes where the manifest says {file.bytes}; "
-                "copy or export the bundle again"
-            )
-        if sha256(path) != file.sha256:
-            raise ChecksumError(f"{path}: its sha256 is not the manifest's; copy or export the bundle again")
+        path, mend = self.folder / file.path, "copy or export the bundle again"
+        try:
+            if not path.is_file():
+                raise ChecksumError(f"{path}: missing from the bundle; {mend}")
+            if path.stat().st_size != file.bytes:
+                raise ChecksumError(f"{path}: {path.stat().st_size} bytes where the manifest says {file.bytes}; {mend}")
+            if sha256(path) != file.sha256:
+                raise ChecksumError(f"{path}: its sha256 is not the manifest's; {mend}")
+        except OSError as error:
+            raise ChecksumError(f"{path}: cannot be read ({one_line(error)}); {mend}") from None
         return path
+
+    @contextmanager
+    def together(self, files: Sequence[File]) -> Iterator[Path]:
+        """A folder that has these files under their paths while the block runs; the bundle's own wherever that will do.
+
+        From 1.24 on, ONNX Runtime takes a graph's weights only from the folder of the graph, or from that of the file
+        which its link leads to. A hub's cache is such a folder. DVC and git-annex link each file to a folder of its
+        own: then the files are linked or, from another disk, copied into a temporary folder.
+        """
+        real = [Path(os.path.realpath(self.folder / file.path)) for file in files]
+        if any(all(path.is_relative_to(place) for path in real) for place in (self.folder, real[0].parent)):
+            yield self.folder
+            return
+        parent = self.folder if os.access(self.folder, os.W_OK) else None  # which is likelier to be on the files' disk
+        with tempfile.TemporaryDirectory(prefix=".samclip-", dir=parent, ignore_cleanup_errors=True) as folder:
+            for path, file in zip(real, files, strict=True):
+                place = Path(folder, file.path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(path, place)
+                except OSError:
+                    shutil.copyfile(path, place)
+            yield Path(folder)
 
 
 def read_steps(bundle: Bundle, graph: Graph) -> dict[str, Step]:
     """What each op of a Core ML program answered to the probe, in order, by the name of its output."""
     if graph.steps is None:
-        raise InputError(f"{bundle.folder}: says nothing of the ops of {graph.name}; export the bundle again")
+        raise InputError(f"{bundle.given}: says nothing of the ops of {graph.name}; export the bundle again")
     path = bundle.checked(graph.steps)
     try:
-        return {name: Step.model_validate(step) for name, step in json.loads(path.read_text("utf-8")).items()}
+        return {name: Step.model_validate(step) for name, step in read_json(path, strict=False).items()}
     except (ValueError, AttributeError) as error:
         raise InputError(f"{path}: no list of ops ({one_line(error)}); export the bundle again") from None
 
@@ -113,31 +149,3 @@ def sha256(path: Path) -> str:
 def describe(folder: Path, path: Path) -> File:
     """The manifest's entry for a file that lies in `folder`."""
     return File(path=path.relative_to(folder).as_posix(), sha256=sha256(path), bytes=path.stat().st_size)
-
-
-@contextmanager
-def new_bundle(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`. It gets its name when the block ends well, and is removed when it fails.
-
-    A bundle that is there already is replaced. Any other folder that is not empty is refused with InputError.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder to write the bundle to")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder}: holds other files; name a new or empty folder")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({one_line(error)}); name another folder") from None
-    try:
-        yield partial
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(partial, folder)
-    finally:
-        if old.exists() and not folder.exists():
-            os.replace(old, folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
