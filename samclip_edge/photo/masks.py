@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.bundle.spec import PIXEL_MEAN
+from samclip_edge.photo.polygons import polygons_of
 from samclip_edge.errors import InputError
 
 _MOST = 2**32 - 1  # pixels of a mask: COCO's `maskApi.c` counts them in 32 bits
@@ -74,6 +75,11 @@ class Mask:
     def box(self) -> Box:
         """x0, y0, x1, y1 around the mask, x1 and y1 one past the last pixel; zeros for an empty mask."""
         return mask_box(self.bits)
+
+    @property
+    def polygons(self) -> list[list[int]]:
+        """Polygons [x0, y0, x1, y1, ...] in pixels of the photo, whose union is the mask; see `polygons_of`."""
+        return polygons_of(self.bits)
 
     def to_json(self) -> dict[str, Any]:
         """What the commands print: COCO RLE, area, box, predicted IoU; and label, similarity, score where there are.
