@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.bundle.spec import PIXEL_MEAN
-from samclip_edge.photo.polygons import polygons_of
 from samclip_edge.errors import InputError
+from samclip_edge.photo.polygons import polygons_of
 
 _MOST = 2**32 - 1  # pixels of a mask: COCO's `maskApi.c` counts them in 32 bits
 _DIGITS = 13  # of a compressed run, at most: 13 times 5 bits hold every number of 64 bits
