@@ -15,6 +15,7 @@ from support import Ran
 
 from samclip_edge import SamClip, data
 from samclip_edge.errors import InputError
+from samclip_edge.tasks.everything import Settings
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 
@@ -40,8 +41,13 @@ def saved(kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [
+        ("JPEG", 0.02),  # behind its header a JPEG is decoded as far as it goes: see test_photos_in.py
+        *((kind, share) for kind in ("PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF") for share in (0.02, 0.5, 0.98)),
+    ],
+)
 def test_a_truncated_photo_is_refused(refuse: Callable[..., str], tmp_path: Path, kind: str, share: float) -> None:
     whole = saved(kind)
     path = tmp_path / f"cut.{kind.lower()}"
@@ -49,13 +55,6 @@ def test_a_truncated_photo_is_refused(refuse: Callable[..., str], tmp_path: Path
     said = refuse("classify", path, "--label", "cat")
     assert str(path) in said
     assert "truncated" in said or "not a JPEG" in said
-
-
-def test_a_truncated_progressive_jpeg_with_a_thumbnail_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
-    exif = b"Exif\0\0" + b"thumbnail \xff\xd8\xff\xd9 ends here"
-    whole = saved("JPEG", progressive=True, exif=exif)
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    assert "truncated" in refuse("classify", tmp_path / "cut.jpg", "--label", "cat")
 
 
 def bomb(side: int) -> bytes:
@@ -74,7 +73,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(
 ) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(16000))
-    assert "256000000 pixels, over the limit of 178956970; raise it with --max-pixels" in refuse(
+    assert f"--max-pixels 178956970: {path} is 16000x16000, 256000000 pixels; raise it if you trust the file" in refuse(
         "classify", path, "--label", "x"
     )
     small = tmp_path / "small.png"
@@ -147,7 +146,7 @@ def test_a_rotated_photo_is_prompted_as_it_is_seen(run: Callable[..., Ran], tiny
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--point", "600,10"), "point 600,10: outside the photo, which is 600x400"),
+        (("--point", "601,10"), "point 601,10: outside the photo, which is 600x400"),
         (("--point", "10,-1"), "point 10,-1: outside"),
         (("--point", "nan,5"), "point: NaN"),
         (("--point", "5"), "--point 5: not of the form"),
@@ -155,7 +154,10 @@ def test_a_rotated_photo_is_prompted_as_it_is_seen(run: Callable[..., Ran], tiny
         (("--point", "5,5,2"), "--point 5,5,2: the label is 0"),
         (("--box", "10,10,5,20"), "box 10,10,5,20: reversed"),
         (("--box", "10,10,10,20"), "box 10,10,10,20: reversed or empty"),
-        (("--box", "0,0,601,400"), "box 0,0,601,400: reaches outside"),
+        (("--box", "601,0,700,400"), "box 601,0,700,400: does not meet the photo"),
+        (("--click", "1,2,0"), "--click 1,2,0: not of the form"),
+        (("--click", "1,2", "--point", "1,1"), "give either --point"),
+        (("--point", "1,1", "--format", "jpg"), "--format jpg: give rle, polygons, coco or png"),
         (("--box", "0,0,inf,400"), "box: NaN or infinite"),
         (("--box", "1,2,3"), "--box 1,2,3: not of the form"),
         (("--box", "0,0,9,9", "--box", "0,0,5,5", "--point", "1,1"), "2 boxes together with points"),
@@ -188,15 +190,31 @@ def test_no_label_is_named_and_many_are_fine(
     assert sum(label["share"] for label in labels) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_bad_photo_among_good_ones_costs_nothing(refuse: Callable[..., str], tmp_path: Path) -> None:
-    assert "none.jpg" in refuse("classify", tmp_path / "none.jpg", "--label", "cat")
-
-
-def test_one_bad_photo_stops_before_the_first_is_named(
+def test_bad_photos_among_good_ones_cost_nothing_else(
     run: Callable[..., Ran], tiny_folder: Path, tmp_path: Path
 ) -> None:
-    ran = run("classify", PHOTO, tmp_path / "none.jpg", "--label", "cat", "--bundle", tiny_folder)
-    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    (tmp_path / "empty.jpg").touch()
+    photos = (PHOTO, tmp_path / "none.jpg", PHOTO, tmp_path / "empty.jpg")
+    for verb, rest in (("classify", ("--label", "cat")), ("segment", ("--point", "1,1"))):
+        ran = run(verb, *photos, *rest, "--bundle", tiny_folder, "--json")
+        assert ran.code == 2
+        assert [each["photo"] for each in ran.json["photos"]] == [str(PHOTO)] * 2
+        assert [each["photo"] for each in ran.json["failed"]] == [str(photos[1]), str(photos[3])]
+        told = [line for line in ran.err.splitlines() if line.startswith("error: ")]
+        assert [str(photo) in line for photo, line in zip((photos[1], photos[3]), told, strict=True)] == [True] * 2
+
+
+def test_an_option_at_fault_is_told_once(refuse: Callable[..., str], tmp_path: Path) -> None:
+    ran = [PHOTO, PHOTO, "--label", "cat", "--size", 512]
+    assert refuse("classify", *ran).startswith("error: --size 512: the bundle holds 128, 256")
+
+
+def test_rank_leaves_out_what_it_cannot_read(tiny: SamClip, caplog: pytest.LogCaptureFixture) -> None:
+    ranked = tiny.rank(["none.jpg", PHOTO], "a cup")
+    assert [index for index, _ in ranked] == [1]
+    assert "none.jpg" in caplog.text
+    with pytest.raises(InputError, match=r"none\.jpg"):
+        tiny.rank(["none.jpg"], "a cup")
 
 
 @pytest.mark.parametrize("name", ["picture.txt", "nowhere/picture.png", "picture"])
@@ -223,6 +241,10 @@ def test_a_picture_that_cannot_be_written_is_named(
         {"points": [[[1, 2]], [[3, 4]]], "boxes": [0, 0, 5, 5]},
         {"mask": np.zeros((10, 10))},
         {"mask": np.full((64, 64), np.nan)},
+        {"points": [[10**400, 1]]},
+        {"points": [["1", "a"]]},
+        {"points": [[1, 2]], "labels": [None]},
+        {"boxes": [[0, 0, 5, 5], [0, 0, 5]]},
     ],
     ids=str,
 )
@@ -233,7 +255,7 @@ def test_bad_prompts_in_python_are_input_errors(tiny: SamClip, prompt: dict[str,
 
 @pytest.mark.parametrize(
     "photo",
-    [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), b"", b"\xff\xd8\xff"],
+    [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), b"", b"\xff\xd8\xff"],
     ids=str,
 )
 def test_bad_photos_in_python_are_input_errors(tiny: SamClip, photo: object) -> None:
@@ -244,3 +266,30 @@ def test_bad_photos_in_python_are_input_errors(tiny: SamClip, photo: object) -> 
 def test_labels_must_be_a_list(tiny: SamClip) -> None:
     with pytest.raises(InputError, match="one string"):
         tiny.look(PHOTO).classify("cat")
+
+
+def test_errors_in_python_name_arguments(tiny: SamClip) -> None:
+    scene = tiny.look(PHOTO, size=128)
+    for call, argument in (
+        (lambda: tiny.look(PHOTO, size=512), "size"),
+        (lambda: tiny.look(PHOTO, size="256"), "size"),
+        (lambda: tiny.look(PHOTO, max_pixels=9), "max_pixels"),
+        (lambda: scene.classify([]), "labels"),
+        (lambda: scene.find(["cat"], points=4), "points"),
+        (lambda: scene.find(["cat"], threshold=2), "threshold"),
+        (lambda: scene.find(["cat"], min_score=2), "min_score"),
+        (lambda: scene.find(["cat"], background=[""]), "background"),
+        (lambda: Settings(points_per_side=0), "points_per_side"),
+        (lambda: Settings(points_per_side=2.5), "points_per_side"),
+        (lambda: Settings(stability=float("nan")), "stability"),
+        (lambda: Settings(predicted_iou="high"), "predicted_iou"),
+    ):
+        with pytest.raises(InputError) as error:
+            call()
+        assert str(error.value).startswith(argument)
+        assert "--" not in str(error.value)
+
+
+def test_a_whole_number_in_another_type_is_a_size(tiny: SamClip) -> None:
+    for size in (128.0, np.int64(128), np.float32(128)):
+        assert tiny.look(PHOTO, size=size).frame.size == 128
