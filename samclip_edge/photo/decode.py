@@ -41,6 +41,7 @@ _MENDS = {
     "pillow_heif": "HEIC needs a plugin: pip install 'samclip-edge[heic]'",
 }
 _END = b"\xff\xd9"  # of a JPEG
+_ORIENTATION = 0x0112  # the tag of EXIF
 _SHUT = threading.Lock()  # held while stderr is shut, which is one for all threads
 
 
@@ -132,10 +133,11 @@ def pixels_of(image: Image.Image, name: str) -> Pixels:
     elif image.mode in ("P", "PA", "LA", "La", "RGBa"):
         image = image.convert("RGBA")
     try:
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # else a copy of a big photo is spared
+            image = ImageOps.exif_transpose(image)
     except Exception as error:  # EXIF is often broken, and the photo is not
         log.warning("%s: its EXIF cannot be read (%s); taken as upright", name, one_line(error))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
