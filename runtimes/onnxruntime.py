@@ -99,7 +99,7 @@ def held_to_the_cpu(got: Arrays, wanted: Arrays, name: str, precision: Precision
         level = logging.WARNING if near.cosine < enough else logging.INFO
         log.log(
             level,
-            "device %s: its %s of %s has a cosine of %.6f with the CPU's, and is off by %.1e of its spread at most",
+            "device %s: %s of %s has a cosine of %.6f with the CPU's, and an error of %.1e",
             *(spoken(device), output, name, near.cosine, near.error),
         )
 

@@ -87,7 +87,7 @@ def device_of(provider: Provider, threads: int | None) -> tuple[list[Any], dict[
         have = ", ".join(sorted({_kinds(each)[0] for each in devices}))
         raise InputError(f" {provider.name}: has no {asked} here, only {have}; give device_type={have}", "device")
     fitting = fitting or devices
-    number = options.pop("device_id", "0") if len(fitting) > 1 else "0"
+    number = options.pop("device_id", "0")
     if not number.isdecimal() or int(number) >= len(fitting):
         raise InputError(f" {provider.name}: device_id {number}: there are {len(fitting)}, counted from 0", "device")
     if threads and provider.name.startswith("OpenVINO") and "load_config" not in options:

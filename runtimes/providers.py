@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 _NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 _LOCK = threading.Lock()
-# What ONNX Runtime writes around its message: colours, the place in its source, its own error code.
+# What ONNX Runtime writes around its message: colours, where the line is from, its own error code, a place in C++.
 _AROUND = re.compile(
-    r"\x1b\[[\d;]*m|^.*\[ONNXRuntimeError\] : \d+ : \w+ : |^.*\[ERROR\] |^/\S+:\d+ .*[&\w(]\) |^\[OpenVINO\] "
+    r"\x1b\[[\d;]*m|^.*\[ONNXRuntimeError\] : \d+ : \w+ : |^.*\[ERROR\] |^[^\[]*\[E:onnxruntime[^\]]*\] "
+    r"|^/\S+:\d+ (?:.*?[)>\]] (?=[A-Z]))?|^\[OpenVINO\] "
 )
 
 
