@@ -55,7 +55,7 @@ def test_what_python_takes_for_json_is_refused_where_it_is_strict(text: str, sai
 
 
 def test_a_text_too_large_for_the_memory_is_a_value_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(json, "loads", full)

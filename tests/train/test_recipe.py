@@ -93,6 +93,47 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, old: str, new: str, line
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 5_000,
+        b"{a: " * 5_000,
+        b"preset: caf\xe9",
+        b"preset: \x00",
+        b"seed: 2001-99-99",
+        b"seed: !!int ''",
+        b"seed: !!bool maybe",
+        b"seed: " + b"9" * 10_000,
+        b"\xff\xfe\x00",
+    ],
+    ids=lambda text: text[:30],
+)
+def test_bytes_that_are_no_recipe_are_refused_in_one_line(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(text)
+    with pytest.raises(InputError) as error:
+        read_recipe(str(path))
+    assert str(error.value).startswith(f"{path}:")
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GOOD, "utf-8")
+    wanted = read_recipe(str(path))
+    for coding in ("utf-8-sig", "utf-16"):
+        path.write_bytes(GOOD.replace("\n", "\r\n").encode(coding))
+        assert read_recipe(str(path)) == wanted
+
+
+def test_an_empty_name_of_a_file_is_refused(tmp_path: Path) -> None:
+    """It would stand for the folder that one is in."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GOOD.replace("sam_data: {scenes: {first: 100, count: 50}}", "sam_data: {files: ['']}"))
+    with pytest.raises(InputError, match=r"sam_data\.files\.0: String should have at least 1 character"):
+        read_recipe(str(path))
+
+
 def test_the_papers_recipe_has_the_papers_numbers() -> None:
     """Sec. 4.1 and Appendix A."""
     recipe = read_recipe("paper")

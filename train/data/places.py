@@ -41,17 +41,17 @@ def is_litter(path: str | PurePath) -> bool:
 def _names(place: str) -> list[str]:
     """The names that the braces of a place stand for, as far as it does not exist as it is."""
     head, rest = _split(place)
-    found: list[str] = []
+    found: dict[str, None] = {}  # each once: of nested braces, the inner ones are spread first
     for name in _spread(rest):
-        found.append(os.path.join(head, name))
+        found[os.path.join(head, name) if name else head] = None
         if len(found) > _MOST:
             raise InputError(f"files {place}: its braces stand for more than {_MOST} names; name a folder or a pattern")
-    return found
+    return list(found)
 
 
 def _split(place: str) -> tuple[str, str]:
     """A place in two: the folders at its beginning that exist by that very name, and what follows them."""
-    head, rest = "", list(Path(place).parts) if place else []
+    head, rest = "", list(Path(place).parts) or [place]
     while rest and os.path.lexists(os.path.join(head, rest[0])):
         head = os.path.join(head, rest.pop(0))
     return head, os.path.join(*rest) if rest else ""
