@@ -13,6 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.model import recognise
+from samclip_edge.model.fit import load_exactly
+from samclip_edge.model.layouts import as_open_clip
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.public import open_clip_weights
 
@@ -68,9 +71,12 @@ class OpenClip:
         state, quick = open_clip_weights(name, "clip_teacher")
         try:  # open_clip itself would give OpenAI's weights the activation that the model's name says
             model = open_clip.create_model(architecture, weights, load_weights=False, force_quick_gelu=quick)
-            model.load_state_dict(state)
         except Exception as error:  # open_clip raises whatever it meets
-            raise InputError(f"clip_teacher {name}: could not be loaded ({one_line(error)})") from None
+            raise InputError(f" {name}: open_clip could not make it ({one_line(error)})", "clip_teacher") from None
+        mend = "Name the model that the weights belong to"
+        load_exactly(
+            {"": model}, as_open_clip(state), name, recognise.of_tensors(state), f"open_clip's {architecture}", mend
+        )
         self.model: Any = model.eval().requires_grad_(False).to(device)
         side = model.visual.image_size
         self.size = int(side[0] if isinstance(side, tuple) else side)

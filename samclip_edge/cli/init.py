@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from samclip_edge.cli.common import Json, emit, note
+from samclip_edge.cli.common import Json, emit, note, option_names
 
 
 def run(
     output: Annotated[Path, typer.Option("-o", metavar="FILE.safetensors", help="The checkpoint to write.")],
     preset: Annotated[str, typer.Option(help="The model to build: vit_b, tiny, or sam+clip, side by side.")] = "vit_b",
-    sam: Annotated[Path | None, typer.Option(metavar="FILE", help="SAM's weights (sam_vit_b_01ec64.pth).")] = None,
+    sam: Annotated[Path | None, typer.Option(metavar="FILE", help="SAM's weights, as sam_vit_b_01ec64.pth.")] = None,
     clip: Annotated[
         str | None,
         typer.Option(
@@ -34,7 +34,8 @@ def run(
         raise InputError(f"--preset {preset}: no such preset; choose {' or '.join(PRESETS)}")
     if output.suffix != ".safetensors":
         raise InputError(f"-o {output}: end the name in .safetensors")
-    model = merged(preset, seed, None if sam is None else str(sam), clip)
+    with option_names(clip="--clip"):
+        model = merged(preset, seed, None if sam is None else str(sam), clip)
     given = [f"{what} from {where}" for what, where in (("SAM", sam), ("text tower", clip)) if where is not None]
     origin = checkpoint.Origin(note=", ".join([*given, f"{'the rest ' if given else ''}random with seed {seed}"]))
     checkpoint.save(model, output, origin)

@@ -1,29 +1,30 @@
 """Reads and writes checkpoints: our own safetensors files, which hold the model spec, and SAM's and OpenCLIP's weights.
 
-Weights are untrusted input. Only tensors are read: from safetensors, or by `torch.load(weights_only=True)`.
+Weights are untrusted input: `files.py` reads them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from samclip_edge.bundle.manifest import Chances
 from samclip_edge.bundle.spec import Frozen, ModelSpec
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.model import layouts, recognise
+from samclip_edge.model.files import State, is_safetensors, read_tensors
+from samclip_edge.model.fit import check, load_exactly
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 
-State = dict[str, Tensor]
 _KEY = "samclip_edge"
+_AGAIN = "Make it again with `samclip-edge init`"
 
 
 class Calibrated(Frozen):
@@ -44,86 +45,56 @@ class Origin(Frozen):
 
 
 def read_state(path: Path) -> State:
-    """All tensors of a .safetensors or .pth/.pt/.bin file.
+    """All tensors of SAM's or CLIP's file, their names without the wrappers that trainings put before them.
 
-    Raises InputError when the file is missing, damaged, or a pickle that holds anything but tensors.
+    Raises InputError when the file is missing, damaged, of another format, or a pickle that holds code.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file; check the path")
-    if _is_torchscript(path):
-        convert = f"import torch; torch.save(torch.jit.load('{path}', 'cpu').state_dict(), 'clip.pt')"
-        raise InputError(
-            f"{path}: refused, a TorchScript archive holds code, as OpenAI's files of CLIP do; where you trust it, "
-            f'convert it: python -c "{convert}"'
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}); fetch it again") from None
-    except Exception as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            raise InputError(
-                f"{path}: refused, the pickle holds code or objects besides tensors; "
-                "convert it to safetensors where you trust it"
-            ) from None
-        raise InputError(f"{path}: not a torch checkpoint ({one_line(error)}); fetch it again") from None
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise InputError(f"{path}: holds no state dict of tensors; pass the weights themselves")
-    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
-def load_exactly(model: torch.nn.Module, state: State, source: str) -> None:
-    """Load a state dict that must have the model's keys and shapes. Raises InputError that lists what does not fit."""
-    own = model.state_dict()
-    faults = [
-        *_listed("missing", own.keys() - state.keys()),
-        *_listed("left over", state.keys() - own.keys()),
-        *_listed("of another shape", (k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)),
-    ]
-    if faults:
-        raise InputError(f"{source}: does not fit {type(model).__name__}; {'; '.join(faults)}")
-    model.load_state_dict(state)
-
-
-def _listed(what: str, keys: Iterable[str]) -> list[str]:
-    found = sorted(keys)
-    return [f"{len(found)} {what}: {', '.join(found)}"] if found else []
+    return layouts.unwrapped(read_tensors(path))
 
 
 def load_sam(model: MergedModel, state: State, source: str) -> None:
     """Load SAM's state dict (`sam_vit_b_01ec64.pth`) into the image encoder, prompt encoder and mask decoder.
 
-    source: its name in messages. Raises InputError when it does not fit.
+    It may have the layout of Hugging Face transformers. source: its name in messages. Raises InputError when it does
+    not fit.
     """
-    parts = torch.nn.ModuleDict(
-        {name: getattr(model, name) for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
+    parts = {f"{name}.": getattr(model, name) for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
+    encoder = model.spec.encoder
+    public = [name for name, width in recognise.SAMS.items() if width == encoder.width and encoder.stem == "patch"]
+    mend = (
+        f"Pass SAM {public[0]}, from segment_anything or transformers"
+        if public
+        else "No public SAM fits: leave it out, or pass one of the same widths"
     )
-    load_exactly(parts, state, source)
+    what = recognise.of_tensors(state)
+    load_exactly(parts, layouts.as_sam(state, source), source, what, f"the preset {model.spec.name}", mend)
 
 
 def load_clip(model: MergedModel, state: State, source: str) -> None:
-    """Load the text tower from a whole OpenCLIP state dict, and the image tower (`visual.*`) if the model has one.
+    """Load the text tower from a whole CLIP state dict, and the image tower (`visual.*`) if the model has one.
 
-    A merged model has none: there CLIP's image tower is only the teacher. source: its name in messages. Raises
-    InputError when the state dict does not fit.
+    A merged model has none: there CLIP's image tower is only the teacher. The state dict is OpenCLIP's, OpenAI's or of
+    Hugging Face transformers. source: its name in messages. Raises InputError when it does not fit.
     """
-    text = {name: tensor for name, tensor in state.items() if not name.startswith("visual.") and name != "attn_mask"}
-    load_exactly(model.text_encoder, text, source)
-    if model.spec.clip_vision:
-        visual = {name.removeprefix("visual."): each for name, each in state.items() if name.startswith("visual.")}
-        load_exactly(model.visual, visual, source)
+    what, spec = recognise.of_tensors(state), model.spec
+    state = layouts.one_tower(layouts.as_open_clip(state))
+    tower = None if spec.clip_vision is None else (spec.clip_vision.width, spec.clip_vision.patch)
+    public = [
+        name
+        for name, (width, patch, text) in recognise.CLIPS.items()
+        if text == spec.text.width and tower in (None, (width, patch))
+    ]
+    mend = (
+        f"Pass a CLIP {public[0]}, from open_clip, OpenAI or transformers"
+        if public
+        else "No public CLIP fits: leave it out, or pass one of the same widths"
+    )
+    parts: dict[str, torch.nn.Module] = {"": model.text_encoder}
+    if spec.clip_vision:
+        parts["visual."] = model.visual
+    else:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("visual.")}
+    load_exactly(parts, state, source, what, f"the preset {spec.name}", mend)
 
 
 def build(
@@ -155,43 +126,57 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        state = model.state_dict()
         if half:
             state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
-        save_file(state, partial, metadata)
+        save_file(_apart(state), partial, metadata)
         os.replace(partial, path)
         return path
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the second where it is safetensors that meets a full disk
         raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _apart(state: State) -> State:
+    """The tensors as safetensors writes them: each whole, and none in the memory of another."""
+    apart, taken = {}, set()
+    for name, tensor in state.items():
+        tensor = tensor.contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return apart
 
 
 def load(path: Path) -> tuple[MergedModel, Origin]:
     """Read one of our own checkpoints. Raises InputError when it is damaged or not one of ours."""
     spec, origin = read_spec(path)
+    state = read_tensors(path)
+    about = str(path), recognise.of_tensors(state), "the model of its own spec", _AGAIN
+    with torch.device("meta"):  # a spec may claim more memory than there is
+        check({"": MergedModel(spec)}, state, *about)
     model = MergedModel(spec)
-    load_exactly(model, read_state(path), str(path))
+    load_exactly({"": model}, state, *about)
     return model.eval(), origin
 
 
 def read_spec(path: Path) -> tuple[ModelSpec, Origin]:
     """What one of our own checkpoints says of itself, without its weights. Raises what `load` raises."""
-    if path.is_file() and (path.suffix != ".safetensors" or zipfile.is_zipfile(path)):
-        raise InputError(f"{path}: not a merged checkpoint; make one with `samclip-edge init --sam {path} -o FILE`")
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file; check the path")
+    if not is_safetensors(path):
+        raise InputError(f"{path}: not a merged checkpoint; `samclip-edge init` makes one of SAM's and CLIP's weights")
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_KEY)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({one_line(error)}); fetch it again") from None
     if text is None:
         raise InputError(f"{path}: carries no samclip-edge spec; make a checkpoint with `samclip-edge init`")
     try:
         metadata = json.loads(text)
         spec, origin = ModelSpec(**metadata["spec"]), Origin(**metadata["origin"])
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: its spec cannot be read ({one_line(error)}); make it again") from None
     if "rendered" not in metadata["origin"]:  # older than the field: of trained models there was one
         origin = origin.model_copy(update={"rendered": origin.trained and spec.name == "tiny"})

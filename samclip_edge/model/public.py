@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.model.checkpoint import State, build, read_state
+from samclip_edge.model.checkpoint import build, read_state
+from samclip_edge.model.files import State
+from samclip_edge.model.layouts import as_open_clip
 from samclip_edge.model.merged import MergedModel
 
 
@@ -21,46 +24,47 @@ def merged(preset: str, seed: int = 0, sam: str | None = None, clip: str | None 
     spec, towers = PRESETS[preset], None
     if clip is not None:
         state, quick = open_clip_weights(clip)
-        towers = (state, f"--clip {clip}")
+        towers = (state, clip)
         activation = "quick_gelu" if quick else "gelu"
         spec = spec.model_copy(update={"text": spec.text.model_copy(update={"activation": activation})})
     return build(spec, seed, None if sam is None else Path(sam), towers)
 
 
-def open_clip_weights(name: str, option: str = "--clip") -> tuple[State, bool]:
+def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
     """The state dict of FILE, MODEL:FILE or MODEL:TAG, and whether its model uses QuickGELU (see `of_openai`).
 
-    option: what gave the name, for messages. Raises InputError if there are no such weights, and for a bare file that
+    argument: what gave the name, for messages. Raises InputError if there are no such weights, and for a bare file that
     does not tell its activation.
     """
-    if Path(name).is_file():
+    if os.path.exists(name):
         state = read_state(Path(name))
         quick = of_openai(state)
         if quick is None:
             raise InputError(
-                f"{option} {name}: its weights are of half precision, as OpenAI's are, and so may need QuickGELU; say "
-                f"which: ViT-L-14-quickgelu:{name} for OpenAI's, ViT-L-14:{name} for weights trained with GELU"
+                f" {name}: its weights are of half precision, as OpenAI's are, and so may need QuickGELU; say "
+                f"which: ViT-L-14-quickgelu:{name} for OpenAI's, ViT-L-14:{name} for weights trained with GELU",
+                argument,
             )
-        return _without_marks(state), quick
+        return state, quick
     architecture, _, weights = name.partition(":")
     quick = architecture.endswith("-quickgelu")
-    if weights and Path(weights).is_file():
+    if weights and os.path.exists(weights):
         state = read_state(Path(weights))
-        return _without_marks(state), quick or of_openai(state) is True
+        return state, quick or of_openai(state) is True
     if not weights:
-        raise InputError(f"{option} {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k")
+        raise InputError(f" {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k", argument)
     import open_clip
 
     if weights not in open_clip.list_pretrained_tags_by_model(architecture):
-        raise InputError(f"{option} {name}: open_clip lists no such weights; see open_clip.list_pretrained()")
+        raise InputError(f" {name}: open_clip lists no such weights; see open_clip.list_pretrained()", argument)
     try:
         path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights))
     except Exception as error:
         raise InputError(
-            f"{option} {name}: could not be fetched ({one_line(error)}); fetch the file yourself"
+            f" {name}: could not be fetched ({one_line(error)}); fetch the file yourself", argument
         ) from None
     quick = quick or bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
-    return _without_marks(read_state(Path(path))), quick
+    return read_state(Path(path)), quick
 
 
 _MARKS = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's own archives have beside the weights
@@ -74,9 +78,9 @@ def of_openai(state: State) -> bool | None:
     """
     if all(mark in state for mark in _MARKS):
         return True
-    layers = [each for name, each in state.items() if name.startswith("transformer.resblocks.") and each.ndim == 2]
+    layers = [
+        each
+        for name, each in as_open_clip(state).items()
+        if name.startswith("transformer.resblocks.") and each.ndim == 2
+    ]
     return None if layers and all(torch.equal(each.float(), each.half().float()) for each in layers) else False
-
-
-def _without_marks(state: State) -> State:
-    return {name: each for name, each in state.items() if name not in _MARKS}
