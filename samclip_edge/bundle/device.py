@@ -11,9 +11,6 @@ from typing import Any, NamedTuple
 
 from samclip_edge.errors import InputError
 
-# "cpu", "cuda:1", "openvino:device_type=GPU", "CUDAExecutionProvider:device_id=1,do_copy_in_default_stream=0", several
-# of them with ";" between; or ONNX Runtime's own form: a list of names, and of pairs of a name and its options.
-Device = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 CPU = "CPUExecutionProvider"
 _OPTION = re.compile(r",(?=\w[\w.]*=)")  # a comma inside a value, as in JSON, is not followed by KEY=
 
@@ -23,6 +20,11 @@ class Provider(NamedTuple):
 
     name: str
     options: tuple[tuple[str, str], ...] = ()
+
+
+# "cpu", "cuda:1", "openvino:device_type=GPU", "CUDAExecutionProvider:device_id=1,do_copy_in_default_stream=0", several
+# of them with ";" between; or ONNX Runtime's own form: a list of names, and of pairs of a name and its options.
+Device = str | Sequence[str | tuple[str, Mapping[str, Any]] | Provider]
 
 
 class Known(NamedTuple):

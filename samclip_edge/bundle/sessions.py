@@ -81,13 +81,12 @@ class Sessions:
         target = self.bundle.manifest.target
         if device == target != "onnx":
             return "cpu"  # the bundle's own engine, which takes no device
-        if on_cpu(device):
-            return device if isinstance(device, str) else providers_of(device)
-        if self._runtime != _ONNX_RUNTIME:
-            mend = "leave the device out, or export the bundle for target onnx"
-            raise InputError(f" {spoken(device)}: {self.bundle.folder} is for target {target}; {mend}", "device")
-        import_module(_PROVIDERS).ready(device)
-        return device if isinstance(device, str) else providers_of(device)  # the list may be changed later
+        if not on_cpu(device):
+            if self._runtime != _ONNX_RUNTIME:
+                mend = "leave the device out, or export the bundle for target onnx"
+                raise InputError(f" {spoken(device)}: {self.bundle.folder} is for target {target}; {mend}", "device")
+            import_module(_PROVIDERS).ready(device)
+        return device if isinstance(device, str) else providers_of(device)  # a list may be changed later
 
     def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
         """Run a graph on its inputs. Raises ChecksumError or InputError when its files are not what they should be."""
