@@ -64,24 +64,31 @@ def emit(document: Any, as_json: bool, show: Callable[[], None]) -> None:
         show()
 
 
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
 def _json(document: Any) -> str:
     """With real letters; with escapes where stdout's encoding does not have them, or a file's name is no UTF-8."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        text.encode(_encoding())
     except UnicodeEncodeError:
         return json.dumps(document, allow_nan=False)
     return text
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """A table on stdout."""
+    """A table on stdout, with "?" for letters that its encoding does not have."""
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(*columns, title=title, title_justify="left")
+    def shown(text: str) -> str:  # before columns are measured
+        return text.encode(_encoding(), "replace").decode(_encoding())
+
+    made = Table(*columns, title=title and shown(title), title_justify="left")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(shown, row))
     console = Console(markup=False, highlight=False, emoji=False)  # rich draws in ASCII where stdout is not UTF
     console.print(made, width=None if console.is_terminal else 140)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.json_files import parse_json
 from samclip_edge.text.tokenizer import clean
 
 BACKGROUND_NAMES = ("background",)  # rivals of every name, whatever the bundle's own rivals are
@@ -24,15 +24,14 @@ def read_templates(path: Path, option: str = "") -> list[str]:
     try:
         text = _read_text(path)
         listed = path.suffix == ".json" or text.lstrip().startswith("[")
-        templates = json.loads(text) if listed else [line.strip() for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError, RecursionError) as error:
+        templates = parse_json(text) if listed else [line.strip() for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
         raise InputError(f"{where}: no list of templates ({one_line(error)}); {mend}") from None
     if not isinstance(templates, list) or not templates:
         raise InputError(f"{where}: holds no template; {mend}")
     for number, template in enumerate(templates, 1):
-        wrong = (
-            fault_of(template) if isinstance(template, str) and "{}" in template else "has no {} where the name goes"
-        )
+        has_place = isinstance(template, str) and "{}" in template
+        wrong = fault_of(template) if has_place else "has no {} where the name goes"
         if wrong:
             raise InputError(f"{where}: template {number} of {len(templates)}, {template!r:.60}, {wrong}; {mend}")
     return templates
@@ -42,8 +41,8 @@ def read_names(path: Path) -> list[str]:
     """A JSON list of names, as bundles hold them. Raises InputError when it is none."""
     mend = "export the bundle again"
     try:
-        names = json.loads(_read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        names = parse_json(_read_text(path))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: no list of names ({one_line(error)}); {mend}") from None
     if not isinstance(names, list):
         raise InputError(f"{path}: no list of names; {mend}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import random
 import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
 
-from samclip_edge import data
+from samclip_edge import SamClip, data
 from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.errors import InputError
 from samclip_edge.export.tokenizer import clip_tokenizer
-from samclip_edge.text.names import check_labels
+from samclip_edge.text.judge import check_score
+from samclip_edge.text.names import check_background, check_labels, read_names, read_templates
 from samclip_edge.text.tokenizer import Tokenizer, clean, tokenizer_json
 
 HAND_PICKED = [
@@ -78,3 +83,79 @@ def test_texts_are_as_long_as_the_longest_of_them() -> None:
 
 def test_labels_keep_their_order_and_come_once() -> None:
     assert check_labels([" dog", "cat", "dog "]) == ["dog", "cat"]
+
+
+NO_TEXT = [("caf\udce9", "is not UTF-8"), ("\ud83d", "is not UTF-8"), ("a\0b", "holds a NUL character")]
+
+
+@pytest.mark.parametrize(("text", "fault"), NO_TEXT)
+def test_what_is_no_text_is_refused_as_a_name(text: str, fault: str) -> None:
+    """Native code crashed on it, after all the work."""
+    said = f"name 2 of 2, {text!r}, {fault}; give letters in UTF-8"
+    for check, argument in ((check_labels, "labels"), (check_background, "background")):
+        with pytest.raises(InputError) as error:
+            check(["dog", text])
+        assert (str(error.value), error.value.argument) == (f"{argument}: {said}", argument)
+    with pytest.raises(InputError) as error:
+        check_labels(["dog", text], "--text")
+    assert str(error.value) == f"--text: {said}"
+
+
+@pytest.fixture(scope="module")
+def model() -> SamClip:
+    return SamClip.load(data.TINY)
+
+
+@pytest.mark.parametrize(("text", "fault"), [*NO_TEXT, (5, "is no text")])
+def test_what_is_no_text_reaches_no_text_encoder(model: SamClip, text: Any, fault: str) -> None:
+    refused: list[tuple[Callable[[Sequence[str]], object], str]] = [
+        (model.words.features, "name"),
+        (model.words.encode, "text"),
+    ]
+    for read, argument in refused:
+        with pytest.raises(InputError) as error:
+            read(["dog", text])
+        assert (str(error.value), error.value.argument) == (
+            f"{argument} {text!r}: {fault}; give letters in UTF-8",
+            argument,
+        )
+
+
+@pytest.mark.parametrize("labels", [[], [" "], "dog"])
+def test_a_fault_of_labels_names_the_argument(labels: Any) -> None:
+    with pytest.raises(InputError, match=r"^labels: ") as error:
+        check_labels(labels)
+    assert error.value.argument == "labels"
+
+
+@pytest.mark.parametrize("chance", [1.5, -1, float("nan"), 10**400])
+def test_a_score_that_is_no_chance_names_the_argument(chance: float) -> None:
+    with pytest.raises(InputError, match=r"^min_score \S+: give a chance, 0 to 1$") as error:
+        check_score(chance)
+    assert error.value.argument == "min_score"
+
+
+def test_lists_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "names.json"
+    path.write_bytes(codecs.BOM_UTF8 + '["犬", "cat"]'.encode())
+    assert read_names(path) == ["犬", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('["a {}"]'.encode("utf-16"), "UTF-16"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'["caf\\udce9 {}"]', "1 of 1, 'caf\\udce9 {}', is not UTF-8"),
+        (b'["a {}", "a\\u0000{}"]', "2 of 2, 'a\\x00{}', holds a NUL character"),
+    ],
+)
+def test_a_list_that_is_no_text_is_refused_in_a_line(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "list.json"
+    path.write_bytes(content)
+    for read in (read_names, read_templates):
+        with pytest.raises(InputError) as error:
+            read(path)
+        assert str(error.value).startswith(f"{path}: ")
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
