@@ -18,6 +18,7 @@ from PIL import Image
 from torch._utils import ExceptionWrapper
 
 from samclip_edge.errors import InputError
+from samclip_edge.photo.masks import encode_rle
 from samclip_edge.train.data import files as files_module
 from samclip_edge.train.data.batches import ClipSteps, SamSteps, collected, steps
 from samclip_edge.train.data.files import BrokenSample, Files
@@ -25,7 +26,7 @@ from samclip_edge.train.data.sources import Sample, Source
 from samclip_edge.train.recipe import Batch, Data
 
 SHAPE = Batch(size=128, images=8)
-MASKS = {"annotations": [{"segmentation": {"size": [20, 30], "counts": [50, 100, 450]}}]}
+MASKS = {"annotations": [{"segmentation": {"size": [20, 30], "counts": "b1T3R>"}}]}  # runs of 50, 100, 450
 
 
 def image_of(seed: int, ending: str = "jpeg", size: tuple[int, int] = (30, 20)) -> bytes:
@@ -105,6 +106,9 @@ def test_bytes_after_the_end_of_a_jpeg_are_no_fault(folder: Path) -> None:
         b"[" * 100_000,
         b'{"annotations": "caf\xe9"}',
         json.dumps({"annotations": [{"segmentation": {"size": [20, 30], "counts": [10**15]}}]}).encode(),
+        json.dumps(
+            {"annotations": [{"segmentation": {"size": [20, 30], "counts": "PPP]\\bj_]l0"}}]}
+        ).encode(),  # the same
         json.dumps({"annotations": [{"segmentation": {"size": [20.0, 30.0], "counts": "\u00e9"}}]}).encode(),
         json.dumps({"annotations": [{"segmentation": {"size": [20, 30], "counts": [700, -100]}}]}).encode(),
         json.dumps({"annotations": [{"segmentation": {"size": [20, 30], "counts": [600]}}]}).encode(),  # empty
@@ -156,7 +160,7 @@ def test_a_pipe_or_a_folder_with_the_name_of_an_image_is_no_image(folder: Path) 
 def test_an_image_of_one_pixel_is_used(tmp_path: Path) -> None:
     for name, size in {"one": (1, 1), "wide": (3000, 1), "high": (1, 3000)}.items():
         (tmp_path / f"{name}.png").write_bytes(image_of(1, "png", size))
-        rle = {"size": [size[1], size[0]], "counts": [0, size[0] * size[1]]}
+        rle = encode_rle(np.ones(size[::-1], bool))
         (tmp_path / f"{name}.json").write_text(json.dumps({"annotations": [{"segmentation": rle}]}))
     images = source(tmp_path)
     for index in range(3):
