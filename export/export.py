@@ -61,11 +61,13 @@ def export_bundle(
     templates: prompt templates; None: CLIP's eighty.
     """
     model, origin = load(checkpoint)
-    chosen = tuple(sorted(set(sizes or model.spec.sizes)))
-    for each in chosen:
+    for each in sizes or ():
         if each not in model.spec.sizes:
             known = ", ".join(map(str, model.spec.sizes))
-            raise InputError(f"--size {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these")
+            raise InputError(
+                f" {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these", "sizes"
+            )
+    chosen = tuple(each for each in model.spec.sizes if not sizes or each in sizes)
     with new_bundle(folder) as partial:
         sentences = templates or read_templates(data.TEMPLATES)
         text = _write_text(model, partial, vocabulary, sentences, progress)

@@ -1,4 +1,4 @@
-"""The options of each target, a validated dataclass each. A bad value raises InputError that names the option."""
+"""The options of each target, a validated dataclass each. A bad value raises InputError that names the field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OnnxOptions:
     def check(self, precision: Precision) -> None:
         """Raise InputError for `qdq` in another precision than int8."""
         if self.qdq and precision != "int8":
-            raise InputError(f"--qdq: is of --precision int8, not of {precision}; leave it out")
+            raise InputError(f": is of precision int8, not of {precision}; leave it out", "qdq")
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class CoreMLOptions:
     def __post_init__(self) -> None:
         known = {each.lower(): each for each in get_args(Minimum)}
         if self.minimum.lower() not in known:
-            raise InputError(f"--minimum-target {self.minimum}: give {', '.join(get_args(Minimum))}")
+            raise InputError(f" {self.minimum}: give {', '.join(get_args(Minimum))}", "minimum")
         if self.points is not None and self.points < 1:
-            raise InputError(f"--points {self.points}: give 1 or more points")
+            raise InputError(f" {self.points}: give 1 or more points", "points")
         object.__setattr__(self, "minimum", known[self.minimum.lower()])
 
 
@@ -62,14 +62,14 @@ class TensorRTOptions:
 
     def __post_init__(self) -> None:
         if self.builder not in (None, *get_args(BuilderName)):
-            raise InputError(f"--builder {self.builder}: no such builder; give {' or '.join(get_args(BuilderName))}")
+            raise InputError(f" {self.builder}: no such builder; give {' or '.join(get_args(BuilderName))}", "builder")
         for each in self.capabilities:
             if not re.fullmatch(r"\d+\.\d+", each):
-                raise InputError(f"--compute-capability {each}: give a number such as 8.9")
+                raise InputError(f" {each}: give a number such as 8.9", "capabilities")
         of_builders = {
-            "--builder": self.builder,
-            "--compute-capability": self.capabilities,
-            "--timing-cache": self.timing_cache,
+            "builder": self.builder,
+            "capabilities": self.capabilities,
+            "timing_cache": self.timing_cache,
         }
-        for option in (name for name, value in of_builders.items() if value and self.only_onnx):
-            raise InputError(f"{option}: with --onnx-only nothing is built here; leave one of them out")
+        for name in (name for name, value in of_builders.items() if value and self.only_onnx):
+            raise InputError(": is for engines, and only the ONNX is asked for; leave one of them out", name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from samclip_edge.bundle.contract import Signature, Tensor
 from samclip_edge.bundle.machine import gpus
 from samclip_edge.bundle.manifest import BuilderName
+from samclip_edge.bundle.writing import write_whole
 from samclip_edge.errors import InputError
 from samclip_edge.export.options import POINTS, PROMPTS, TOKENS, TensorRTOptions
 from samclip_edge.runtimes.tensorrt.cuda import the_device
@@ -22,6 +23,7 @@ from samclip_edge.runtimes.tensorrt.library import first_error, load_module, log
 
 _USUAL = {"B": 1, "N": 2, "L": 12}  # a box is two points; a click is one and a padding point; a text is a short phrase
 _LEAST = {"B": 1, "N": 0, "L": 1}  # a prompt of a mask alone has no points
+_JETSONS = ("7.2", "8.7", "11.0")  # their compute capabilities
 # The least, the usual and the most of each input with open dimensions, by its name.
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
@@ -48,30 +50,33 @@ def choose(options: TensorRTOptions) -> Builder:
     installed = [name for name in get_args(BuilderName) if _is_installed(name)]
     if options.builder is None and not installed:
         raise InputError(
-            "--target tensorrt: no builder is installed; pip install 'samclip-edge[tensorrt]' for TensorRT-RTX's, or "
-            "give --onnx-only and build on the device"
+            ": none of TensorRT's is installed; pip install 'samclip-edge[tensorrt]' for TensorRT-RTX's, or ask for "
+            "the ONNX only and build on the device",
+            "builder",
         )
-    name = options.builder or installed[0]
-    load_module(name)  # raises InputError if it is not installed
-    if name == "tensorrt":
+    builder = options.builder or installed[0]
+    load_module(builder)  # raises InputError if it is not installed
+    if builder == "tensorrt":
         if options.capabilities:
             raise InputError(
-                f"--compute-capability {options.capabilities[0]}: tensorrt builds for the GPU here; leave it out"
+                f" {options.capabilities[0]}: tensorrt builds for the GPU here; leave it out", "capabilities"
             )
-        return Builder(name, options, (the_device().capability,))
-    for option, asked in (("--version-compatible", options.portable), ("--timing-cache", options.timing_cache)):
+        if options.timing_cache is not None and not options.timing_cache.parent.is_dir():
+            raise InputError(f" {options.timing_cache}: its folder is not there; make it first", "timing_cache")
+        return Builder(builder, options, (the_device().capability,))
+    for name, asked in (("portable", options.portable), ("timing_cache", options.timing_cache)):
         if asked:
-            raise InputError(f"{option}: TensorRT-RTX has no such thing; leave it out, or give --builder tensorrt")
+            raise InputError(": TensorRT-RTX has no such thing; leave it out, or choose the builder tensorrt", name)
     if options.stripped and not gpus():
-        raise InputError("--strip-weights: TensorRT-RTX strips them only where there is a GPU; leave it out")
+        raise InputError(": TensorRT-RTX strips weights only where there is a GPU; leave it out", "stripped")
     offered = _offered()
     for each in options.capabilities:
         if each not in offered:
-            mend = "for a Jetson give --onnx-only and build there" if each in ("7.2", "8.7", "11.0") else "choose one"
-            raise InputError(f"--compute-capability {each}: TensorRT-RTX builds for {', '.join(offered)}; {mend}")
+            mend = "for a Jetson ask for the ONNX only, and build there" if each in _JETSONS else "choose one"
+            raise InputError(f" {each}: TensorRT-RTX builds for {', '.join(offered)}; {mend}", "capabilities")
     if not options.capabilities and not gpus():
-        raise InputError(f"--compute-capability: no GPU here to build for; name one or more of {', '.join(offered)}")
-    return Builder(name, options, options.capabilities or (the_device().capability,))
+        raise InputError(f": no GPU here to build for; name one or more of {', '.join(offered)}", "capabilities")
+    return Builder(builder, options, options.capabilities or (the_device().capability,))
 
 
 def _is_installed(name: BuilderName) -> bool:
@@ -155,11 +160,9 @@ class Builder:
         if path is not None:
             known = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
             if known is None or not config.set_timing_cache(known, False):
-                raise InputError(f"--timing-cache {path}: is not of this GPU and {self.version}; name another file")
+                raise InputError(f" {path}: is not of this GPU and {self.version}; name another file", "timing_cache")
 
     def _write_times(self, config: Any) -> None:
         path = self._options.timing_cache
         if path is not None:
-            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            partial.write_bytes(bytes(config.get_timing_cache().serialize()))
-            os.replace(partial, path)
+            write_whole(Path(os.path.realpath(path)), bytes(config.get_timing_cache().serialize()))

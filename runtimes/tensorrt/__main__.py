@@ -6,13 +6,13 @@ It records in the manifest the engines that trtexec has built beside it.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import MANIFEST, BuiltEngines
-from samclip_edge.errors import InputError
+from samclip_edge.bundle.writing import write_whole
+from samclip_edge.errors import InputError, one_line
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import version
 
@@ -25,18 +25,19 @@ def record(folder: Path, portable: bool = False, stripped: bool = False) -> Buil
     bundle = Bundle.open(folder)
     graphs = []
     for graph in bundle.manifest.graphs:
-        path = (folder / graph.files[0].path).with_suffix(".engine")
+        path = (bundle.folder / graph.files[0].path).with_suffix(".engine")
         if not path.is_file():
             raise InputError(f"{path}: is not there; run sh {folder / 'build.sh'}")
-        graphs.append(graph.model_copy(update={"built_engine": describe(folder, path)}))
+        graphs.append(graph.model_copy(update={"built_engine": describe(bundle.folder, path)}))
     made_for = (the_device().capability,)
     engines = BuiltEngines(
         builder="tensorrt", version=version("tensorrt"), capabilities=made_for, portable=portable, stripped=stripped
     )
     manifest = bundle.manifest.model_copy(update={"graphs": tuple(graphs), "built_engines": engines})
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(manifest.model_dump_json(indent=1, by_alias=True), "utf-8")
-    os.replace(partial, folder / MANIFEST)
+    try:  # a manifest that is a link, as in a hub's cache, is replaced by a file: others may use what it leads to
+        write_whole(bundle.folder / MANIFEST, manifest.model_dump_json(indent=1, by_alias=True))
+    except OSError as error:
+        raise InputError(f"{folder / MANIFEST}: cannot be written ({one_line(error)}); copy the bundle") from None
     return engines
 
 

@@ -55,7 +55,7 @@ def new_bundle(folder: Path) -> Iterator[Path]:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot be written ({one_line(error)}); name another folder") from None
+        raise InputError(f"{folder}: cannot be written ({_why(error)}); name another folder") from None
     try:
         yield partial
         _finish(folder, target, partial, listed)
@@ -144,7 +144,7 @@ def _finish(folder: Path, target: Path, partial: Path, listed: set[str]) -> None
         if partial.parent == target or not _swap(target, partial, sorted(kept), others):
             _move(target, partial, old, new)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be replaced ({one_line(error)}); it is as it was") from error
+        raise InputError(f"{folder}: cannot be replaced ({_why(error)}); it is as it was") from error
 
 
 def _inside(folder: Path) -> tuple[list[str], list[str]]:
@@ -238,6 +238,11 @@ def _move(target: Path, partial: Path, old: list[str], new: tuple[list[str], lis
                     os.replace(goal, source)
         _remove(out)
         _remove_empty(target / path for path in sorted({*_above(old), *folders}, reverse=True))
+
+
+def _why(error: OSError | ValueError) -> str:
+    """What the system says, without the name of a temporary folder."""
+    return getattr(error, "strerror", None) or one_line(error)
 
 
 def _temporary(target: Path, name: str) -> bool:

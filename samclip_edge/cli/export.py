@@ -8,11 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from samclip_edge.cli.common import Json, bar, emit, note
+from samclip_edge.cli.common import Json, bar, emit, note, option_names
+from samclip_edge.errors import InputError
 
 _ONNX, _COREML, _TENSORRT = "Of --target onnx", "Of --target coreml", "Of --target tensorrt"
 
-Output = Annotated[Path, typer.Option("-o", metavar="DIR", help="The bundle folder to write.")]
+# A string, because a Path of no letters is the current directory.
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", metavar="DIR", help="The bundle folder to write. A bundle there is replaced; other files beside it stay."
+    ),
+]
 Model = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
 ]
@@ -109,6 +116,19 @@ TimingCache = Annotated[
 ]
 
 
+# The option that gives each argument of the library, which its errors name.
+_OPTIONS = {
+    "sizes": "--size",
+    "minimum": "--minimum-target",
+    "capabilities": "--compute-capability",
+    "only_onnx": "--onnx-only",
+    "portable": "--version-compatible",
+    "stripped": "--strip-weights",
+    "timing_cache": "--timing-cache",
+    **{name: f"--{name}" for name in ("builder", "points", "precision", "qdq", "static", "vocabulary")},
+}
+
+
 class Command(TyperCommand):
     """A verb whose `--help` lists the options of each target under a heading of their own."""
 
@@ -155,6 +175,8 @@ def run(
     """
     from samclip_edge.cli import exporting
 
+    if not output:
+        raise InputError("-o: is empty; name the folder to write")
     coreml: dict[str, Any] = {
         "--image-input": image_input,
         "--points": points,
@@ -171,8 +193,9 @@ def run(
     onnx: dict[str, Any] = {"--static": static, "--qdq": qdq}
     given: dict[str, dict[str, Any]] = {"onnx": onnx, "coreml": coreml, "tensorrt": tensorrt}
     measured_on = (photo or [], photos)
-    order = exporting.order_of(model, target, precision, size, vocabulary, templates, measured_on, vectors, given)
-    bundle = order.export(output, bar())
+    with option_names(**_OPTIONS):
+        order = exporting.order_of(model, target, precision, size, vocabulary, templates, measured_on, vectors, given)
+        bundle = order.export(Path(output), bar())
     costs = order.int8_costs(bundle, bar())
     cost = {} if isinstance(costs, str) else costs
     if isinstance(costs, str) and costs:

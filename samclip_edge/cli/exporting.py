@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -16,7 +17,10 @@ from samclip_edge.export.order import Costs, Order
 from samclip_edge.photo.read import check_photo_file
 from samclip_edge.text.names import check_labels, read_templates
 
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif"),
+)
 Given = Mapping[str, Any]  # options of one target as they were typed, by name; empty where left out
 
 
@@ -65,15 +69,21 @@ def _photos_of(files: list[Path], folder: Path | None) -> list[Path]:
     found = list(files)
     if folder is not None:
         try:
-            inside = sorted(each for each in folder.iterdir() if each.suffix.lower() in _PHOTO_SUFFIXES)
+            inside = sorted(each for each in folder.iterdir() if _may_be_photo(each))
         except OSError as error:
             raise InputError(f"--photos {folder}: cannot be read ({one_line(error)}); name a folder") from None
         if not inside:
-            raise InputError(f"--photos {folder}: holds no photos; put JPEG, PNG, WebP, GIF, BMP or TIFF files into it")
+            kinds = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF"
+            raise InputError(f"--photos {folder}: holds no photos; put {kinds} files into it")
         found += inside
     for file in found:
         check_photo_file(str(file))
     return found
+
+
+def _may_be_photo(path: Path) -> bool:
+    """By its name. Those that begin with a dot are not meant: macOS puts a `._a.jpg` without a photo beside `a.jpg`."""
+    return path.suffix.lower() in _PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
 def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | CoreMLOptions | TensorRTOptions:
@@ -98,8 +108,12 @@ def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | Cor
 
 
 def _read_names(path: Path) -> list[str]:
+    """The names of `--vocabulary`: a file of UTF-8, with or without a byte-order mark, one name a line."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        read = path.read_bytes()
+        if read.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError("it is UTF-16; save it as UTF-8")
+        lines = read.decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"--vocabulary {path}: cannot be read ({one_line(error)}); give a text file") from None
     return check_labels([line for line in lines if line.strip()], f"--vocabulary {path}")
@@ -116,7 +130,7 @@ def document(bundle: Bundle, cost: Costs) -> dict[str, object]:
         }
         for graph in bundle.manifest.graphs
     ]
-    found: dict[str, object] = {"bundle": str(bundle.folder), "bytes": sum(f.bytes for f in bundle.files())}
+    found: dict[str, object] = {"bundle": bundle.given, "bytes": sum(f.bytes for f in bundle.files())}
     found["graphs"] = graphs
     if bundle.manifest.measured_on:
         found["measured_on"] = bundle.manifest.measured_on
@@ -145,7 +159,7 @@ def show(bundle: Bundle, cost: Costs) -> None:
             print(f"next, on the device that will run it: sh {bundle.folder.name}/build.sh (see docs/jetson.md)")
         else:
             print(f"built engines by {built.builder} {built.version} for GPUs of {', '.join(built.capabilities)}")
-    print(f"{bundle.folder}: {sum(file.bytes for file in bundle.files()) / 1e6:.1f} MB")
+    print(f"{bundle.given}: {sum(file.bytes for file in bundle.files()) / 1e6:.1f} MB")
 
 
 def _show_int8(manifest: Manifest) -> None:

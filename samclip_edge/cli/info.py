@@ -11,7 +11,7 @@ from samclip_edge.cli.common import Json, emit, table
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder, or org/name of a hub's.")],
     json: Json = False,
 ) -> None:
     """Show what a bundle holds: model, sizes, graphs with their inputs and outputs, files, and measured parity."""
@@ -29,7 +29,7 @@ def run(
         if graph.steps
     }
     document = {
-        "bundle": str(bundle),
+        "bundle": opened.given,
         "bytes": sum(file.bytes for file in opened.files()),
         "vocabulary": vocabulary_names(opened),
         "ops": ops,

@@ -57,7 +57,7 @@ def test_int8_and_fp16_cost_little(engines: Bundle, tmp_path: Path) -> None:
 
 OPTIONS = {
     "a GPU to build for": ((), "--compute-capability: no GPU here to build for; name one or more of 7.5, "),
-    "a Jetson": (("--compute-capability", "8.7"), "for a Jetson give --onnx-only"),
+    "a Jetson": (("--compute-capability", "8.7"), "for a Jetson ask for the ONNX only"),
     "no such GPU": (("--compute-capability", "9.9"), "--compute-capability 9.9: TensorRT-RTX builds for"),
     "a builder that is not here": (("--builder", "tensorrt"), "tensorrt: is not installed here"),
     "no such builder": (("--builder", "tvm"), "--builder tvm: no such builder; give tensorrt or tensorrt_rtx"),
@@ -65,7 +65,7 @@ OPTIONS = {
     "version-compatible": (("--version-compatible",), "--version-compatible: TensorRT-RTX has no such thing"),
     "no weights": (
         ("--strip-weights", "--compute-capability", "8.9"),
-        "--strip-weights: TensorRT-RTX strips them only",
+        "--strip-weights: TensorRT-RTX strips weights only",
     ),
     "a palette": (
         ("--precision", "palette8"),
@@ -73,7 +73,7 @@ OPTIONS = {
     ),
     "nothing to build": (
         ("--onnx-only", "--compute-capability", "8.9"),
-        "--compute-capability: with --onnx-only nothing",
+        "--compute-capability: is for engines, and only the ONNX is asked for",
     ),
     "another target's": (("--image-input",), "--image-input: is of --target coreml only"),
 }

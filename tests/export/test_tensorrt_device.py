@@ -43,5 +43,5 @@ def test_the_builder_of_the_device(stripped: bool, monkeypatch: pytest.MonkeyPat
         wanted = SamClip(made, SessionOptions(interpreted=True)).look(read_photo(data.photos()[0]))
         np.testing.assert_allclose(scene.embedding, wanted.embedding, atol=1e-5)
         (tmp_path / "times").write_bytes(b"another GPU")
-        with pytest.raises(InputError, match=r"--timing-cache .*times: is not of this GPU"):
+        with pytest.raises(InputError, match=r"timing_cache .*times: is not of this GPU"):
             choose(options).build(made.folder / "clip_head_128.onnx", {})
