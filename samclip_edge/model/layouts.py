@@ -136,12 +136,14 @@ def as_open_clip(state: State) -> State:
         "text_projection",
         "visual.proj",
     ):  # theirs is the weight of a Linear, ours is multiplied from the right
-        if name in renamed:
+        if name in renamed and renamed[name].ndim == 2:
             renamed[name] = renamed[name].T
     for query in [name for name in renamed if ".attn.q_proj." in name]:
         parts = [query.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
         whole = query.replace(".q_proj.", ".in_proj_")
-        if all(part in renamed and renamed[part].shape == renamed[query].shape for part in parts):
+        if renamed[query].ndim and all(
+            part in renamed and renamed[part].shape == renamed[query].shape for part in parts
+        ):
             renamed[whole] = torch.cat([renamed.pop(part) for part in parts])
     return renamed
 

@@ -10,9 +10,9 @@ import torch
 import transformers
 from support import TOLERANCE, off, spread
 
-from samclip_edge.bundle.spec import ClipVisionSpec, DecoderSpec, EncoderSpec, ModelSpec, TextSpec
+from samclip_edge.bundle.spec import PRESETS, ClipVisionSpec, DecoderSpec, EncoderSpec, ModelSpec, TextSpec
 from samclip_edge.errors import InputError
-from samclip_edge.model import checkpoint
+from samclip_edge.model import checkpoint, layouts
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.public import open_clip_weights
 from samclip_edge.train import teachers
@@ -148,3 +148,24 @@ def test_a_text_tower_under_text_loads(tmp_path: Path) -> None:
     state = {name if name == "logit_scale" else f"text.{name}": each for name, each in text.state_dict().items()}
     ours = checkpoint.build(merged, clip=(state, "clip")).text_encoder
     assert all(torch.equal(a, b) for a, b in zip(text.state_dict().values(), ours.state_dict().values(), strict=True))
+
+
+def test_the_public_ones_have_the_names_and_shapes_of_the_presets() -> None:
+    """`facebook/sam-vit-base` has transformers' default sizes; `openai/clip-vit-large-patch14` has these."""
+    text = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+    vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}
+    vision |= {"num_attention_heads": 16, "patch_size": 14}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=768)
+    with torch.device("meta"):
+        sam = layouts.as_sam(transformers.SamModel(transformers.SamConfig()).state_dict(), "")
+        clip = layouts.as_open_clip(transformers.CLIPModel(config).state_dict())
+        ours = MergedModel(PRESETS["vit_b"]).state_dict()
+        theirs = open_clip.get_model_config("ViT-L-14")
+        openai = open_clip.CLIP(theirs["embed_dim"], theirs["vision_cfg"], theirs["text_cfg"]).state_dict()
+    parts = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+    assert shapes(sam) == shapes({name: each for name, each in ours.items() if name.startswith(parts)})
+    assert shapes(clip) == shapes(openai)
+
+
+def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: each.shape for name, each in state.items()}
