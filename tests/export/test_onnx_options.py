@@ -16,11 +16,14 @@ from samclip_edge import SamClip, data
 from samclip_edge.accuracy.synthetic import scenes
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.verify import verify
+from samclip_edge.cli.exporting import order_of
 from samclip_edge.errors import InputError
 from samclip_edge.export.costs import rendered
-from samclip_edge.export.options import OnnxOptions
+from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
+from samclip_edge.export.order import Order
 from samclip_edge.export.parity import Photos
 from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.export.targets.tensorrt_builders import choose
 
 NAMES = ["red circle", "blue square"]  # in place of the text encoder, which is traced for nothing here
 
@@ -103,7 +106,7 @@ def test_bad_options_are_one_line(run: Callable[..., Ran], tmp_path: Path) -> No
     (bad / "b.JPG").write_text("no photo")
     int8 = ("--precision", "int8")
     for arguments, wanted in (
-        (("--qdq",), "--qdq: is of --precision int8, not of fp32"),
+        (("--qdq",), "--qdq: is of precision int8, not of fp32"),
         (("--target", "tensorrt", "--static"), "--static: is of --target onnx only"),
         (("--target", "coreml", "--qdq"), "--qdq: is of --target onnx only"),
         (("--photos", bad), f"--photos {bad}: only --precision int8"),
@@ -115,6 +118,65 @@ def test_bad_options_are_one_line(run: Callable[..., Ran], tmp_path: Path) -> No
         assert (ran.code, ran.err.count("\n")) == (2, 1), ran.err
         assert wanted in ran.err
         assert not (tmp_path / "bundle").exists()
+
+
+def order(precision: str, vocabulary: Path | None = None, photos: Path | None = None) -> Order:
+    """What `export` makes of two of its options, all others left out."""
+    given = {"onnx": {"--static": False, "--qdq": False}, "coreml": {}, "tensorrt": {}}
+    return order_of("tiny", "onnx", precision, None, vocabulary, None, ([], photos), False, given)
+
+
+def test_a_vocabulary_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As Windows' editors write it. The mark must not become a letter of the first name."""
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"\xef\xbb\xbfcat\r\ncaf\xc3\xa9\r\n\r\n")
+    assert order("fp32", path).vocabulary == ["cat", "café"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+def test_a_vocabulary_in_another_encoding_is_told_in_a_line(
+    tmp_path: Path, run: Callable[..., Ran], encoding: str
+) -> None:
+    """UTF-16 is what PowerShell's `>` writes."""
+    path = tmp_path / "names.txt"
+    path.write_bytes((b"\xfe\xff" if encoding == "utf-16-be" else b"") + "café\n".encode(encoding))
+    ran = run("export", "--vocabulary", path, "-o", tmp_path / "bundle")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert f"--vocabulary {path}: cannot be read (" in ran.err
+    assert ("it is UTF-16; save it as UTF-8" in ran.err) == encoding.startswith("utf-16")
+
+
+def test_hidden_files_in_a_folder_of_photos_are_no_photos(tmp_path: Path) -> None:
+    """macOS puts `._a.jpg`, which holds no picture, beside `a.jpg` on disks of others."""
+    shutil.copy(data.photos()[0], tmp_path / "a.jpg")
+    (tmp_path / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    (tmp_path / ".trash.jpg").mkdir()
+    assert order("int8", photos=tmp_path).photos == [tmp_path / "a.jpg"]
+
+
+def test_an_empty_name_is_no_folder(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-o "$OUT"` where OUT is not set: not the current directory."""
+    monkeypatch.chdir(tmp_path)
+    ran = run("export", "-o", "")
+    assert (ran.code, ran.err) == (2, "error: -o: is empty; name the folder to write\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_library_names_arguments_and_not_options(tmp_path: Path) -> None:
+    for made, said in (
+        (lambda: export_onnx(data.CHECKPOINTS["tiny"], tmp_path / "b", [100]), "sizes 100: "),
+        (lambda: OnnxOptions(qdq=True).check("fp32"), "qdq: is of precision int8"),
+        (lambda: CoreMLOptions(minimum="iOS15"), "minimum iOS15: give"),
+        (lambda: CoreMLOptions(points=0), "points 0: give"),
+        (lambda: TensorRTOptions(builder="tvm"), "builder tvm: no such builder"),
+        (lambda: TensorRTOptions(capabilities=("x",)), "capabilities x: give a number"),
+        (lambda: TensorRTOptions(builder="tensorrt", only_onnx=True), "builder: is for engines"),
+        (lambda: choose(TensorRTOptions(portable=True)), "portable: TensorRT-RTX has no such thing"),
+    ):
+        with pytest.raises(InputError) as error:
+            made()
+        assert str(error.value).startswith(said)
+        assert "--" not in str(error.value)
 
 
 def test_a_folder_of_photos_is_measured_and_what_moved_is_said(
