@@ -13,25 +13,32 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("runtimes", "export", "train", "benchmarks")  # which are one package with samclip_edge/
-CORE = {"numpy", "cv2", "tokenizers", "pydantic", "typer", "rich"}
+CORE = {"numpy", "PIL", "tokenizers", "pydantic", "typer", "rich"}
 
 # Room: (the packages of others, and the rooms, that it may import besides itself). A room is a folder or a file; what
 # lies in no smaller room belongs to the folder. A room may import those above it in this list, and no other.
 BASE = {"samclip_edge"}  # errors, progress and the names that apps import
 LOOK = BASE | {"samclip_edge/data", "samclip_edge/bundle", "samclip_edge/photo", "samclip_edge/text"}
-ASK = LOOK | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/pipeline"}
+ASK = LOOK | {"samclip_edge/encoded", "samclip_edge/scene_file", "samclip_edge/tasks", "samclip_edge/pipeline"}
 ENGINES = {"runtimes", "runtimes/interpreters", "runtimes/tensorrt"}
 EXPORT = {"export", "export/forms", "export/precision", "export/targets"}
 TRACING = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "coremltools"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge": (set(), set()),
     "samclip_edge/data": (set(), BASE),
-    "samclip_edge/bundle": ({"numpy", "pydantic"}, BASE),
-    "samclip_edge/photo": ({"numpy", "cv2"}, BASE | {"samclip_edge/bundle"}),
+    "samclip_edge/bundle": ({"numpy", "pydantic", "huggingface_hub"}, BASE),
+    "samclip_edge/photo": ({"numpy", "PIL"}, BASE | {"samclip_edge/bundle"}),
     "samclip_edge/text": ({"numpy", "tokenizers"}, BASE | {"samclip_edge/data", "samclip_edge/bundle"}),
     "samclip_edge/encoded": ({"numpy"}, BASE | {"samclip_edge/bundle", "samclip_edge/photo"}),
-    "samclip_edge/tasks": ({"numpy", "cv2"}, LOOK | {"samclip_edge/encoded"}),
-    "samclip_edge/pipeline": ({"numpy"}, LOOK | {"samclip_edge/encoded", "samclip_edge/tasks"}),
+    "samclip_edge/scene_file": (
+        {"numpy", "PIL"},
+        BASE | {"samclip_edge/bundle", "samclip_edge/photo", "samclip_edge/encoded"},
+    ),
+    "samclip_edge/tasks": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
+    "samclip_edge/pipeline": (
+        {"numpy"},
+        LOOK | {"samclip_edge/encoded", "samclip_edge/scene_file", "samclip_edge/tasks"},
+    ),
     "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
     "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
     "samclip_edge/model": (
@@ -54,7 +61,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch", "tokenizers", "open_clip"},
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
     ),
-    "train/data": ({"numpy", "cv2", "torch"}, LOOK | {"samclip_edge/rendered", "train/recipe"}),
+    "train/data": ({"numpy", "cv2", "torch", "pycocotools"}, LOOK | {"samclip_edge/rendered", "train/recipe"}),
     "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle"}),
     "train": (
         {"numpy", "torch", "accelerate", "matplotlib", "open_clip"},
@@ -71,6 +78,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {
             "samclip_edge/accuracy",
             "samclip_edge/model",
+            "runtimes",
             "export/costs",
             "export/order",
             "train",
@@ -91,7 +99,8 @@ def module_of(path: Path) -> str:
 FILES = {module_of(p): p for top in ("samclip_edge", *FOLDERS) for p in sorted((ROOT / top).rglob("*.py"))}
 # What names a module in a string, to import it when it is asked for: runtimes, and the old names of what moved.
 BY_NAME = {"samclip_edge.bundle.sessions", "samclip_edge.bundle.verify", "samclip_edge.moved"}
-BY_NAME |= {"samclip_edge.runtimes.tensorrt.library"}  # the modules of NVIDIA
+# And what names packages of others: NVIDIA's modules, Pillow's plugins, and those of ONNX Runtime.
+BY_NAME |= {"samclip_edge.runtimes.tensorrt.library", "samclip_edge.photo.decode", "samclip_edge.runtimes.plugins"}
 
 
 def room_of(path: Path) -> str:

@@ -233,14 +233,14 @@ def test_everything_leaves_unnamed_what_no_label_fits(scene: Scene) -> None:
 
 def test_out_of_range_settings_are_named(scene: Scene) -> None:
     for call, named in (
-        (lambda: scene.find(["cup"], points=4), "--find-points 4"),
-        (lambda: scene.find(["cup"], threshold=2), "--find-threshold 2"),
-        (lambda: scene.find(["cup"], min_score=1.5), "--min-score 1.5"),
-        (lambda: scene.everything(["cup"], min_score=-1), "--min-score -1"),
-        (lambda: scene.find(["cup"], background="horse"), "--background: 'horse' is one string"),
-        (lambda: scene.classify(["cup"], background=[""]), "--background: name 1 of 1 is empty"),
-        (lambda: Settings(0), "--grid 0"),
-        (lambda: Settings(predicted_iou=float("nan")), "--min-iou nan"),
+        (lambda: scene.find(["cup"], points=4), "points 4"),
+        (lambda: scene.find(["cup"], threshold=2), "threshold 2"),
+        (lambda: scene.find(["cup"], min_score=1.5), "min_score 1.5"),
+        (lambda: scene.everything(["cup"], min_score=-1), "min_score -1"),
+        (lambda: scene.find(["cup"], background="horse"), "background: 'horse' is one string"),
+        (lambda: scene.classify(["cup"], background=[""]), "background: name 1 of 1 is empty"),
+        (lambda: Settings(0), "points_per_side 0"),
+        (lambda: Settings(predicted_iou=float("nan")), "predicted_iou nan"),
     ):
         with pytest.raises(InputError, match=named):
             call()

@@ -156,7 +156,7 @@ def test_init_puts_both_towers_of_clip_into_a_checkpoint(
     save_file(state, given)
     ran = run("init", "--preset", "sam+clip", "--clip", given, "-o", tmp_path / "other.safetensors")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "1 missing: proj" in ran.err
+    assert "1 missing: visual.proj" in ran.err
 
 
 def test_the_preset_is_of_sam_vit_b_and_openclip_vit_b_16() -> None:
