@@ -117,6 +117,7 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
     """
     merged = bundle or random_bundle("vit_b", folder / "vit_b", "fp32", (224, 1024), progress)
     opened = Bundle.open(merged)
+    merged = opened.folder
     if opened.manifest.kind != "merged":
         raise InputError(f"{merged}: is {opened.manifest.kind}, not merged; name a merged bundle")
     target, precision = opened.manifest.target, opened.manifest.precision

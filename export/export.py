@@ -74,12 +74,7 @@ def export_bundle(
         calibrator = Calibrator(model, origin.calibrated, sentences, progress)
         written = writer(model, origin, partial)
         tested = Vectors(partial) if vectors else None
-        steps: list[int | GraphName] = [*chosen]
-        if model.spec.clip_vision:
-            steps.append("clip_image_encoder")
-        if text.tokenizer:
-            steps.append("text_encoder")
-        for step in progress(steps, "exporting"):
+        for step in progress(_steps(model, chosen, text), "exporting"):
             size = step if isinstance(step, int) else None
             found = _cases(model, step)
             calibrator.see([size] if size else chosen, found)
@@ -105,6 +100,14 @@ def export_bundle(
         )
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1, by_alias=True), "utf-8")
     return Bundle.open(folder)
+
+
+def _steps(model: MergedModel, sizes: Sequence[int], text: Text) -> list[int | GraphName]:
+    """What is exported one after another: the graphs of a size, or a graph without a size."""
+    steps: list[int | GraphName] = [*sizes]
+    if model.spec.clip_vision:
+        steps.append("clip_image_encoder")
+    return [*steps, "text_encoder"] if text.tokenizer else steps
 
 
 def _cases(model: MergedModel, step: int | GraphName) -> dict[GraphName, list[Case]]:

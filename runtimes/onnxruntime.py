@@ -105,10 +105,11 @@ def held_to_the_cpu(got: Arrays, wanted: Arrays, name: str, precision: Precision
 
 
 def _open(bundle: Bundle, graph: Graph, options: SessionOptions) -> OrtSession:
-    path, precision = bundle.folder / graph.files[0].path, bundle.manifest.precision
+    precision = bundle.manifest.precision
 
     def opened(device: Device) -> OrtSession:
-        return OrtSession(path, graph.signature, precision, options.threads, device)
+        with bundle.together(graph.files) as folder:
+            return OrtSession(folder / graph.files[0].path, graph.signature, precision, options.threads, device)
 
     if on_cpu(options.device):
         return opened(options.device)

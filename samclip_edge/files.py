@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, follow: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, to be written in the block. It gets its name when the block ends well.
 
-    A link stays a link: what it points to is replaced. A crash leaves the old file or the new one. Raises OSError where
-    the file cannot be written.
+    A crash leaves the old file or the new one. follow: replace what a link points to, and not the link. Raises OSError
+    where the file cannot be written.
     """
-    target = path.resolve() if path.is_symlink() else path
+    target = Path(os.path.realpath(path)) if follow else path
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, target)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, follow: bool = True) -> None:
+    """Write a file by `replacing`: a text in UTF-8, or bytes."""
+    with replacing(path, follow) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)

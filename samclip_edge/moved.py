@@ -13,7 +13,7 @@ from typing import Any
 
 # Where the names of an old module are now. The first five are packages or modules still, of other contents.
 HOMES = {
-    "bundle": ("bundle.manifest", "bundle.folder"),
+    "bundle": ("bundle.manifest", "bundle.folder", "bundle.writing"),
     "text": ("text.tokenizer", "text.names"),
     "export.export": ("export.targets.onnx", "model.names"),
     "runtimes.tensorrt": ("runtimes.tensorrt.session", "runtimes.tensorrt.library", "runtimes.tensorrt.__main__"),
@@ -43,7 +43,7 @@ HOMES = {
     "runtimes.mil_ops": ("runtimes.interpreters.mil_ops",),
     "spec": ("bundle.spec",),
     "train.engine": ("train.trainer", "train.learner", "train.gradients"),
-    "train.files": ("train.data.files",),
+    "train.files": ("train.data.files", "files"),
     "train.prompts": ("train.data.prompts",),
     "train.regions": ("train.data.regions", "photo.masks"),
     "train.scenes": ("rendered",),

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from samclip_edge.bundle.device import Device
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions, Units
 from samclip_edge.encoded import Encoded, Prompts, encode
@@ -65,13 +66,23 @@ class SamClip:
         self.judge = Judge(self.words, bundle.manifest)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], threads: int | None = None, units: Units = "all") -> SamClip:
-        """Open a bundle folder; its graphs are checked and opened when first needed.
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        threads: int | None = None,
+        units: Units = "all",
+        device: Device = "cpu",
+    ) -> SamClip:
+        """Open a bundle; its graphs are checked and opened when first needed.
 
-        threads: CPU threads for one run of a graph; None leaves it to the engine. units: what Core ML may use.
-        Raises InputError when the folder is no bundle, is damaged, or is of a newer format.
+        folder: its path, or `org/name` or `org/name@revision` of a repository of the Hugging Face hub. threads: CPU
+        threads for one run of a graph; None leaves it to the engine. units: what Core ML may use. device: what ONNX
+        Runtime runs on: "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino", "qnn", or its providers (see
+        `bundle.device.Device`); each graph's answers are compared with the CPU's when it is opened.
+        Raises InputError when there is no bundle, it is damaged, or is of a newer format, and for a device that is not
+        here.
         """
-        return cls(Bundle.open(folder), SessionOptions(threads, units))
+        return cls(Bundle.open(folder), SessionOptions(threads, units, device=device))
 
     def __reduce__(self) -> tuple[object, ...]:
         """What `pickle` and `copy` make another of, in another process too: it opens its graphs anew."""

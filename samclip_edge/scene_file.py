@@ -21,6 +21,7 @@ from samclip_edge.bundle.sessions import Sessions
 from samclip_edge.encoded import Encoded, encode
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing
+from samclip_edge.json_files import parse_json
 from samclip_edge.photo.decode import decode
 from samclip_edge.photo.frame import Frame
 
@@ -51,7 +52,7 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
     try:
         with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
-        about = json.loads(stored.pop("about").tobytes())
+        about = parse_json(stored.pop("about").tobytes())
         size, model, photo = int(about["size"]), about["model"], stored.pop("photo").tobytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such scene; check the path") from None

@@ -30,15 +30,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge/photo": ({"numpy", "PIL"}, BASE | {"samclip_edge/bundle"}),
     "samclip_edge/text": ({"numpy", "tokenizers"}, BASE | {"samclip_edge/data", "samclip_edge/bundle"}),
     "samclip_edge/encoded": ({"numpy"}, BASE | {"samclip_edge/bundle", "samclip_edge/photo"}),
-    "samclip_edge/scene_file": (
-        {"numpy", "PIL"},
-        BASE | {"samclip_edge/bundle", "samclip_edge/photo", "samclip_edge/encoded"},
-    ),
+    "samclip_edge/scene_file": ({"numpy", "PIL"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/tasks": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
-    "samclip_edge/pipeline": (
-        {"numpy"},
-        LOOK | {"samclip_edge/encoded", "samclip_edge/scene_file", "samclip_edge/tasks"},
-    ),
+    "samclip_edge/pipeline": ({"numpy"}, ASK - {"samclip_edge/pipeline"}),
     "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
     "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
     "samclip_edge/model": (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from samclip_edge.train.data.files import write_whole
+from samclip_edge.files import write_whole
 
 
 class Metrics:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from samclip_edge.errors import InputError
+from samclip_edge.files import write_whole
 from samclip_edge.progress import Progress, silent
 from samclip_edge.train.data.batches import ClipSteps, collected
-from samclip_edge.train.data.files import BrokenSample, write_whole
+from samclip_edge.train.data.files import BrokenSample
 from samclip_edge.train.data.sources import Sample
 from samclip_edge.train.data.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
 from samclip_edge.train.recipe import Batch, Data

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.errors import InputError
+from samclip_edge.files import write_whole
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 from samclip_edge.model.names import name_features
@@ -30,7 +31,6 @@ from samclip_edge.rendered import NAMES
 from samclip_edge.text.names import BACKGROUND_NAMES
 from samclip_edge.train.calibrate import calibrate
 from samclip_edge.train.data.batches import ClipSteps, SamSteps, steps
-from samclip_edge.train.data.files import write_whole
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.data.stored import Stored
 from samclip_edge.train.gradients import Part, gradients, has_bf16

@@ -7,7 +7,6 @@ needs no torch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from samclip_edge.bundle.contract import Signature, Tensor
 from samclip_edge.bundle.machine import gpus
 from samclip_edge.bundle.manifest import BuilderName
-from samclip_edge.bundle.writing import write_whole
 from samclip_edge.errors import InputError
 from samclip_edge.export.options import POINTS, PROMPTS, TOKENS, TensorRTOptions
+from samclip_edge.files import write_whole
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import first_error, load_module, logger, version
 
@@ -165,4 +164,4 @@ class Builder:
     def _write_times(self, config: Any) -> None:
         path = self._options.timing_cache
         if path is not None:
-            write_whole(Path(os.path.realpath(path)), bytes(config.get_timing_cache().serialize()))
+            write_whole(path, bytes(config.get_timing_cache().serialize()))

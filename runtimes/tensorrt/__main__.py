@@ -11,8 +11,8 @@ from pathlib import Path
 
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import MANIFEST, BuiltEngines
-from samclip_edge.bundle.writing import write_whole
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import write_whole
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import version
 
@@ -35,7 +35,7 @@ def record(folder: Path, portable: bool = False, stripped: bool = False) -> Buil
     )
     manifest = bundle.manifest.model_copy(update={"graphs": tuple(graphs), "built_engines": engines})
     try:  # a manifest that is a link, as in a hub's cache, is replaced by a file: others may use what it leads to
-        write_whole(bundle.folder / MANIFEST, manifest.model_dump_json(indent=1, by_alias=True))
+        write_whole(bundle.folder / MANIFEST, manifest.model_dump_json(indent=1, by_alias=True), follow=False)
     except OSError as error:
         raise InputError(f"{folder / MANIFEST}: cannot be written ({one_line(error)}); copy the bundle") from None
     return engines
@@ -46,4 +46,5 @@ if __name__ == "__main__":
         _, given, *flags = sys.argv
         print(json.dumps(record(Path(given), "--versionCompatible" in flags, "--stripWeights" in flags).model_dump()))
     except InputError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

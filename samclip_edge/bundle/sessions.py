@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.device import Device, on_cpu, providers_of, spoken
@@ -87,6 +87,15 @@ class Sessions:
                 raise InputError(f" {spoken(device)}: {self.bundle.folder} is for target {target}; {mend}", "device")
             import_module(_PROVIDERS).ready(device)
         return device if isinstance(device, str) else providers_of(device)  # a list may be changed later
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy` take along: no session, which is the engine's, and no lock."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_sessions", "_checked", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open graphs anew, in a copy or another process, and trust no check of files that was made elsewhere."""
+        self.__dict__.update(state)
+        self._sessions, self._checked, self._lock = {}, set(), threading.Lock()
 
     def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
         """Run a graph on its inputs. Raises ChecksumError or InputError when its files are not what they should be."""

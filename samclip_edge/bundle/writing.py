@@ -27,19 +27,6 @@ from samclip_edge.errors import InputError, one_line
 _STALE = 3600  # seconds after which what a dead process left is removed: it may live on another machine
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name, then rename it. A crash leaves the old file or the new one.
-
-    A link of that name is replaced by the file.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 @contextmanager
 def new_bundle(folder: Path) -> Iterator[Path]:
     """A temporary folder to write a bundle into. When the block ends well, it gets the name `folder`, else it goes.

@@ -59,7 +59,7 @@ def run(
     model.words.features(labels, bar())
 
     def answer(number: int, image: str) -> dict[str, Any]:
-        with option_names(size="--size", max_pixels="--max-pixels"):
+        with option_names(size="--size", max_pixels="--max-pixels", device="--device"):
             scene = model.look(image, size, limit)
         guesses = scene.classify(labels, background=rivals)
         if path := pictures.file(number):
@@ -70,7 +70,7 @@ def run(
 
     answers, failed = answer_each(images, answer)
     document = {
-        "bundle": str(model.bundle.folder),
+        "bundle": model.bundle.given,
         "size": size,
         "trained": model.bundle.manifest.trained,
         "photos": answers,

@@ -35,7 +35,7 @@ def run(
         model = load(bundle, threads, interpreted=True, device=device)
         clip_model, sam_model = (None if each is None else SamClip(Bundle.open(each), options) for each in (clip, sam))
         found = evaluate(model, clip_model, sam_model, progress=bar())
-    document = {"task": task, "bundle": str(model.bundle.folder), "measures": found, "scores": found}
+    document = {"task": task, "bundle": model.bundle.given, "measures": found, "scores": found}
     measures = list(dict.fromkeys(name for measured in found.values() for name in measured))
     rows = [(name, *(f"{m[name]:.3f}" if name in m else "" for m in found.values())) for name in measures]
     emit(document, json, lambda: table(("measure", *found), rows))

@@ -31,6 +31,7 @@ OPTIONS = {
     "stability": "--min-stability",
     "size": "--size",
     "max_pixels": "--max-pixels",
+    "device": "--device",
 }
 
 

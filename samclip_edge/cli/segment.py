@@ -117,7 +117,7 @@ def run(
         return shown.written(scene, masks, form, pictures, number, image) | {"absent": question.absent(masks)}
 
     answers, failed = answer_each(images, answer)
-    ran = {"bundle": str(model.bundle.folder), "trained": model.bundle.manifest.trained}
+    ran = {"bundle": model.bundle.given, "trained": model.bundle.manifest.trained}
     document = shown.document(form, ran, answers, failed, several=len(images) > 1)
     emit(document, json or form in ("polygons", "coco"), lambda: shown.tables(answers))
     end(failed)

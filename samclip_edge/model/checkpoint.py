@@ -5,9 +5,7 @@ Weights are untrusted input: `files.py` reads them.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -18,6 +16,8 @@ from safetensors.torch import save_file
 from samclip_edge.bundle.manifest import Chances
 from samclip_edge.bundle.spec import Frozen, ModelSpec
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import replacing
+from samclip_edge.json_files import parse_json
 from samclip_edge.model import layouts, recognise
 from samclip_edge.model.files import State, is_safetensors, read_tensors
 from samclip_edge.model.fit import check, load_exactly
@@ -123,20 +123,16 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
     written.
     """
     metadata = {_KEY: json.dumps({"spec": model.spec.model_dump(), "origin": origin.model_dump()}), "format": "pt"}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         state = model.state_dict()
         if half:
             state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
-        save_file(_apart(state), partial, metadata)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            save_file(_apart(state), partial, metadata)
         return path
     except (OSError, SafetensorError) as error:  # the second where it is safetensors that meets a full disk
         raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _apart(state: State) -> State:
@@ -174,9 +170,9 @@ def read_spec(path: Path) -> tuple[ModelSpec, Origin]:
     if text is None:
         raise InputError(f"{path}: carries no samclip-edge spec; make a checkpoint with `samclip-edge init`")
     try:
-        metadata = json.loads(text)
+        metadata = parse_json(text)
         spec, origin = ModelSpec(**metadata["spec"]), Origin(**metadata["origin"])
-    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: its spec cannot be read ({one_line(error)}); make it again") from None
     if "rendered" not in metadata["origin"]:  # older than the field: of trained models there was one
         origin = origin.model_copy(update={"rendered": origin.trained and spec.name == "tiny"})

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.files import replacing
+from samclip_edge.files import write_whole
 from samclip_edge.photo.fonts import font_for
 from samclip_edge.photo.masks import Bits, Mask, mask_box
 from samclip_edge.photo.resize import Pixels
@@ -46,8 +46,7 @@ def save_picture(picture: Pixels, path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, FORMATS[path.suffix.lower()], quality=95)
     try:
-        with replacing(path) as partial:
-            partial.write_bytes(file.getvalue())
+        write_whole(path, file.getvalue())
     except OSError as error:
         raise InputError(f"-o {path}: cannot be written ({one_line(error)})") from None
 

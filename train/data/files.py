@@ -211,10 +211,3 @@ def _ends(jpeg: bytes) -> bool:
             return jpeg.find(b"\xff\xd9", at) >= 0
         at += 1 if marker == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return False
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it. A kill leaves either the old file or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, path)
