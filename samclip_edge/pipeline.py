@@ -140,8 +140,8 @@ class SamClip:
             found.append((index, float(scene.image_features @ wanted)))
         if failed and not found:
             raise failed[0]
-        for error in failed:
-            log.warning("left out: %s", one_line(error))
+        for each in failed:
+            log.warning("left out: %s", one_line(each))
         return sorted(found, key=lambda each: -each[1])
 
 

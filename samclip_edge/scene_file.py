@@ -36,7 +36,9 @@ def write_scene(path: Path, encoded: Encoded) -> None:
     about = {"format": _FORMAT, "size": size, "model": _model(encoded.sessions.bundle, size)}
     for graph in encoded.encoders():
         encoded.ask(graph)
-    arrays = {f"{graph}.{name}": each for graph, found in encoded.known().items() for name, each in found.items()}
+    arrays: dict[str, Any] = {
+        f"{graph}.{name}": each for graph, found in encoded.known().items() for name, each in found.items()
+    }
     try:
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, about=_bytes(json.dumps(about).encode()), photo=_bytes(photo.getvalue()), **arrays)

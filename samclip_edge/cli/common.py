@@ -18,10 +18,20 @@ Item = TypeVar("Item")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 BundleFolder = Annotated[
-    Path | None, typer.Option("--bundle", metavar="DIR", help="The bundle to run; the shipped model when left out.")
+    Path | None,
+    typer.Option(
+        "--bundle",
+        metavar="DIR|ORG/NAME",
+        help="The bundle to run, a folder or a repository of the Hugging Face hub; the shipped model when left out.",
+    ),
 ]
 Size = Annotated[int | None, typer.Option("--size", metavar="S", help="Input size, one of the bundle's.")]
-Picture = Annotated[Path | None, typer.Option("-o", metavar="PICTURE", help="Draw the answer into this picture.")]
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", metavar="PICTURE|FOLDER", help="Draw the answer into this picture; of several photos, into this folder."
+    ),
+]
 MaxPixels = Annotated[
     int | None, typer.Option("--max-pixels", metavar="N", help="Refuse photos of more pixels; 178956970 when left out.")
 ]

@@ -62,7 +62,8 @@ def _coco(answers: Sequence[Fields]) -> Fields:
     """A data set of COCO, of which annotations have a `score` as results do: https://cocodataset.org/#format-data."""
     labels = dict.fromkeys(mask.get("label", _UNNAMED) for answer in answers for mask in answer["masks"])
     categories = {label: number for number, label in enumerate(labels, 1)}
-    images, annotations = [], []
+    images: list[Fields] = []
+    annotations: list[Fields] = []
     for number, answer in enumerate(answers, 1):
         sides = {"width": answer["width"], "height": answer["height"]}
         images.append({"id": number, "file_name": answer["photo"], **sides})

@@ -24,8 +24,10 @@ from samclip_edge.photo.resize import Pixels
 
 log = logging.getLogger(__name__)
 
+_Fits = Callable[[bytes], bool]
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # The formats: the first bytes, and the plugin. Of HEIC and AVIF the brand follows the length of the first box.
-_PLUGINS = (
+_PLUGINS: tuple[tuple[_Fits, str, str], ...] = (
     (lambda data: data.startswith(b"\xff\xd8\xff"), "PIL.JpegImagePlugin", "JpegImageFile"),
     (lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"), "PIL.PngImagePlugin", "PngImageFile"),
     (lambda data: data.startswith(b"GIF8"), "PIL.GifImagePlugin", "GifImageFile"),
@@ -35,7 +37,6 @@ _PLUGINS = (
     (lambda data: data[4:12] in (b"ftypavif", b"ftypavis"), "PIL.AvifImagePlugin", "AvifImageFile"),
     (lambda data: data[4:8] == b"ftyp" and data[8:12] in _HEIC, "pillow_heif", "HeifImageFile"),
 )
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _MENDS = {
     "PIL.AvifImagePlugin": "AVIF needs Pillow 11.3 or newer: pip install --upgrade pillow",
     "pillow_heif": "HEIC needs a plugin: pip install 'samclip-edge[heic]'",

@@ -103,7 +103,7 @@ def test_grey_has_alpha_or_not() -> None:
         b"\xff\xd8\xff",
         Image.new("RGB", (0, 4)),
     ],
-    ids=repr,
+    ids=lambda photo: f"{type(photo).__name__} {getattr(photo, 'shape', '')}",
 )
 def test_what_is_no_photo_is_an_input_error(photo: object) -> None:
     with pytest.raises(InputError):

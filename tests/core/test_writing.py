@@ -11,7 +11,8 @@ from kept import WAYS, facts, make_old, theirs, write
 
 from samclip_edge.bundle import writing
 from samclip_edge.bundle.manifest import MANIFEST
-from samclip_edge.bundle.writing import new_bundle, write_whole
+from samclip_edge.bundle.writing import new_bundle
+from samclip_edge.files import write_whole
 
 
 @pytest.fixture
