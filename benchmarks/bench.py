@@ -123,7 +123,7 @@ def bench(bundle: Path | None, folder: Path, threads: int, progress: Progress = 
     target, precision = opened.manifest.target, opened.manifest.precision
     if not runs_here(opened):
         where = {"coreml": "Core ML, which runs on a Mac", "tensorrt": "TensorRT, and needs engines and their GPU"}
-        raise InputError(f"{merged}: is for {where[target]}; measure it there, or a bundle of --target onnx here")
+        raise InputError(f"{merged}: is for {where[target]}; measure it there, or a bundle for target onnx here")
     if target == "tensorrt":  # both systems by the same builder, in the same precision
         both = random_bundle("sam+clip", folder / f"sam+clip_tensorrt_{precision}", precision, None, progress, target)
     else:

@@ -27,7 +27,7 @@ class CoreMLSession:
         if not on_a_mac():
             raise InputError(
                 f"{package}: Core ML runs on a Mac, an iPhone or an iPad only; `samclip-edge verify` checks the bundle "
-                "here, and one of --target onnx runs here"
+                "here, and one for target onnx runs here"
             )
         import coremltools
 

@@ -197,7 +197,7 @@ def read_recipe(name: str) -> Recipe:
         text = path.read_bytes()
     except (OSError, ValueError):
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        raise InputError(f"--recipe {name}: no such recipe; name a file or one of {known}") from None
+        raise InputError(f" {name}: no such recipe; name a file or one of {known}", "recipe") from None
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         return Recipe.model_validate(yaml.safe_load(text))

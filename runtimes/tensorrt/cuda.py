@@ -22,8 +22,8 @@ class Device:
         """Raises InputError when there is no GPU, or no cuda-python."""
         if not gpus():
             raise InputError(
-                "TensorRT: no NVIDIA GPU here; `samclip-edge verify` and `eval` run the bundle's ONNX, and a bundle of "
-                "--target onnx runs here"
+                "TensorRT: no NVIDIA GPU here; `samclip-edge verify` and `eval` run the bundle's ONNX, and a bundle for "
+                "target onnx runs here"
             )
         try:
             from cuda.bindings import runtime

@@ -59,11 +59,11 @@ def run(
     model.words.features(labels, bar())
 
     def answer(number: int, image: str) -> dict[str, Any]:
-        with option_names(size="--size", max_pixels="--max-pixels", device="--device"):
+        with option_names(size="--size", max_pixels="--max-pixels", device="--device", path="-o"):
             scene = model.look(image, size, limit)
-        guesses = scene.classify(labels, background=rivals)
-        if path := pictures.file(number):
-            save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), path)
+            guesses = scene.classify(labels, background=rivals)
+            if path := pictures.file(number):
+                save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), path)
         height, width, _ = scene.pixels.shape
         named = [guess._asdict() for guess in guesses]
         return {"photo": image, "width": width, "height": height, "any_fits": guesses.any_fits, "labels": named}

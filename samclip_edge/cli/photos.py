@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import typer
 
-from samclip_edge.cli.common import bar, note
+from samclip_edge.cli.common import bar, note, option_names
 from samclip_edge.errors import ChecksumError, InputError, one_line
 
 Answer = TypeVar("Answer")
@@ -63,7 +63,8 @@ class Pictures(NamedTuple):
         if path is None:
             return cls(None, ())
         if len(photos) == 1 and not folder:
-            check_output(path)
+            with option_names(path="-o"):
+                check_output(path)
             return cls(path, ())
         if path.suffix.lower() in FORMATS and not path.is_dir():
             why = f"one picture for {len(photos)} photos" if len(photos) > 1 else "is no folder's name"

@@ -32,6 +32,7 @@ OPTIONS = {
     "size": "--size",
     "max_pixels": "--max-pixels",
     "device": "--device",
+    "path": "-o",
 }
 
 

@@ -114,7 +114,7 @@ def run(
         with option_names(**OPTIONS):
             scene = model.look(image, size, limit)
             masks = question.ask(scene, bar())
-        return shown.written(scene, masks, form, pictures, number, image) | {"absent": question.absent(masks)}
+            return shown.written(scene, masks, form, pictures, number, image) | {"absent": question.absent(masks)}
 
     answers, failed = answer_each(images, answer)
     ran = {"bundle": model.bundle.given, "trained": model.bundle.manifest.trained}

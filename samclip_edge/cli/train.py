@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_edge.cli.common import Json, bar, emit, note, table
+from samclip_edge.cli.common import Json, bar, emit, note, option_names, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -33,8 +33,9 @@ def run(
     from samclip_edge.train.recipe import read_recipe
     from samclip_edge.train.trainer import Trainer
 
-    made = Trainer(read_recipe(recipe), output, _Bar())
-    trained = made.train()
+    with option_names(recipe="--recipe", clip="clip_teacher"):
+        made = Trainer(read_recipe(recipe), output, _Bar())
+        trained = made.train()
     if made.metrics is None:  # the main process speaks for all
         return
     skipped = made.metrics.skipped
@@ -61,8 +62,9 @@ def reinforce(
     from samclip_edge.train.reinforce import Reinforcement
     from samclip_edge.train.trainer import Trainer
 
-    asking = Reinforcement(Trainer(read_recipe(recipe), run), output, bar())
-    asking.store()
+    with option_names(recipe="--recipe", clip="clip_teacher"):
+        asking = Reinforcement(Trainer(read_recipe(recipe), run), output, bar())
+        asking.store()
     broken = sorted(asking.broken)
     for name in broken:
         note(f"skipped: {name}")

@@ -36,9 +36,9 @@ class _Part(NamedTuple):
 def check_output(path: Path) -> None:
     """Raise InputError unless a picture can be written to `path`; called before the work whose result it will show."""
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"-o {path}: not a picture's name; end it in {', '.join(FORMATS)}")
+        raise InputError(f" {path}: not a picture's name; end it in {', '.join(FORMATS)}", "path")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"-o {path}: cannot be written; name a file in a folder that exists")
+        raise InputError(f" {path}: cannot be written; name a file in a folder that exists", "path")
 
 
 def save_picture(picture: Pixels, path: Path) -> None:
@@ -48,7 +48,7 @@ def save_picture(picture: Pixels, path: Path) -> None:
     try:
         write_whole(path, file.getvalue())
     except OSError as error:
-        raise InputError(f"-o {path}: cannot be written ({one_line(error)})") from None
+        raise InputError(f" {path}: cannot be written ({one_line(error)})", "path") from None
 
 
 def color(index: int, lightness: float | None = None) -> tuple[int, int, int]:
