@@ -22,7 +22,7 @@ class Device:
         """Raises InputError when there is no GPU, or no cuda-python."""
         if not gpus():
             raise InputError(
-                "TensorRT: no NVIDIA GPU here; `samclip-edge verify` and `eval` run the bundle's ONNX, and a bundle for "
+                "TensorRT: no NVIDIA GPU here; `samclip-edge verify` and `eval` run the bundle's ONNX, and one for "
                 "target onnx runs here"
             )
         try:
