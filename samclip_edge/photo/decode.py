@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.resize import Pixels
@@ -42,7 +42,16 @@ _MENDS = {
     "pillow_heif": "HEIC needs a plugin: pip install 'samclip-edge[heic]'",
 }
 _END = b"\xff\xd9"  # of a JPEG
-_ORIENTATION = 0x0112  # the tag of EXIF
+_ORIENTATION = 0x0112  # the tag of EXIF; what each value asks for
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SHUT = threading.Lock()  # held while stderr is shut, which is one for all threads
 
 
@@ -129,26 +138,33 @@ def pixels_of(image: Image.Image, name: str) -> Pixels:
     if not all(image.size):
         raise InputError(f"{name}: has no pixels; pass at least one")
     image.load()
+    turn = _turn(image, name)
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_eight_bits(image, name))
     elif image.mode in ("P", "PA", "LA", "La", "RGBa"):
         image = image.convert("RGBA")
+    if turn is not None:
+        image = image.transpose(turn)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _turn(image: Image.Image, name: str) -> Image.Transpose | None:
+    """What brings a photo upright, by its EXIF; None where it is."""
     try:
-        if image.getexif().get(_ORIENTATION, 1) != 1:  # else a copy of a big photo is spared
-            image = ImageOps.exif_transpose(image)
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception as error:  # EXIF is often broken, and the photo is not
         log.warning("%s: its EXIF cannot be read (%s); taken as upright", name, one_line(error))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return None
 
 
 def _eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
     """The samples (H,W) of a grey photo with more than eight bits, as eight.
 
-    Of 16 unsigned bits the upper eight are taken. A TIFF may hold fewer bits than it says, or signed or floating
-    numbers without a white: then its own values say what is white, and a warning says so.
+    Of a PNG the upper eight of 16 are taken. Others, TIFF first, may hold fewer bits than they say, or signed or
+    floating numbers without a white: then their own values say what is white, and a warning says so.
     """
     samples = np.asarray(image)
-    if image.format != "TIFF":  # of PNG, some versions of Pillow call 16 bits "I"
+    if image.format == "PNG":  # of which some versions of Pillow call 16 bits "I"
         return np.clip(samples.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
     least, most = samples.min(), samples.max()
     if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:

@@ -15,7 +15,7 @@ import numpy as np
 import pillow_heif
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from samclip_edge import SamClip, data
 from samclip_edge.errors import InputError
@@ -127,6 +127,34 @@ def test_pillows_image_is_turned_upright_as_its_file_is() -> None:
     assert np.array_equal(read_photo(Image.open(io.BytesIO(turned))), read_photo(turned))
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright_once(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = saved(Image.open(PHOTO).resize((60, 40)), kind, exif=exif)
+    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGB")
+    assert wanted.size == ((60, 40) if orientation < 5 else (40, 60))
+    assert np.array_equal(read_photo(file), np.asarray(wanted))
+
+
+def test_a_heic_is_turned_upright_once() -> None:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    small = Image.open(PHOTO).resize((64, 48))
+    pillow_heif.from_pillow(small).save(file, exif=exif.tobytes(), quality=95)
+    read = read_photo(file.getvalue())
+    assert read.shape == (64, 48, 3)
+    assert np.abs(read.astype(int) - np.asarray(small.transpose(Image.Transpose.ROTATE_270))).mean() < 8
+
+
+def test_grey_of_sixteen_bits_is_turned_upright_too() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    samples = np.array([[0, 65535, 256]], np.uint16)
+    assert read_photo(saved(Image.fromarray(samples), "PNG", exif=exif))[..., 0].tolist() == [[0], [255], [1]]
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_files_are_decoded_as_pillow_does(kind: str) -> None:
     file = saved(Image.open(PHOTO), kind)
@@ -208,6 +236,13 @@ def test_tiffs_of_more_than_eight_bits_are_not_black(
 def test_a_png_of_sixteen_bits_keeps_its_upper_eight() -> None:
     samples = np.array([[0, 4095], [65535, 32768]], np.uint16)
     assert read_photo(saved(Image.fromarray(samples), "PNG"))[..., 1].tolist() == [[0, 15], [255, 128]]
+
+
+def test_pillows_floats_and_ints_are_not_black() -> None:
+    ramp = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    for image in (Image.fromarray(ramp), Image.fromarray((ramp * 4095).astype(np.uint16))):
+        read = read_photo(image)[..., 0]
+        np.testing.assert_allclose(read, 255 * ramp, atol=1)
 
 
 def test_native_libraries_say_nothing_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
