@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -39,7 +40,7 @@ app.add_typer(train.app, name="train")
 
 _EXTRAS = {  # what each brings, of which a verb may find one missing
     "bench": ("matplotlib",),
-    "coreml": ("PIL", "coremltools", "sklearn"),
+    "coreml": ("coremltools", "sklearn"),
     "tensorrt": ("cuda", "tensorrt_rtx_bindings", "tensorrt_rtx"),
     "train": ("accelerate", "open_clip", "tensorboard", "torchvision", "yaml"),
 }
@@ -78,7 +79,8 @@ def main() -> None:
 
     70: a fault of the program; 128 and more: a signal, of which 141 is for a pipe that nobody reads any more.
     """
-    with streams(), notes():
+    with streams(), notes(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of a photo is logged or raised
         try:
             with signals():
                 code = _run()

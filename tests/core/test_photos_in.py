@@ -16,6 +16,7 @@ import pillow_heif
 import pytest
 import torch
 from PIL import Image, ImageOps
+from support import Ran
 
 from samclip_edge import SamClip, data
 from samclip_edge.errors import InputError
@@ -255,6 +256,13 @@ def test_native_libraries_say_nothing_on_stderr(capfd: pytest.CaptureFixture[str
             with contextlib.suppress(InputError):
                 read_photo(damaged)
     assert capfd.readouterr().err == ""
+
+
+def test_a_damaged_tiff_gives_one_line(run: Callable[..., Ran], tmp_path: Path) -> None:
+    file = saved(Image.open(PHOTO), "TIFF", compression="tiff_lzw")
+    (tmp_path / "cut.tif").write_bytes(file[: len(file) // 3])
+    ran = run("classify", tmp_path / "cut.tif", "--label", "cat")
+    assert (ran.code, [line.startswith(("note: ", "error: ")) for line in ran.err.splitlines()]) == (2, [True] * 2)
 
 
 def test_a_photo_comes_through_a_pipe(tiny_folder: Path) -> None:
