@@ -1,6 +1,5 @@
 """One photo in, masks and names out, from one encoder (SAM-CLIP, arXiv 2310.15308)."""
 
-import logging
 from importlib import import_module
 from typing import Any
 
@@ -13,7 +12,6 @@ __all__ = ["InputError", "Mask", "SamClip", "Scene", "__version__"]
 _HOME = {"InputError": "errors", "Mask": "photo.masks", "SamClip": "pipeline", "Scene": "pipeline"}
 
 moved.install()
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # an app chooses what becomes of warnings
 
 
 def __getattr__(name: str) -> Any:

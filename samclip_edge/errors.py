@@ -22,6 +22,11 @@ class ParityError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's own message, short enough to stand in one of ours."""
+    """The first line of an error's own message, short enough to stand in one of ours.
+
+    Of a fault of the system only what happened: ours name the file, and theirs may name a temporary one.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]

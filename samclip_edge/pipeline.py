@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from samclip_edge import data
 from samclip_edge.bundle.device import Device
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions, Units
@@ -68,21 +69,22 @@ class SamClip:
     @classmethod
     def load(
         cls,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         units: Units = "all",
         device: Device = "cpu",
     ) -> SamClip:
         """Open a bundle; its graphs are checked and opened when first needed.
 
-        folder: its path, or `org/name` or `org/name@revision` of a repository of the Hugging Face hub. threads: CPU
+        folder: its path, or `org/name` or `org/name@revision` of a repository of the Hugging Face hub; None: the model
+        that ships, which knows coloured shapes only. threads: CPU
         threads for one run of a graph; None leaves it to the engine. units: what Core ML may use. device: what ONNX
         Runtime runs on: "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino", "qnn", or its providers (see
         `bundle.device.Device`); each graph's answers are compared with the CPU's when it is opened.
         Raises InputError when there is no bundle, it is damaged, or is of a newer format, and for a device that is not
         here.
         """
-        return cls(Bundle.open(folder), SessionOptions(threads, units, device=device))
+        return cls(Bundle.open(data.TINY if folder is None else folder), SessionOptions(threads, units, device=device))
 
     def __reduce__(self) -> tuple[object, ...]:
         """What `pickle` and `copy` make another of, in another process too: it opens its graphs anew."""

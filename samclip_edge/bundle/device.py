@@ -99,6 +99,8 @@ def _with_options(name: str, options: dict[str, str], given: str) -> tuple[Provi
             raise InputError(f" {given}: there is no {name or 'such'} device; {mend}", "device")
         return (Provider(name, tuple(options.items())),)
     first, *others = known.providers
+    if first.name == CPU and options:
+        raise InputError(f" {given}: the CPU takes no options; see threads", "device")
     number = tuple(item for item in options.items() if item[0] == "device_id")  # all of them run on the same GPU
     together = tuple((dict(first.options) | options).items())
     return (Provider(first.name, together), *(Provider(each.name, number) for each in others))

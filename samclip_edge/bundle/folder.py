@@ -45,6 +45,8 @@ class Bundle:
         given = os.fspath(folder)
         place, shown = locate(given), Path(given) / MANIFEST
         path = place / MANIFEST
+        if place.is_file():
+            raise InputError(f"{given}: is a file; pass the folder that `samclip-edge export` wrote")
         if not place.is_dir():
             raise InputError(
                 f"{given}: no such bundle folder; make one with `samclip-edge export`, or name a repository of the "

@@ -121,7 +121,8 @@ def _tell(error: BaseException) -> int:
         return _fail(error, "stopped", 130)
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "samclip_edge"):
-        extra = next((name for name, brought in _EXTRAS.items() if missing in brought), "export")
+        asked = next((verb for verb in ("train", "bench") if verb in sys.argv), "export")  # what needs more than torch
+        extra = next((name for name, brought in _EXTRAS.items() if missing in brought), asked)
         return _fail(error, f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
     if isinstance(error, _UsageError):
         if type(error).__name__ == "NoArgsIsHelpError":

@@ -85,5 +85,7 @@ def _rows(answers: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
     for answer in answers:
         best = answer["labels"][:_SHOWN]
         rows += [(answer["photo"], g["label"], f"{g['score']:.3f}", f"{g['share']:.3f}") for g in best]
+        if len(answer["labels"]) > _SHOWN:
+            rows.append((answer["photo"], f"({len(answer['labels']) - _SHOWN} more, in --json)", "", ""))
         rows.append((answer["photo"], "(any of them)", f"{answer['any_fits']:.3f}", ""))
     return rows

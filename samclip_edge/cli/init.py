@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,10 @@ def run(
 
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset; choose {' or '.join(PRESETS)}")
+    inputs = [("--sam", str(sam or "")), ("--clip", clip or ""), ("--clip", (clip or "").partition(":")[2])]
+    for option, file in inputs:
+        if file and os.path.realpath(file) == os.path.realpath(output):
+            raise InputError(f"-o {output}: is the file of {option}; name another")
     if output.suffix != ".safetensors":
         raise InputError(f"-o {output}: end the name in .safetensors")
     with option_names(clip="--clip"):

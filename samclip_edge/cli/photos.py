@@ -54,18 +54,19 @@ class Pictures(NamedTuple):
 
     path: Path | None
     names: tuple[str, ...]  # of the pictures in a folder, without an ending; empty for one file
+    photos: tuple[str, ...] = ()  # what must not be written over
 
     @classmethod
     def of(cls, path: Path | None, photos: Sequence[str], folder: bool = False) -> Pictures:
-        """Checked before any work. folder: whether `path` is a folder even for one photo. Raises InputError."""
+        """Checked before any work. folder: whether `path` must be a folder even for one photo. Raises InputError."""
         from samclip_edge.photo.pictures import FORMATS, check_output
 
         if path is None:
             return cls(None, ())
-        if len(photos) == 1 and not folder:
+        if len(photos) == 1 and not folder and not path.is_dir():
             with option_names(path="-o"):
                 check_output(path)
-            return cls(path, ())
+            return cls(_not_a_photo(path, photos), ())
         if path.suffix.lower() in FORMATS and not path.is_dir():
             why = f"one picture for {len(photos)} photos" if len(photos) > 1 else "is no folder's name"
             raise InputError(f"-o {path}: {why}; name a folder")
@@ -77,14 +78,24 @@ class Pictures(NamedTuple):
         for photo in photos:
             stem = Path(photo).stem or "photo"
             names[next(name for name in _spellings(stem) if name not in names)] = None
-        return cls(path, tuple(names))
+        for name in names:
+            _not_a_photo(path / f"{name}.png", photos)
+        return cls(path, tuple(names), tuple(photos))
 
     def file(self, number: int, ending: str = ".png") -> Path | None:
         """Where a picture of a photo goes, into a folder that is made now; None where none is wanted."""
         if self.path is None or not self.names:
             return self.path
         self.path.mkdir(exist_ok=True)
-        return self.path / f"{self.names[number]}{ending}"
+        return _not_a_photo(self.path / f"{self.names[number]}{ending}", self.photos)
+
+
+def _not_a_photo(path: Path, photos: Sequence[str]) -> Path:
+    """Raise InputError where a picture would be written over one of the photos."""
+    for photo in photos:
+        if os.path.realpath(path) == os.path.realpath(photo):
+            raise InputError(f"-o {path}: is the photo itself; name another file or folder")
+    return path
 
 
 def _spellings(stem: str) -> Iterator[str]:

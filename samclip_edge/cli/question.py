@@ -118,7 +118,9 @@ class Question:
         """The options of the verb, parsed. Raises InputError where they do not go together."""
         asked = [bool(point or box), bool(click), text is not None, everything]
         if sum(asked) != 1:
-            raise InputError("what to segment: give either --point and --box, or --click, or --text, or --everything")
+            given = ", given together" if sum(asked) else ""
+            ways = "give either --point and --box, or --click, or --text, or --everything"
+            raise InputError(f"what to segment{given}: {ways}")
         if label is not None and not everything:
             raise InputError("--label: names the masks of --everything; use --text to find things by name")
         if box is not None and point is not None and len(box) > 1:

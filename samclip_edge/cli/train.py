@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -94,6 +95,8 @@ def average(
         raise InputError("--alpha and --save: give both, or neither to measure the curves")
     if picture is not None and picture.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"-o {picture}: end the name in .png, .svg or .pdf")
+    if save is not None and os.path.realpath(save) in (os.path.realpath(start), os.path.realpath(tuned)):
+        raise InputError(f"--save {save}: is one of the two checkpoints; name another file")
     if alpha is not None and save is not None:
         wise.save_average(start, tuned, alpha, save)
         emit({"checkpoint": str(save), "alpha": alpha}, json, lambda: note(f"{save}: alpha {alpha:g}"))

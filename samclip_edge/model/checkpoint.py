@@ -129,7 +129,10 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
         if half:
             state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
         with replacing(path) as partial:
+            partial.touch()
+            mode = partial.stat().st_mode  # as the user wants new files; safetensors writes one that only they can read
             save_file(_apart(state), partial, metadata)
+            partial.chmod(mode)
         return path
     except (OSError, SafetensorError) as error:  # the second where it is safetensors that meets a full disk
         raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None

@@ -40,6 +40,10 @@ _INDEX = Container("the index of a checkpoint in several files", "save the model
 
 # Bytes at an offset.
 _BYTES = (
+    (0, b"\xff\xd8\xff", Container("a picture", _FETCH)),
+    (0, b"\x89PNG", Container("a picture", _FETCH)),
+    (0, b"RIFF", Container("a picture or a sound", _FETCH)),
+    (0, b"%PDF", Container("a PDF", _FETCH)),
     (0, b"\x1f\x8b", Container("a gzip archive", _UNPACK)),
     (0, b"BZh", Container("a bzip2 archive", _UNPACK)),
     (0, b"\xfd7zXZ\x00", Container("an xz archive", _UNPACK)),

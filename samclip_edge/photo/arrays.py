@@ -19,7 +19,11 @@ def as_array(what: str, values: Any, dtype: Any = None) -> npt.NDArray[Any]:
     what: its name in messages. dtype: what to make of it; None keeps its own. Raises InputError where there is none.
     """
     try:
-        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype)
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+        if str(getattr(values, "dtype", "")) == "torch.bfloat16":  # which numpy does not have
+            values = values.float()
+        return np.asarray(values, dtype)
     except Exception as error:  # an `__array__` may raise anything
         raise InputError(f"{what}: not an array of numbers of one shape ({one_line(error)})") from None
 
@@ -37,10 +41,12 @@ def photo_of_array(values: Any, white: float | None) -> Pixels:
         array = np.moveaxis(array, 0, 2)
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype.kind not in "uif":
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
         raise InputError(
-            f"photo: an array of {array.dtype} {shape} is no photo; pass (H,W) grey, (H,W,3) RGB or (H,W,4) RGBA"
+            f"photo: an array of {shape} is no photo; pass (H,W) grey, (H,W,3) RGB, (H,W,4) RGBA, or channels first"
         )
+    if array.dtype.kind not in "uif":
+        raise InputError(f"photo: an array of {array.dtype} is no photo; pass uint8, or other numbers with their white")
     if not array.size:
         raise InputError("photo: the array is empty; pass at least one pixel")
     colours = array[..., : 1 if array.shape[2] <= 2 else 3]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.photo.arrays import photo_of_array
 from samclip_edge.photo.resize import Pixels
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,11 @@ _TURNS = {
 _SHUT = threading.Lock()  # held while stderr is shut, which is one for all threads
 
 
-def decode(data: bytes, name: str, max_pixels: int) -> Pixels:
+def decode(data: bytes, name: str, max_pixels: int, white: float | None = None) -> Pixels:
     """A photo file as (H,W,3) uint8 RGB, turned upright by its EXIF orientation.
 
-    name: the photo in messages. Logs a warning where a JPEG breaks off, and where samples were scaled by a guess.
+    name: the photo in messages. white: the value of white in a grey photo of more than 8 bits; None: see `_eight_bits`.
+    Logs a warning where a JPEG breaks off, and where samples were scaled by a guess.
     Raises InputError for anything that is no whole photo or has more than `max_pixels` pixels.
     """
     image = _open(data, name, max_pixels)
@@ -70,7 +72,7 @@ def decode(data: bytes, name: str, max_pixels: int) -> Pixels:
             image.load()
         if broken_off:
             log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
-        return pixels_of(image, name)
+        return pixels_of(image, name, white)
     except InputError:
         raise
     except Exception as error:  # a plugin raises whatever its decoder says
@@ -130,8 +132,8 @@ def _ends(jpeg: bytes) -> bool:
     return _END in jpeg[jpeg.rfind(b"\xff\xda") :]  # behind the start of the last scan an end mark can only be one
 
 
-def pixels_of(image: Image.Image, name: str) -> Pixels:
-    """Pillow's image as (H,W,3) uint8 RGB, upright. Transparency is dropped.
+def pixels_of(image: Image.Image, name: str, white: float | None = None) -> Pixels:
+    """Pillow's image as (H,W,3) uint8 RGB, upright. Transparency is dropped. white: see `decode`.
 
     Raises InputError, or what the decoder raises, where its pixels cannot be had.
     """
@@ -140,7 +142,8 @@ def pixels_of(image: Image.Image, name: str) -> Pixels:
     image.load()
     turn = _turn(image, name)
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_eight_bits(image, name))
+        samples = np.asarray(image)
+        image = Image.fromarray(_eight_bits(image, name) if white is None else photo_of_array(samples, white))
     elif image.mode in ("P", "PA", "LA", "La", "RGBa"):
         image = image.convert("RGBA")
     if turn is not None:

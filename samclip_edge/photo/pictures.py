@@ -148,9 +148,10 @@ def _letters(picture: Image.Image) -> int:
 def _write_name(picture: Image.Image, text: str, middle: tuple[int, int], accent: tuple[int, int, int]) -> None:
     """White letters on a dark plate with the mask's colour at its side, kept inside the picture."""
     letters = _letters(picture)
-    font = font_for(text, letters)
+    font, pad = font_for(text, letters), letters // 3
+    while font.getlength(text) > picture.width - 4 * pad and len(text) > 2:
+        text = text[:-2] + "…"
     width = round(font.getlength(text))
-    pad = letters // 3
     full_width, full_height = width + 4 * pad, letters + 2 * pad
     x = min(max(middle[0] - full_width // 2, 0), max(picture.width - full_width, 0))
     y = min(max(middle[1] - full_height // 2, 0), max(picture.height - full_height, 0))

@@ -25,13 +25,14 @@ def read_photo(photo: Photo, max_pixels: int = MAX_PIXELS, white: float | None =
 
     photo: a path; the bytes of a file; a file that is open for reading bytes; Pillow's image; or an array (see
     `photo_of_array`), which is taken as upright. Grey, palette, 16-bit, CMYK and transparent photos become 8-bit RGB;
-    transparency is dropped. white: of an array that is not uint8, the value of white. Raises InputError for anything
+    transparency is dropped. white: the value of white in an array that is not uint8, or in a grey photo of more than 8
+    bits (see `decode`). Raises InputError for anything
     that is no photo, is not whole, or has more than `max_pixels` pixels. A JPEG that breaks off is decoded as far as it
     goes, and a warning is logged.
     """
     if isinstance(photo, Image.Image):
         try:
-            return pixels_of(photo, "photo")
+            return pixels_of(photo, "photo", white)
         except InputError:
             raise
         except Exception as error:
@@ -39,7 +40,7 @@ def read_photo(photo: Photo, max_pixels: int = MAX_PIXELS, white: float | None =
     data = _bytes_of(photo)
     if data is None:
         return photo_of_array(photo, white)
-    return decode(data, _name_of(photo), max_pixels)
+    return decode(data, _name_of(photo), max_pixels, white)
 
 
 def check_photo_file(path: str, max_pixels: int = MAX_PIXELS) -> None:

@@ -204,9 +204,10 @@ def test_bad_photos_among_good_ones_cost_nothing_else(
         assert [str(photo) in line for photo, line in zip((photos[1], photos[3]), told, strict=True)] == [True] * 2
 
 
-def test_an_option_at_fault_is_told_once(refuse: Callable[..., str], tmp_path: Path) -> None:
-    ran = [PHOTO, PHOTO, "--label", "cat", "--size", 512]
-    assert refuse("classify", *ran).startswith("error: --size 512: the bundle holds 128, 256")
+def test_an_option_at_fault_is_told_once(run: Callable[..., Ran], tiny_folder: Path) -> None:
+    ran = run("classify", PHOTO, PHOTO, "--label", "cat", "--size", 512, "--bundle", tiny_folder)
+    assert (ran.code, ran.out, ran.err.count("error: ")) == (2, "", 1)
+    assert "error: --size 512: the bundle holds 128, 256" in ran.err
 
 
 def test_rank_leaves_out_what_it_cannot_read(tiny: SamClip, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,7 +256,7 @@ def test_bad_prompts_in_python_are_input_errors(tiny: SamClip, prompt: dict[str,
 
 @pytest.mark.parametrize(
     "photo",
-    [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), b"", b"\xff\xd8\xff"],
+    [np.zeros((4, 4, 3)), np.zeros((6, 6, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), b"", b"\xff\xd8\xff"],
     ids=str,
 )
 def test_bad_photos_in_python_are_input_errors(tiny: SamClip, photo: object) -> None:

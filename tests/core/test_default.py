@@ -41,6 +41,10 @@ def test_it_is_small_whole_and_trained(run: Callable[..., Ran]) -> None:
     assert sum(path.stat().st_size for path in data.TINY.iterdir()) <= 15e6
 
 
+def test_it_is_what_python_loads_where_no_bundle_is_named() -> None:
+    assert SamClip.load().bundle.folder == data.TINY.resolve()
+
+
 def test_its_weights_are_a_checkpoint_of_the_preset() -> None:
     model, origin = checkpoint.load(data.CHECKPOINTS["tiny"])
     assert model.spec == PRESETS["tiny"]

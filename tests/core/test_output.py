@@ -15,7 +15,7 @@ from support import Ran
 
 from samclip_edge import SamClip, data
 from samclip_edge.photo.masks import Mask, encode_rle
-from samclip_edge.photo.pictures import draw_masks
+from samclip_edge.photo.pictures import draw_masks, draw_names
 from samclip_edge.photo.polygons import polygons_of
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
@@ -101,6 +101,23 @@ def test_several_photos_have_a_picture_each(asked: Callable[..., Ran], tmp_path:
     assert (refused.code, "one picture for 2 photos; name a folder" in refused.err) == (2, True)
     refused = asked(PHOTO, "--point", "9,9", "--format", "png")
     assert (refused.code, "name a folder with -o" in refused.err) == (2, True)
+
+
+def test_no_picture_is_written_over_a_photo(asked: Callable[..., Ran], tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.open(PHOTO).save(tmp_path / name)
+    (tmp_path / "link.png").symlink_to("a.png")
+    a, b, before = tmp_path / "a.png", tmp_path / "b.png", (tmp_path / "a.png").read_bytes()
+    for arguments in ((a, "-o", a), (a, "-o", tmp_path / "link.png"), (a, b, "-o", tmp_path), (a, "-o", tmp_path)):
+        ran = asked(*arguments, "--point", "9,9")
+        assert (ran.code, "is the photo itself" in ran.err) == (2, True)
+    assert a.read_bytes() == before
+
+
+def test_a_long_name_stays_in_the_picture() -> None:
+    pixels = np.full((300, 960, 3), 200, np.uint8)
+    picture = draw_names(pixels, [("name " * 60, 0.5)])
+    assert (picture[:, -3:] == 200).all()
 
 
 def test_a_picture_replaces_what_a_link_points_to(asked: Callable[..., Ran], tmp_path: Path) -> None:

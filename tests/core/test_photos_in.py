@@ -69,6 +69,11 @@ def test_floats_need_their_white_and_are_then_the_same_photo() -> None:
             read_photo(values)
     gradient = torch.tensor(RGB / 255, requires_grad=True)
     assert np.array_equal(read_photo(gradient, white=1), RGB)
+    half = torch.tensor(RGB / 255, dtype=torch.bfloat16)
+    assert np.abs(read_photo(half, white=1).astype(int) - RGB).max() <= 1
+    deep = Image.fromarray((RGB[..., 0] / 255).astype(np.float32))
+    assert np.array_equal(read_photo(deep, white=1)[..., 0], RGB[..., 0])
+    assert np.array_equal(read_photo(saved(deep, "TIFF"), white=1)[..., 0], RGB[..., 0])
     with pytest.raises(InputError, match="undo a normalisation"):
         read_photo((RGB / 255 - 0.45) / 0.22, white=1)
     with pytest.raises(InputError, match="undo a normalisation"):
@@ -99,7 +104,6 @@ def test_grey_has_alpha_or_not() -> None:
         None,
         3,
         io.StringIO("text"),
-        torch.zeros(4, 4, 3, dtype=torch.bfloat16),
         b"",
         b"\xff\xd8\xff",
         Image.new("RGB", (0, 4)),

@@ -44,3 +44,20 @@ def test_tensors_that_share_memory_are_written_apart(tmp_path: Path) -> None:
     path = checkpoint.save(model, tmp_path / "a.safetensors", checkpoint.Origin(note=""))
     read = checkpoint.load(path)[0].state_dict()
     assert all(torch.equal(each, read[name]) for name, each in model.state_dict().items())
+
+
+def test_a_checkpoint_is_as_readable_as_any_new_file(tmp_path: Path, run: Callable[..., Ran]) -> None:
+    (tmp_path / "other").touch()
+    assert run("init", "--preset", "tiny", "-o", tmp_path / "out.safetensors").code == 0
+    assert (tmp_path / "out.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_an_input_is_never_written_over(tmp_path: Path, run: Callable[..., Ran]) -> None:
+    path = tmp_path / "sam.safetensors"
+    path.write_bytes(b"weights")
+    for given in (("--sam", path), ("--clip", path), ("--clip", f"ViT-L-14:{path}")):
+        ran = run("init", "--preset", "tiny", *given, "-o", path)
+        assert (ran.code, "name another" in ran.err) == (2, True)
+    ran = run("train", "average", path, tmp_path / "b.safetensors", "--alpha", 0.5, "--save", path)
+    assert (ran.code, "name another" in ran.err) == (2, True)
+    assert path.read_bytes() == b"weights"
