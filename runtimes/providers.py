@@ -6,11 +6,8 @@ import contextlib
 import functools
 import io
 import logging
-import os
 import re
-import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,12 @@ import onnxruntime
 
 from samclip_edge.bundle.device import CPU, KNOWN, Device, Provider, providers_of, spoken
 from samclip_edge.errors import InputError
+from samclip_edge.native import native_lines
 from samclip_edge.runtimes import plugins
 
 log = logging.getLogger(__name__)
 
 _NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
-_LOCK = threading.Lock()
 # What ONNX Runtime writes around its message: colours, where the line is from, its own error code, a place in C++.
 _AROUND = re.compile(
     r"\x1b\[[\d;]*m|^.*\[ONNXRuntimeError\] : \d+ : \w+ : |^.*\[ERROR\] |^[^\[]*\[E:onnxruntime[^\]]*\] "
@@ -76,7 +73,7 @@ def open_on(
     wanted = ready(device)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # older versions do not know it
     given = _add(options, wanted, threads)
-    with _native_lines() as lines:
+    with native_lines() as lines:
         try:
             session = onnxruntime.InferenceSession(path, options, providers=given, enable_fallback=0)
         except Exception as error:  # onnxruntime raises classes of its own that share no base
@@ -85,6 +82,8 @@ def open_on(
                 "the device out",
                 "device",
             ) from None
+    for line in lines:
+        log.debug("%s", line)
     for provider in wanted:
         if provider.name not in session.get_providers():
             why = said(lines) or "ONNX Runtime does not say why"
@@ -126,25 +125,3 @@ def said(lines: Sequence[str]) -> str:
     while first != shorter:  # they are put around each other
         first, shorter = _AROUND.sub("", first, count=1), first
     return first.strip()[:200]
-
-
-@contextlib.contextmanager
-def _native_lines() -> Iterator[list[str]]:
-    """Keep the lines that native code writes to stderr meanwhile. They are in the list once this ends."""
-    lines: list[str] = []
-    with _LOCK, tempfile.TemporaryFile() as kept:
-        try:
-            before = os.dup(2)
-        except OSError:  # there is no stderr
-            yield lines
-            return
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-            kept.seek(0)
-            lines += kept.read().decode(errors="replace").splitlines()
-            for line in lines:
-                log.debug("%s", line)

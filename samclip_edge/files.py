@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +14,11 @@ def replacing(path: Path, follow: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, to be written in the block. It gets its name when the block ends well.
 
     A crash leaves the old file or the new one. follow: replace what a link points to, and not the link. Raises OSError
-    where the file cannot be written.
+    where the file cannot be written, and where there is a device or a folder of that name.
     """
     target = Path(os.path.realpath(path)) if follow else path
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "there is something of that name that is no file")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         yield partial

@@ -42,7 +42,7 @@ def write_scene(path: Path, encoded: Encoded) -> None:
     try:
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, about=_bytes(json.dumps(about).encode()), photo=_bytes(photo.getvalue()), **arrays)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the second of a name with a NUL
         raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
 
 
@@ -56,11 +56,14 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
             stored = {name: file[name] for name in file.files}
         about = parse_json(stored.pop("about").tobytes())
         size, model, photo = int(about["size"]), about["model"], stored.pop("photo").tobytes()
+        written_as = int(about["format"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such scene; check the path") from None
     except Exception as error:  # of a zip and its arrays anything may be wrong
         raise InputError(f"{path}: not a saved scene ({one_line(error)}); save it again with Scene.save") from None
     bundle = sessions.bundle
+    if written_as > _FORMAT:
+        raise InputError(f"{path}: format {written_as} is newer than {_FORMAT}, which this version reads; upgrade it")
     if size not in bundle.manifest.sizes:
         raise InputError(f"{path}: was encoded at {size}; the bundle holds {list(bundle.manifest.sizes)}")
     if not _same(model, _model(bundle, size)):
@@ -84,6 +87,12 @@ def _outputs(path: Path, bundle: Bundle, size: int, stored: Arrays) -> dict[Grap
         if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
             raise InputError(f"{path}: {name} is damaged; save it again with Scene.save")
         outputs.setdefault(known, {})[output] = array
+    encoders: tuple[GraphName, ...] = (
+        ("image_encoder", "clip_image_encoder") if spec.clip_vision else ("image_encoder",)
+    )
+    for encoder in encoders:
+        if outputs.get(encoder, {}).keys() != {each.name for each in signature(spec, encoder, size).outputs}:
+            raise InputError(f"{path}: lacks what {encoder} said; save it again with Scene.save")
     return outputs
 
 
@@ -99,7 +108,7 @@ def _same(theirs: Any, ours: dict[str, Any]) -> bool:
             np.allclose(theirs[name]["values"], each["values"], rtol=0, atol=_NEAR * each["std"])
             for name, each in ours.items()
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
         return False
 
 

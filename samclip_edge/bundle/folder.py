@@ -45,14 +45,14 @@ class Bundle:
         given = os.fspath(folder)
         place, shown = locate(given), Path(given) / MANIFEST
         path = place / MANIFEST
-        if place.is_file():
+        if os.path.isfile(place):
             raise InputError(f"{given}: is a file; pass the folder that `samclip-edge export` wrote")
-        if not place.is_dir():
+        if not os.path.isdir(place):  # False also for a name that no system takes
             raise InputError(
                 f"{given}: no such bundle folder; make one with `samclip-edge export`, or name a repository of the "
                 "Hugging Face hub, org/name"
             )
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(f"{given}: holds no {MANIFEST}; pass the folder that `samclip-edge export` wrote")
         try:
             fields = read_json(path, strict=False)

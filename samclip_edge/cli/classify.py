@@ -45,15 +45,14 @@ def run(
     A label's score is the chance that it fits, by itself; its share is its probability among the labels given.
     """
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.photos import Pictures, answer_each, end
+    from samclip_edge.cli.photos import Pictures, answer_each, end, pixel_limit
     from samclip_edge.photo.pictures import draw_names, save_picture
-    from samclip_edge.photo.read import MAX_PIXELS
     from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
 
     labels = check_labels(label or [], "--label")
     rivals = [*BACKGROUND_NAMES, *(check_labels(background, "--background") if background else [])]
     pictures = Pictures.of(picture, images)
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    limit = pixel_limit(max_pixels)
     model = load(bundle, threads, units, device=device)
     size = model.sizes[0] if size is None else size
     model.words.features(labels, bar())

@@ -16,6 +16,18 @@ from samclip_edge.errors import ChecksumError, InputError, one_line
 Answer = TypeVar("Answer")
 
 
+def pixel_limit(max_pixels: int | None) -> int:
+    """The most pixels of a photo. Where the user raises it, Pillow's own limit, which is one for the process, goes."""
+    from PIL import Image
+
+    from samclip_edge.photo.read import MAX_PIXELS
+
+    if max_pixels is None:
+        return MAX_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    return max_pixels
+
+
 class Failed(NamedTuple):
     """A photo that could not be answered."""
 
@@ -34,7 +46,7 @@ def answer_each(photos: Sequence[str], answer: Callable[[int, str], Answer]) -> 
         try:
             answers.append(answer(number, photo))
         except InputError as error:
-            of_photo = error.argument in ("", "max_pixels", "--max-pixels") and not isinstance(error, ChecksumError)
+            of_photo = error.argument in ("", "--max-pixels", "-o") and not isinstance(error, ChecksumError)
             if len(photos) == 1 or not of_photo:
                 raise
             told = one_line(error)
@@ -72,12 +84,14 @@ class Pictures(NamedTuple):
             raise InputError(f"-o {path}: {why}; name a folder")
         if path.exists() and not path.is_dir():
             raise InputError(f"-o {path}: is a file; name a folder to write into")
-        if not (path if path.is_dir() else path.parent).is_dir() or not os.access(path.parent, os.W_OK):
+        there = path if path.is_dir() else path.parent
+        if not there.is_dir() or not os.access(there, os.W_OK):
             raise InputError(f"-o {path}: cannot be written; name a folder in one that exists")
         names: dict[str, None] = {}
         for photo in photos:
             stem = Path(photo).stem or "photo"
-            names[next(name for name in _spellings(stem) if name not in names)] = None
+            taken = {name.casefold() for name in names}  # as some file systems see them
+            names[next(name for name in _spellings(stem) if name.casefold() not in taken)] = None
         for name in names:
             _not_a_photo(path / f"{name}.png", photos)
         return cls(path, tuple(names), tuple(photos))

@@ -95,9 +95,8 @@ def run(
     """Find masks in photos, at the bundle's largest size unless --size says otherwise."""
     from samclip_edge.cli import masks as shown
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.photos import Pictures, answer_each, end
+    from samclip_edge.cli.photos import Pictures, answer_each, end, pixel_limit
     from samclip_edge.cli.question import OPTIONS, Options, Question, grid_settings
-    from samclip_edge.photo.read import MAX_PIXELS
 
     shown.check_format(form, picture)
     with option_names(**OPTIONS):
@@ -106,7 +105,7 @@ def run(
         question = Question.of(point, box, click, text, everything, label, all_masks, asked, settings)
     pictures = Pictures.of(picture, images, folder=form == "png")
     model = load(bundle, threads, units, device=device)
-    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    limit = pixel_limit(max_pixels)
     if question.names is not None:
         model.words.features(question.names, bar())
 

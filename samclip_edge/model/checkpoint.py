@@ -134,7 +134,8 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
             save_file(_apart(state), partial, metadata)
             partial.chmod(mode)
         return path
-    except (OSError, SafetensorError) as error:  # the second where it is safetensors that meets a full disk
+    # SafetensorError where it is safetensors that meets a full disk, ValueError for a name with a NUL
+    except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{path}: cannot be written ({one_line(error)}); name another file") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,17 @@ def as_array(what: str, values: Any, dtype: Any = None) -> npt.NDArray[Any]:
         raise InputError(f"{what}: not an array of numbers of one shape ({one_line(error)})") from None
 
 
+def value_of_white(white: Any) -> float:
+    """The value of white as a number. Raises InputError for what is none, or not above 0."""
+    try:
+        value = float(white)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not 1e-9 <= value <= 1e30:
+        raise InputError(f" {white!r:.40}: give the value of white in the photo, a number above 0", "white")
+    return value
+
+
 def photo_of_array(values: Any, white: float | None) -> Pixels:
     """A photo (H,W,3) uint8 RGB, with memory of its own.
 
@@ -37,7 +49,7 @@ def photo_of_array(values: Any, white: float | None) -> Pixels:
     """
     array = as_array("photo", values)
     shape = array.shape
-    if array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[0] in (1, 2, 3, 4):
+    if array.ndim == 3 and shape[2] not in (1, 2, 3, 4) and shape[0] in (1, 3, 4):
         array = np.moveaxis(array, 0, 2)
     if array.ndim == 2:
         array = array[..., None]
@@ -61,8 +73,6 @@ def _scaled(colours: npt.NDArray[Any], white: float | None) -> Pixels:
         raise InputError(
             f"photo: an array of {colours.dtype}; say which value is white (white=1, white=255), or pass uint8"
         )
-    if not white > 0:
-        raise InputError(f" {white:g}: give the value of white in the photo, above 0", "white")
     least, most = float(colours.min()), float(colours.max())
     if not (-_SLACK * white <= least and most <= (1 + _SLACK) * white):  # NaN too
         raise InputError(

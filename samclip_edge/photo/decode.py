@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.native import native_lines
 from samclip_edge.photo.arrays import photo_of_array
 from samclip_edge.photo.resize import Pixels
 
@@ -53,7 +52,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SHUT = threading.Lock()  # held while stderr is shut, which is one for all threads
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 
 
 def decode(data: bytes, name: str, max_pixels: int, white: float | None = None) -> Pixels:
@@ -64,38 +63,13 @@ def decode(data: bytes, name: str, max_pixels: int, white: float | None = None) 
     Raises InputError for anything that is no whole photo or has more than `max_pixels` pixels.
     """
     image = _open(data, name, max_pixels)
-    try:
-        broken_off = image.format == "JPEG" and not _ends(data)
-        if broken_off:
-            image = _open(data + _END, name, max_pixels)  # what is missing stays grey, as in any viewer
-        with _stderr_shut() if image.format == "TIFF" else nullcontext():
-            image.load()
-        if broken_off:
-            log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
-        return pixels_of(image, name, white)
-    except InputError:
-        raise
-    except Exception as error:  # a plugin raises whatever its decoder says
-        raise InputError(f"{name}: the photo is truncated or damaged ({one_line(error)}); fetch it again") from None
-
-
-@contextmanager
-def _stderr_shut() -> Iterator[None]:
-    """Let native code write nothing to stderr: libtiff does, of what is raised as an error too."""
-    with _SHUT:
-        try:
-            kept = os.dup(2)
-        except OSError:  # there is none
-            yield
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+    broken_off = image.format == "JPEG" and not has_end(data)
+    if broken_off:
+        image = _open(data + _END, name, max_pixels)  # what is missing stays grey, as in any viewer
+    pixels = pixels_of(image, name, white)
+    if broken_off:
+        log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
+    return pixels
 
 
 def check_photo(data: bytes, name: str, max_pixels: int) -> None:
@@ -118,34 +92,60 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
         image = opener(io.BytesIO(data))
     except Exception as error:
         raise InputError(f"{name}: the photo is truncated or damaged ({one_line(error)}); fetch it again") from None
+    check_size(image, name, max_pixels)
+    return image
+
+
+def check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    """Raise InputError where a photo has more than `max_pixels` pixels."""
     width, height = image.size
     if width * height > max_pixels:
         raise InputError(
             f" {max_pixels}: {name} is {width}x{height}, {width * height} pixels; raise it if you trust the file",
             "max_pixels",
         )
-    return image
 
 
-def _ends(jpeg: bytes) -> bool:
-    """Whether a JPEG has its end mark: at its end, or before something that a camera appended."""
-    return _END in jpeg[jpeg.rfind(b"\xff\xda") :]  # behind the start of the last scan an end mark can only be one
+def has_end(jpeg: bytes) -> bool:
+    """Whether a JPEG has an end mark after the header of its first scan; in a scan, these bytes can be nothing else."""
+    at = 2
+    while jpeg[at : at + 1] == b"\xff":
+        marker = jpeg[at + 1 : at + 2]
+        if marker == b"\xda":
+            return jpeg.find(_END, at) >= 0
+        at += 1 if marker == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return False
 
 
 def pixels_of(image: Image.Image, name: str, white: float | None = None) -> Pixels:
     """Pillow's image as (H,W,3) uint8 RGB, upright. Transparency is dropped. white: see `decode`.
 
-    Raises InputError, or what the decoder raises, where its pixels cannot be had.
+    Raises InputError where its pixels cannot be had. Not for several threads at once, while Pillow has not loaded it.
     """
     if not all(image.size):
         raise InputError(f"{name}: has no pixels; pass at least one")
-    image.load()
+    try:
+        with native_lines() if image.format == "TIFF" else nullcontext():  # libtiff says there what is raised too
+            image.load()
+        return _upright_rgb(image, name, white)
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{name}: Pillow's own limit on pixels is in the way; set PIL.Image.MAX_IMAGE_PIXELS = None if you trust it"
+        ) from None
+    except Exception as error:  # a plugin raises whatever its decoder says
+        raise InputError(f"{name}: the photo is truncated or damaged ({one_line(error)}); fetch it again") from None
+
+
+def _upright_rgb(image: Image.Image, name: str, white: float | None) -> Pixels:
     turn = _turn(image, name)
     if image.mode.startswith(("I", "F")):
-        samples = np.asarray(image)
-        image = Image.fromarray(_eight_bits(image, name) if white is None else photo_of_array(samples, white))
+        samples = _samples(image)
+        grey = _eight_bits(samples, image.format, name) if white is None else photo_of_array(samples, white)
+        image = Image.fromarray(255 - grey if _white_is_zero(image) else grey)
     elif image.mode in ("P", "PA", "LA", "La", "RGBa"):
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     if turn is not None:
         image = image.transpose(turn)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -160,23 +160,35 @@ def _turn(image: Image.Image, name: str) -> Image.Transpose | None:
         return None
 
 
-def _eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
-    """The samples (H,W) of a grey photo with more than eight bits, as eight.
+def _samples(image: Image.Image) -> npt.NDArray[Any]:
+    """The samples (H,W) of a grey photo with more than eight bits. Pillow takes 32 unsigned ones for signed."""
+    samples, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    unsigned = tags.get(_SAMPLE_FORMAT, (1,))[0] == 1 and tags.get(_BITS, (0,))[0] == 32
+    return samples.view(np.uint32) if unsigned and samples.dtype == np.int32 else samples
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    return bool(getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0)
+
+
+def _eight_bits(samples: npt.NDArray[Any], format_: str | None, name: str) -> npt.NDArray[np.uint8]:
+    """Samples (H,W) of more than eight bits, as eight.
 
     Of a PNG the upper eight of 16 are taken. Others, TIFF first, may hold fewer bits than they say, or signed or
     floating numbers without a white: then their own values say what is white, and a warning says so.
     """
-    samples = np.asarray(image)
-    if image.format == "PNG":  # of which some versions of Pillow call 16 bits "I"
+    if format_ == "PNG":  # of which some versions of Pillow call 16 bits "I"
         return np.clip(samples.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
     least, most = samples.min(), samples.max()
     if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:
-        bits = next(bits for bits in (10, 12, 14, 16) if most < 1 << bits)
+        bits = next(bits for bits in (8, 10, 12, 14, 16) if most < 1 << bits)
         if bits < 16:
             log.warning("%s: no sample of 16 bits is above %d; read as %d bits", name, most, bits)
         return (samples >> (bits - 8)).astype(np.uint8)
     if not np.isfinite(samples).all():
         raise InputError(f"{name}: its samples are NaN or infinite; save it as 8 bits")
-    log.warning("%s: samples from %g (black) to %g (white); save it as 8 bits to choose others", name, least, most)
+    log.warning(
+        "%s: samples from %g (black) to %g (white); pass the value of white to choose others", name, least, most
+    )
     spread = float(most) - float(least) or 1.0
     return np.round((samples.astype(np.float64) - float(least)) * (255 / spread)).astype(np.uint8)

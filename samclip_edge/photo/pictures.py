@@ -37,7 +37,8 @@ def check_output(path: Path) -> None:
     """Raise InputError unless a picture can be written to `path`; called before the work whose result it will show."""
     if path.suffix.lower() not in FORMATS:
         raise InputError(f" {path}: not a picture's name; end it in {', '.join(FORMATS)}", "path")
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise InputError(f" {path}: cannot be written; name a file in a folder that exists", "path")
 
 

@@ -34,15 +34,16 @@ def _area(loop: list[Corner]) -> int:
 def _loops(bits: Bits) -> list[list[Corner]]:
     """The outlines of a mask, with the mask at their right hand: the corners where they turn."""
     edges = _edges(bits)
-    left = dict.fromkeys(edges)  # in order: the first of an outline leaves a corner where it turns
+    done: set[tuple[int, int, int]] = set()
     loops = []
-    while left:
-        edge, before = next(iter(left)), -1
-        first = edge
+    for first in edges:  # in order: the first of an outline leaves a corner where it turns
+        if first in done:
+            continue
+        edge, before = first, -1
         loop: list[Corner] = []
         while not loop or edge != first:
             x, y, way = edge
-            del left[edge]
+            done.add(edge)
             if way != before:
                 loop.append((x, y))
             x, y, before = x + _WAYS[way][0], y + _WAYS[way][1], way

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.photo.arrays import photo_of_array
-from samclip_edge.photo.decode import check_photo, decode, pixels_of
+from samclip_edge.photo.arrays import photo_of_array, value_of_white
+from samclip_edge.photo.decode import check_photo, check_size, decode, pixels_of
 from samclip_edge.photo.resize import Pixels
 
 # And anything with `__array__`, torch's tensors among it.
@@ -26,17 +26,14 @@ def read_photo(photo: Photo, max_pixels: int = MAX_PIXELS, white: float | None =
     photo: a path; the bytes of a file; a file that is open for reading bytes; Pillow's image; or an array (see
     `photo_of_array`), which is taken as upright. Grey, palette, 16-bit, CMYK and transparent photos become 8-bit RGB;
     transparency is dropped. white: the value of white in an array that is not uint8, or in a grey photo of more than 8
-    bits (see `decode`). Raises InputError for anything
-    that is no photo, is not whole, or has more than `max_pixels` pixels. A JPEG that breaks off is decoded as far as it
-    goes, and a warning is logged.
+    bits (see `decode`). Raises InputError for anything that is no photo or is not whole, and for a file or Pillow's
+    image of more than `max_pixels` pixels. A JPEG that breaks off is decoded as far as it goes, and a warning logged.
     """
+    if white is not None:
+        white = value_of_white(white)
     if isinstance(photo, Image.Image):
-        try:
-            return pixels_of(photo, "photo", white)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"photo: Pillow cannot decode it ({one_line(error)}); open another") from None
+        check_size(photo, "photo", max_pixels)
+        return pixels_of(photo, "photo", white)
     data = _bytes_of(photo)
     if data is None:
         return photo_of_array(photo, white)
@@ -59,7 +56,7 @@ def _bytes_of(photo: Any) -> bytes | None:
     try:
         data = photo.read()
     except Exception as error:  # a file object of others may raise anything
-        raise InputError(f"photo: the file cannot be read ({one_line(error)})") from None
+        raise InputError(f"photo: the file cannot be read ({one_line(error)}); pass one that is open") from None
     if not isinstance(data, bytes | bytearray):
         raise InputError("photo: the file gives text; open it for reading bytes (mode 'rb')")
     return bytes(data)
@@ -70,11 +67,11 @@ def _name_of(photo: Any) -> str:
 
 
 def _read_file(path: Path) -> bytes:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; pass a photo in it")
     try:
         return path.read_bytes()
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; pass a photo in it") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such photo; check the path") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({one_line(error)})") from None
+        raise InputError(f"{path}: cannot be read ({one_line(error)}); check its name and who may read it") from None

@@ -84,7 +84,14 @@ def check_labels(labels: Sequence[str], what: str = "labels") -> list[str]:
     """
     if isinstance(labels, str):
         raise InputError(f": {labels!r:.60} is one string; pass a list of names", what)
-    names = [str(label).strip() for label in labels]
+    try:
+        listed = list(labels)
+    except TypeError:
+        raise InputError(f" {labels!r:.60}: pass a list of names", what) from None
+    for number, label in enumerate(listed, 1):
+        if not isinstance(label, str):
+            raise InputError(f": name {number} of {len(listed)}, {label!r:.60}, is no text; pass a string", what)
+    names = [label.strip() for label in listed]
     if not names:
         raise InputError(": no name; give at least one", what)
     first: dict[str, str] = {}

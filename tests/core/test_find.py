@@ -175,7 +175,7 @@ def test_as_published_every_name_that_wins_somewhere_is_answered(scene: Scene, m
     assert (table.points[0, :3, 0] >= 128).all()
     scene.find(["mug", "table"], as_published=True)
     assert np.array_equal(mug.points, asked[2].points), "the same photo, the same points"
-    with pytest.raises(InputError, match="--as-published"):
+    with pytest.raises(InputError, match="as_published"):
         scene.find(["mug"], as_published=True, refine=False)
 
 

@@ -118,17 +118,33 @@ def test_a_shard_rewritten_at_the_same_size_is_read_anew(tmp_path: Path, cache: 
         assert reds(Files([str(shard)], annotated=False, cache=cache)) == [1]
 
 
-def test_a_shard_damaged_in_its_middle_is_named(tmp_path: Path, cache: Path) -> None:
-    """tarfile takes a header that is none for the end, and would lose what follows."""
+def test_a_damaged_shard_costs_what_lies_behind_the_damage(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """tarfile takes a header that is none for the end, and would lose what follows without a word."""
     shard = tar(tmp_path / "a.tar", {"0.png": image_of(1), "1.png": image_of(2)})
     data = bytearray(shard.read_bytes())
     data[1024:1030] = b"\xff" * 6
     shard.write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.tar: not a whole tar shard \(damaged at byte 1024\)"):
-        Files([str(shard)], annotated=False, cache=cache)
-    shard.write_bytes(bytes(data[:900]))
+    assert reds(Files([str(shard)], annotated=False, cache=cache)) == [1]
+    assert f"{shard}: not a whole tar shard (damaged at byte 1024)" in caplog.text
+    shard.write_bytes(b"\xff" * 900)
     with pytest.raises(InputError, match=r"a\.tar: not a whole tar shard"):
         Files([str(shard)], annotated=False, cache=cache)
+
+
+def test_bad_shards_beside_a_good_one_stop_nothing(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tar(tmp_path / "good.tar", {"0.png": image_of(7)})
+    (tmp_path / "page.tar").write_bytes(b"<html>not found</html>" * 100)
+    cut = tar(tmp_path / "cut.tar.gz", samples(), "w:gz")
+    cut.write_bytes(cut.read_bytes()[:-30])
+    assert reds(Files([str(tmp_path)], annotated=False, cache=cache)) == [7]
+    assert sorted(record.message.partition(": ")[0] for record in caplog.records) == [
+        str(cut),
+        str(tmp_path / "page.tar"),
+    ]
 
 
 def test_an_index_cut_short_is_made_anew(tmp_path: Path, cache: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.photo.decode import has_end
 from samclip_edge.photo.read import read_photo
 from samclip_edge.train.data.annotations import Bits, Segmentation, bits_of, segmentations
 from samclip_edge.train.data.places import IMAGES, is_litter, under
-from samclip_edge.train.data.shards import contents, is_shard, plain
+from samclip_edge.train.data.shards import DamagedShard, contents, is_shard, plain
+
+log = logging.getLogger(__name__)
 
 Row = tuple[int, ...]
 
@@ -48,21 +52,32 @@ class Files:
     def __init__(self, places: Sequence[str], annotated: bool, cache: Path) -> None:
         """places: see `places.under`. cache: the folder where the index, and what is unpacked, is kept.
 
-        Raises InputError for a place that is not there, a damaged tar shard, or places without images.
+        A damaged tar shard costs what lies behind the damage; a warning names it. Raises InputError for a place that is
+        not there, or places without images.
         """
         asked = [(path, _facts(path)) for place in places for path in under(place)]
         listed = [(path, facts) for path, facts in asked if facts is not None]
         self.paths = [path for path, _ in listed]
         self.annotated = annotated
-        self._opened = {n: plain(path, cache) for n, path in enumerate(self.paths) if is_shard(path)}
+        self._opened: dict[int, Path] = {}
+        self._damaged: list[DamagedShard] = []
+        for shard, path in enumerate(self.paths):
+            if is_shard(path):
+                with self._told():
+                    self._opened[shard] = path  # of which nothing is read, where it cannot be unpacked
+                    self._opened[shard] = plain(path, cache)
         key = json.dumps([annotated, [(str(path), *facts) for path, facts in listed]])
         index = cache / f"index-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
         rows = _mapped(index)
         if rows is None:
-            _write_rows(index, np.array(list(self._scan()), np.int64).reshape(-1, 6 if annotated else 3))
-            rows = np.load(index, mmap_mode="r")
+            rows = np.array(list(self._scan()), np.int64).reshape(-1, 6 if annotated else 3)
+            if len(rows):
+                _write_rows(index, rows)
+                rows = np.load(index, mmap_mode="r")
         self._rows = rows
         if not len(rows):
+            if self._damaged:
+                raise self._damaged[0]
             wanted = "images with a json of annotations beside them" if annotated else "images"
             raise InputError(f"files {', '.join(places)}: hold no {wanted}")
 
@@ -74,11 +89,22 @@ class Files:
                 yield from self._found(str(path), Member(shard, 0, 0), beside)
                 continue
             inside = _Pairs()  # an image and its json lie in the same shard
-            for name, offset, length in contents(self._opened[shard], path):
-                if not is_litter(name):
-                    yield from self._found(name, Member(shard, offset, length), inside)
+            with self._told():
+                for name, offset, length in contents(self._opened[shard], path):
+                    if not is_litter(name):
+                        yield from self._found(name, Member(shard, offset, length), inside)
             yield from inside.left()
         yield from beside.left()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Go on behind a damaged shard, once, with a warning that names it."""
+        try:
+            yield
+        except DamagedShard as error:
+            if not any(str(error).partition(": ")[0] == str(each).partition(": ")[0] for each in self._damaged):
+                log.warning("%s; the run goes on with what is whole", error)
+            self._damaged.append(error)
 
     def _found(self, name: str, member: Member, pairs: _Pairs) -> Iterator[Row]:
         ending = os.path.splitext(name)[1].lower()
@@ -127,7 +153,7 @@ class Files:
         """The image (H,W,3) RGB. Raises BrokenSample when it cannot be decoded, or is a JPEG without its end."""
         with self.reading(index):
             data = self._bytes(self._rows[index][:3])
-            if data.startswith(b"\xff\xd8") and not _ends(data):
+            if data.startswith(b"\xff\xd8") and not has_end(data):
                 raise ValueError("the JPEG is truncated: it has no end mark")
             return read_photo(data)
 
@@ -200,14 +226,3 @@ def _write_rows(index: Path, rows: npt.NDArray[np.int64]) -> None:
         os.replace(partial, index)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _ends(jpeg: bytes) -> bool:
-    """Whether a JPEG has an end mark after the header of its first scan; in a scan, these bytes can be nothing else."""
-    at = 2
-    while jpeg[at : at + 1] == b"\xff":
-        marker = jpeg[at + 1 : at + 2]
-        if marker == b"\xda":
-            return jpeg.find(b"\xff\xd9", at) >= 0
-        at += 1 if marker == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return False

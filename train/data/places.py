@@ -42,9 +42,9 @@ def _names(place: str) -> list[str]:
     """The names that the braces of a place stand for, as far as it does not exist as it is."""
     head, rest = _split(place)
     found: dict[str, None] = {}  # each once: of nested braces, the inner ones are spread first
-    for name in _spread(rest):
+    for count, name in enumerate(_spread(rest), 1):
         found[os.path.join(head, name) if name else head] = None
-        if len(found) > _MOST:
+        if count > _MOST:
             raise InputError(f"files {place}: its braces stand for more than {_MOST} names; name a folder or a pattern")
     return list(found)
 

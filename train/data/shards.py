@@ -28,6 +28,10 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
 )
 
 
+class DamagedShard(InputError):
+    """A shard is not whole. What was read of it before is."""
+
+
 class Place(NamedTuple):
     """Where a file lies in a plain tar shard: its name, its first byte and its length in bytes."""
 
@@ -44,7 +48,7 @@ def is_shard(path: PurePath) -> bool:
 def contents(path: Path, shard: Path) -> Iterator[Place]:
     """The files of a plain tar shard, in order. path: where it lies. shard: what its user calls it.
 
-    Raises InputError when it is damaged or cut short.
+    Raises DamagedShard where it is damaged or cut short, after the files before that place.
     """
     try:
         with tarfile.open(path, "r:") as tar, path.open("rb") as file:
@@ -55,20 +59,20 @@ def contents(path: Path, shard: Path) -> Iterator[Place]:
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"damaged at byte {tar.offset}")
     except (tarfile.TarError, OSError, ValueError, ArithmeticError, EOFError, MemoryError, RecursionError) as error:
-        raise InputError(f"{shard}: not a whole tar shard ({one_line(error)}); fetch it again") from None
+        raise DamagedShard(f"{shard}: not a whole tar shard ({one_line(error)}); fetch it again") from None
 
 
 def plain(shard: Path, cache: Path) -> Path:
     """The plain tar of a shard: the shard itself, or what it unpacks to, which is written into `cache` once.
 
-    Raises InputError when it cannot be read, is damaged, or would fill the disk.
+    Raises DamagedShard when it cannot be read or is damaged, and InputError when it would fill the disk.
     """
     try:
         facts = shard.stat()
         with shard.open("rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise InputError(f"{shard}: cannot be read ({one_line(error)})") from None
+        raise DamagedShard(f"{shard}: cannot be read ({one_line(error)}); fetch it again") from None
     openers = [opener for magic, opener in _COMPRESSED if re.match(magic, start)]
     if not openers:
         return shard
@@ -92,7 +96,8 @@ def _unpack(shard: Path, opener: Callable[[Path], Any], target: Path) -> None:
                 file.write(block)
         os.replace(partial, target)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InputError(
+        kind = InputError if getattr(error, "errno", None) else DamagedShard  # a fault of the disk, or of the shard
+        raise kind(
             f"{shard}: cannot be unpacked into {target.parent} ({one_line(error)}); fetch it again if it is damaged"
         ) from None
     finally:
