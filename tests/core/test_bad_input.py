@@ -194,7 +194,7 @@ def test_bad_photos_among_good_ones_cost_nothing_else(
     run: Callable[..., Ran], tiny_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.jpg").touch()
-    photos = (PHOTO, tmp_path / "none.jpg", PHOTO, tmp_path / "empty.jpg")
+    photos = (PHOTO, tmp_path / ("a" * 300), PHOTO, tmp_path / "empty.jpg")  # no system takes the first bad name
     for verb, rest in (("classify", ("--label", "cat")), ("segment", ("--point", "1,1"))):
         ran = run(verb, *photos, *rest, "--bundle", tiny_folder, "--json")
         assert ran.code == 2
@@ -264,9 +264,12 @@ def test_bad_photos_in_python_are_input_errors(tiny: SamClip, photo: object) -> 
         tiny.look(photo)
 
 
-def test_labels_must_be_a_list(tiny: SamClip) -> None:
-    with pytest.raises(InputError, match="one string"):
-        tiny.look(PHOTO).classify("cat")
+def test_labels_must_be_a_list_of_texts(tiny: SamClip) -> None:
+    scene = tiny.look(PHOTO, size=128)
+    for labels, said in (("cat", "one string"), ([b"cat"], "no text"), (["a", None], "name 2 of 2"), (3, "a list")):
+        for ask in (scene.classify, scene.find):
+            with pytest.raises(InputError, match=f"^labels.*{said}"):
+                ask(labels)
 
 
 def test_errors_in_python_name_arguments(tiny: SamClip) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 import pickle
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +109,26 @@ def test_what_is_no_scene_is_named(tiny: SamClip, tmp_path: Path) -> None:
         np.savez(tmp_path / "odd.npz", **{**stored, name: array})
         with pytest.raises(InputError, match=name.partition(".")[0]):
             Scene.load(tmp_path / "odd.npz", tiny)
+    about = json.loads(stored["about"].tobytes())
+    about["model"]["image_features"]["values"][0] = 10**400
+    for name, changed in (
+        ("image_encoder.tokens", None),
+        ("image_encoder.embedding", None),
+        ("about", json.dumps({**about, "format": 99})),
+        ("about", json.dumps(about)),
+    ):
+        other = {key: each for key, each in stored.items() if key != name}
+        if changed is not None:
+            other["about"] = np.frombuffer(changed.encode(), np.uint8)
+        np.savez(tmp_path / "odd.npz", **other)
+        with pytest.raises(InputError, match=r"odd\.npz: "):
+            Scene.load(tmp_path / "odd.npz", tiny)
     with pytest.raises(InputError, match=r"^max_pixels 9"):
         Scene.load(tmp_path / "scene", tiny, max_pixels=9)
     with pytest.raises(InputError, match="cannot be written"):
         tiny.look(PHOTO, size=128).save(tmp_path / "nowhere" / "scene")
+    os.mkfifo(tmp_path / "fifo")  # or a device
+    for name in ("fifo", "nul\0"):
+        with pytest.raises(InputError, match="cannot be written"):
+            tiny.look(PHOTO, size=128).save(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from pycocotools.coco import COCO
 from support import Ran
 
 from samclip_edge import SamClip, data
+from samclip_edge.photo import pictures
 from samclip_edge.photo.masks import Mask, encode_rle
 from samclip_edge.photo.pictures import draw_masks, draw_names
 from samclip_edge.photo.polygons import polygons_of
@@ -112,6 +115,31 @@ def test_no_picture_is_written_over_a_photo(asked: Callable[..., Ran], tmp_path:
         ran = asked(*arguments, "--point", "9,9")
         assert (ran.code, "is the photo itself" in ran.err) == (2, True)
     assert a.read_bytes() == before
+
+
+def test_a_full_disk_loses_no_answer(
+    asked: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pictures, "write_whole", full)
+    ran = asked(PHOTO, PHOTO, "--point", "9,9", "-o", tmp_path / "drawn", "--json")
+    assert (ran.code, len(ran.json["failed"])) == (2, 2)
+    assert "No space left on device" in ran.json["failed"][0]["error"]
+
+
+def test_where_pictures_cannot_go_is_said_before_the_work(
+    asked: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere" / "x.png")
+    ran = asked(PHOTO, "--point", "9,9", "-o", tmp_path / "dangling.png")
+    assert (ran.code, ran.out, "name a file in a folder that exists" in ran.err) == (2, "", True)
+    (tmp_path / "open").mkdir()  # in a folder that is closed
+    monkeypatch.setattr(
+        os, "access", lambda path, how: how != os.W_OK or Path(path).name == "open"
+    )
+    assert asked(PHOTO, PHOTO, "--point", "9,9", "-o", tmp_path / "open").code == 0
 
 
 def test_a_long_name_stays_in_the_picture() -> None:

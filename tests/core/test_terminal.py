@@ -59,9 +59,15 @@ main()
 """
 
 
+def hears_signals() -> None:
+    """In a new process: undo that these tests may run under `nohup`, or in the background of a shell."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
     """The command line with `VERBS`, in a process of its own."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hears_signals} | options
     return subprocess.Popen([sys.executable, "-c", VERBS, *map(str, arguments)], **options)
 
 
