@@ -136,9 +136,7 @@ def test_where_pictures_cannot_go_is_said_before_the_work(
     ran = asked(PHOTO, "--point", "9,9", "-o", tmp_path / "dangling.png")
     assert (ran.code, ran.out, "name a file in a folder that exists" in ran.err) == (2, "", True)
     (tmp_path / "open").mkdir()  # in a folder that is closed
-    monkeypatch.setattr(
-        os, "access", lambda path, how: how != os.W_OK or Path(path).name == "open"
-    )
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK or Path(path).name == "open")
     assert asked(PHOTO, PHOTO, "--point", "9,9", "-o", tmp_path / "open").code == 0
 
 
