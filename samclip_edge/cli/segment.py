@@ -57,6 +57,7 @@ Format = Annotated[
     str,
     typer.Option(
         "--format",
+        metavar="FORMAT",
         help="rle or polygons: how JSON has masks; coco: print a data set of COCO; png: write masks into folder -o.",
     ),
 ]
