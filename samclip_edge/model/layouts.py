@@ -132,10 +132,7 @@ def as_open_clip(state: State) -> State:
     if "text_model.embeddings.token_embedding.weight" not in state:
         return state
     renamed = _renamed(state, _CLIP)
-    for name in (
-        "text_projection",
-        "visual.proj",
-    ):  # theirs is the weight of a Linear, ours is multiplied from the right
+    for name in ("text_projection", "visual.proj"):  # theirs are weights of a Linear, ours stand at the right
         if name in renamed and renamed[name].ndim == 2:
             renamed[name] = renamed[name].T
     for query in [name for name in renamed if ".attn.q_proj." in name]:
