@@ -20,6 +20,7 @@ from samclip_edge.pipeline import Scene
 
 _FORMATS = ("rle", "polygons", "coco", "png")
 _UNNAMED = "thing"  # the category of COCO of a mask without a label
+_COLUMNS = ("label", "score", "similarity", "predicted IoU", "area", "box")
 Fields = dict[str, Any]
 
 
@@ -87,14 +88,22 @@ def _coco(answers: Sequence[Fields]) -> Fields:
 
 
 def tables(answers: Sequence[Fields]) -> None:
-    """The answer for people: a table for each photo."""
-    columns = ("label", "score", "similarity", "predicted IoU", "area", "box")
+    """The answer for people: a table, in which each row names its photo where there are several."""
+    several = len(answers) > 1
+    rows = []
     for answer in answers:
-        masks = answer["masks"]
-        title = f"{len(masks)} mask{'s' * (len(masks) != 1)} in a photo of {answer['width']}x{answer['height']}"
-        title = f"{answer['photo']}: {title}" if len(answers) > 1 else title
+        photo = (answer["photo"],) if several else ()
+        rows += [(*photo, *_row(mask)) for mask in answer["masks"]]
+        if several:
+            rows += [(*photo, name, "not there", "", "", "", "") for name in answer["absent"]]
+    count = sum(len(answer["masks"]) for answer in answers)
+    title = f"{count} mask{'s' * (count != 1)} in "
+    if several:
+        title += f"{len(answers)} photos"
+    for answer in () if several else answers:
+        title += f"a photo of {answer['width']}x{answer['height']}"
         title += "".join(f"; not there: {name}" for name in answer["absent"])
-        table(columns, [_row(mask) for mask in masks], title)
+    table((*(("photo",) if several else ()), *_COLUMNS), rows, title)
 
 
 def _row(mask: Fields) -> tuple[str, ...]:

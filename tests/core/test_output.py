@@ -95,11 +95,14 @@ def test_a_click_is_a_prompt_of_its_own_and_points_are_one(asked: Callable[..., 
     assert len(asked(PHOTO, "--point", "300,200", "--point", "90,90", "--json").json["masks"]) == 1
 
 
-def test_several_photos_have_a_picture_each(asked: Callable[..., Ran], tmp_path: Path) -> None:
-    ran = asked(PHOTO, PHOTO, "--point", "9,9", "-o", tmp_path / "drawn")
+def test_several_photos_have_a_picture_each(
+    asked: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PHOTO.parent)
+    ran = asked("coffee.jpg", "coffee.jpg", "--point", "9,9", "-o", tmp_path / "drawn")
     assert ran.code == 0
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["coffee-2.png", "coffee.png"]
-    assert ran.out.count("1 mask in a photo of") == 2
+    assert ran.out.count("coffee.jpg") == 2
     refused = asked(PHOTO, PHOTO, "--point", "9,9", "-o", tmp_path / "one.png")
     assert (refused.code, "one picture for 2 photos; name a folder" in refused.err) == (2, True)
     refused = asked(PHOTO, "--point", "9,9", "--format", "png")
