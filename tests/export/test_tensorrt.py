@@ -70,7 +70,7 @@ def in_int8(layers: str, node: str) -> bool:
 
 
 def check_all(bundle: Bundle, model: nn.Module, builder: Builder, folder: Path, sizes: tuple[int, ...]) -> None:
-    """Every graph of these sizes in every precision: built for both GPUs, int8 where it was asked, and in ONNX Runtime as torch is."""
+    """Every graph of these sizes in every precision: built for both GPUs, int8 where asked, and answers as torch's."""
     names, scales = layer_names(model), dict[GraphName, Any]()
     spec = bundle.manifest.spec
     for graph in (graph for graph in bundle.manifest.graphs if graph.size in (None, *sizes)):
