@@ -139,5 +139,6 @@ def _photos() -> list[str]:
         from PIL import features
     except ImportError:
         return []
-    avif = ["avif"] if features.check("avif") else []
+    known = find_spec("PIL.AvifImagePlugin") is not None  # before 11.3 Pillow warns of what it does not know
+    avif = ["avif"] if known and features.check("avif") else []
     return avif + (["heic"] if find_spec("pillow_heif") is not None else [])
