@@ -129,6 +129,6 @@ def test_it_says_which_photos_of_phones_are_read(packages: Callable[..., Any], m
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     assert packages()["machine"]["photos"] == []
     monkeypatch.setattr(features, "check", lambda name: name == "avif")
-    monkeypatch.setattr(doctor, "find_spec", lambda name: name == "pillow_heif" or None)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name in ("pillow_heif", "PIL.AvifImagePlugin") or None)
     assert packages()["machine"]["photos"] == ["avif", "heic"]
     assert "pillow" in packages()["packages"]
