@@ -12,7 +12,6 @@ from support import Ran
 
 from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.model import checkpoint
-from samclip_edge.model.merged import MergedModel
 
 
 def test_init_on_a_full_disk_says_so(tmp_path: Path, run: Callable[..., Ran]) -> None:
@@ -37,7 +36,7 @@ def test_init_into_no_possible_file_says_so(tmp_path: Path, run: Callable[..., R
 
 
 def test_tensors_that_share_memory_are_written_apart(tmp_path: Path) -> None:
-    model = MergedModel(PRESETS["tiny"])
+    model = checkpoint.build(PRESETS["tiny"])
     first, second = model.clip_head.blocks[0], model.clip_head.blocks[1]
     second.norm1.weight = first.norm1.weight
     model.text_encoder.text_projection = torch.nn.Parameter(model.text_encoder.text_projection.detach().T)
