@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
+from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import Sessions
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
@@ -41,6 +42,7 @@ class Encoded(ABC):
     """A photo as the encoders see it. May be asked from several threads."""
 
     has_patch_features: bool  # whether the CLIP of this kind says what each patch is of
+    encoders: tuple[GraphName, ...]  # the graphs that encode the photo, which are the slow ones
 
     def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays]) -> None:
         """pixels: the photo (H,W,3) RGB, which nobody may change. known: what graphs said of it already."""
@@ -52,13 +54,9 @@ class Encoded(ABC):
         """What `pickle` and `copy` make another of: a lock cannot be copied, nor what lies in an engine's memory."""
         return type(self), (self.sessions, self.pixels, self.frame, self.known())
 
-    @abstractmethod
-    def encoders(self) -> Sequence[GraphName]:
-        """The graphs that encode the photo, which are the slow ones."""
-
     def known(self) -> dict[GraphName, Arrays]:
         """What those of the `encoders` that ran said of the photo, as numpy arrays."""
-        found = {name: self._known[name] for name in self.encoders() if name in self._known}
+        found = {name: self._known[name] for name in self.encoders if name in self._known}
         return {name: {output: np.asarray(each) for output, each in said.items()} for name, said in found.items()}
 
     @abstractmethod
@@ -136,14 +134,11 @@ class Merged(Encoded):
     """What the merged model says: one run of its encoder, when the photo is looked at, serves both heads."""
 
     has_patch_features = True
+    encoders = ("image_encoder",)
 
     def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays]) -> None:
         super().__init__(sessions, pixels, frame, known)
         self.ask("image_encoder")
-
-    def encoders(self) -> Sequence[GraphName]:
-        """See `Encoded.encoders`."""
-        return ("image_encoder",)
 
     def ask(self, graph: GraphName) -> Arrays:
         """See `Encoded.ask`."""
@@ -178,10 +173,7 @@ class SideBySide(Encoded):
     """
 
     has_patch_features = False
-
-    def encoders(self) -> Sequence[GraphName]:
-        """See `Encoded.encoders`."""
-        return ("image_encoder", "clip_image_encoder")
+    encoders = ("image_encoder", "clip_image_encoder")
 
     def ask(self, graph: GraphName) -> Arrays:
         """See `Encoded.ask`."""
@@ -221,8 +213,12 @@ def encode(sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphNa
 
     known: what graphs said of it already, which are then not run.
     """
-    kind = SideBySide if sessions.bundle.manifest.kind == "sam+clip" else Merged
-    return kind(sessions, pixels, frame, known or {})
+    return kind_of(sessions.bundle)(sessions, pixels, frame, known or {})
+
+
+def kind_of(bundle: Bundle) -> type[Merged] | type[SideBySide]:
+    """Which kind a bundle is."""
+    return SideBySide if bundle.manifest.kind == "sam+clip" else Merged
 
 
 def pool(features: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from PIL import Image
 from samclip_edge.bundle.contract import Arrays, GraphName, signature
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import Sessions
-from samclip_edge.encoded import Encoded, encode
+from samclip_edge.encoded import Encoded, encode, kind_of
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing
 from samclip_edge.json_files import parse_json
@@ -34,7 +34,7 @@ def write_scene(path: Path, encoded: Encoded) -> None:
     size, photo = encoded.frame.size, io.BytesIO()
     Image.fromarray(encoded.pixels).save(photo, "PNG", compress_level=1)
     about = {"format": _FORMAT, "size": size, "model": _model(encoded.sessions.bundle, size)}
-    for graph in encoded.encoders():
+    for graph in encoded.encoders:
         encoded.ask(graph)
     arrays: dict[str, Any] = {
         f"{graph}.{name}": each for graph, found in encoded.known().items() for name, each in found.items()
@@ -67,7 +67,7 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
     if size not in bundle.manifest.sizes:
         raise InputError(f"{path}: was encoded at {size}; the bundle holds {list(bundle.manifest.sizes)}")
     if not _same(model, _model(bundle, size)):
-        raise InputError(f"{path}: was encoded by another model than that of {bundle.folder}; look at the photo again")
+        raise InputError(f"{path}: was encoded by another model than that of {bundle.given}; look at the photo again")
     pixels = decode(photo, f"{path}: the photo", max_pixels)
     pixels.flags.writeable = False
     return encode(sessions, pixels, Frame.of(pixels, size), _outputs(path, bundle, size, stored))
@@ -75,24 +75,17 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
 
 def _outputs(path: Path, bundle: Bundle, size: int, stored: Arrays) -> dict[GraphName, Arrays]:
     """The stored arrays by graph and output. Raises InputError where one is not what the contract says."""
-    outputs: dict[GraphName, Arrays] = {}
-    spec = bundle.manifest.spec
-    for name, array in stored.items():
-        graph, _, output = name.partition(".")
-        if graph not in get_args(GraphName) or (graph == "clip_image_encoder" and spec.clip_vision is None):
-            raise InputError(f"{path}: holds {name}, which no encoder gives; save it again with Scene.save")
-        known: GraphName = graph  # type: ignore[assignment]
-        wanted = {each.name: each.shape for each in signature(spec, known, size).outputs}
-        shape = tuple(1 if side == "B" else side for side in wanted.get(output, ()))
-        if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
-            raise InputError(f"{path}: {name} is damaged; save it again with Scene.save")
-        outputs.setdefault(known, {})[output] = array
-    encoders: tuple[GraphName, ...] = (
-        ("image_encoder", "clip_image_encoder") if spec.clip_vision else ("image_encoder",)
-    )
-    for encoder in encoders:
-        if outputs.get(encoder, {}).keys() != {each.name for each in signature(spec, encoder, size).outputs}:
-            raise InputError(f"{path}: lacks what {encoder} said; save it again with Scene.save")
+    left, outputs = dict(stored), dict[GraphName, Arrays]()
+    for encoder in kind_of(bundle).encoders:
+        outputs[encoder] = {}
+        for each in signature(bundle.manifest.spec, encoder, size).outputs:
+            array = left.pop(f"{encoder}.{each.name}", None)
+            shape = tuple(1 if side == "B" else side for side in each.shape)
+            if array is None or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
+                raise InputError(f"{path}: {encoder}.{each.name} is damaged or missing; save it again with Scene.save")
+            outputs[encoder][each.name] = array
+    if left:
+        raise InputError(f"{path}: holds {next(iter(left))}, which no encoder gives; save it again with Scene.save")
     return outputs
 
 

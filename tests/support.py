@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from samclip_edge.cli import main
@@ -74,3 +76,10 @@ def cli(capfd: Any, monkeypatch: Any, *arguments: str | Path | int | float) -> R
         code = stop.code
     out, err = capfd.readouterr()
     return Ran(code, out, err)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    """Pillow's image as the bytes of a file of that kind."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,7 +14,7 @@ from samclip_edge.errors import InputError, one_line
 from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
 from samclip_edge.export.order import Costs, Order
 from samclip_edge.photo.read import check_photo_file
-from samclip_edge.text.names import check_labels, read_templates
+from samclip_edge.text.names import check_labels, read_templates, read_text
 
 _PHOTO_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -110,10 +109,7 @@ def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | Cor
 def _read_names(path: Path) -> list[str]:
     """The names of `--vocabulary`: a file of UTF-8, with or without a byte-order mark, one name a line."""
     try:
-        read = path.read_bytes()
-        if read.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ValueError("it is UTF-16; save it as UTF-8")
-        lines = read.decode("utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"--vocabulary {path}: cannot be read ({one_line(error)}); give a text file") from None
     return check_labels([line for line in lines if line.strip()], f"--vocabulary {path}")

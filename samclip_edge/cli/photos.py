@@ -66,7 +66,7 @@ class Pictures(NamedTuple):
 
     path: Path | None
     names: tuple[str, ...]  # of the pictures in a folder, without an ending; empty for one file
-    photos: tuple[str, ...] = ()  # what must not be written over
+    photos: frozenset[str] = frozenset()  # where the photos really are, which must not be written over
 
     @classmethod
     def of(cls, path: Path | None, photos: Sequence[str], folder: bool = False) -> Pictures:
@@ -75,10 +75,11 @@ class Pictures(NamedTuple):
 
         if path is None:
             return cls(None, ())
+        real = frozenset(map(os.path.realpath, photos))
         if len(photos) == 1 and not folder and not path.is_dir():
             with option_names(path="-o"):
                 check_output(path)
-            return cls(_not_a_photo(path, photos), ())
+            return cls(_not_a_photo(path, real), ())
         if path.suffix.lower() in FORMATS and not path.is_dir():
             why = f"one picture for {len(photos)} photos" if len(photos) > 1 else "is no folder's name"
             raise InputError(f"-o {path}: {why}; name a folder")
@@ -87,14 +88,12 @@ class Pictures(NamedTuple):
         there = path if path.is_dir() else path.parent
         if not there.is_dir() or not os.access(there, os.W_OK):
             raise InputError(f"-o {path}: cannot be written; name a folder in one that exists")
-        names: dict[str, None] = {}
+        names: dict[str, str] = {}  # by how file systems see them that do not tell A from a
         for photo in photos:
-            stem = Path(photo).stem or "photo"
-            taken = {name.casefold() for name in names}  # as some file systems see them
-            names[next(name for name in _spellings(stem) if name.casefold() not in taken)] = None
-        for name in names:
-            _not_a_photo(path / f"{name}.png", photos)
-        return cls(path, tuple(names), tuple(photos))
+            name = next(each for each in _spellings(Path(photo).stem or "photo") if each.casefold() not in names)
+            names[name.casefold()] = name
+            _not_a_photo(path / f"{name}.png", real)
+        return cls(path, tuple(names.values()), real)
 
     def file(self, number: int, ending: str = ".png") -> Path | None:
         """Where a picture of a photo goes, into a folder that is made now; None where none is wanted."""
@@ -104,11 +103,10 @@ class Pictures(NamedTuple):
         return _not_a_photo(self.path / f"{self.names[number]}{ending}", self.photos)
 
 
-def _not_a_photo(path: Path, photos: Sequence[str]) -> Path:
+def _not_a_photo(path: Path, photos: frozenset[str]) -> Path:
     """Raise InputError where a picture would be written over one of the photos."""
-    for photo in photos:
-        if os.path.realpath(path) == os.path.realpath(photo):
-            raise InputError(f"-o {path}: is the photo itself; name another file or folder")
+    if os.path.realpath(path) in photos:
+        raise InputError(f"-o {path}: is the photo itself; name another file or folder")
     return path
 
 

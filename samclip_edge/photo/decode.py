@@ -1,7 +1,7 @@
 """The bytes of a photo file to pixels, by Pillow. They come from anywhere, so little of Pillow is let near them.
 
 Which plugin reads a file is chosen here, by its first bytes: Pillow's own search would run plugins that call other
-programs, and its limit on pixels is one global for the whole app.
+programs, and its limit on pixels is one global for the whole app. (A few plugins hold to that limit all the same.)
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def read_templates(path: Path, option: str = "") -> list[str]:
     where = f"{option} {path}".strip()
     mend = "give a JSON list, or a text file with one a line" if option else "export the bundle again"
     try:
-        text = _read_text(path)
+        text = read_text(path)
         listed = path.suffix == ".json" or text.lstrip().startswith("[")
         templates = parse_json(text) if listed else [line.strip() for line in text.splitlines() if line.strip()]
     except (OSError, ValueError) as error:
@@ -41,7 +41,7 @@ def read_names(path: Path) -> list[str]:
     """A JSON list of names, as bundles hold them. Raises InputError when it is none."""
     mend = "export the bundle again"
     try:
-        names = parse_json(_read_text(path))
+        names = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no list of names ({one_line(error)}); {mend}") from None
     if not isinstance(names, list):
@@ -105,8 +105,8 @@ def check_labels(labels: Sequence[str], what: str = "labels") -> list[str]:
     return list(first.values())
 
 
-def _read_text(path: Path) -> str:
-    """A file of UTF-8, with or without a byte-order mark. Raises OSError and ValueError."""
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte-order mark. Raises OSError and ValueError."""
     read = path.read_bytes()
     if read.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("it is UTF-16; save it as UTF-8")

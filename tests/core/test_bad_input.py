@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import Ran
+from support import Ran, saved
 
 from samclip_edge import SamClip, data
 from samclip_edge.errors import InputError
@@ -35,10 +34,8 @@ def refuse(run: Callable[..., Ran], tiny_folder: Path, tmp_path: Path) -> Callab
     return refused
 
 
-def saved(kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.random.RandomState(0).randint(0, 255, (60, 80, 3)).astype(np.uint8)).save(file, kind, **options)
-    return file.getvalue()
+def noise() -> Image.Image:
+    return Image.fromarray(np.random.RandomState(0).randint(0, 255, (60, 80, 3)).astype(np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +46,7 @@ def saved(kind: str, **options: object) -> bytes:
     ],
 )
 def test_a_truncated_photo_is_refused(refuse: Callable[..., str], tmp_path: Path, kind: str, share: float) -> None:
-    whole = saved(kind)
+    whole = saved(noise(), kind)
     path = tmp_path / f"cut.{kind.lower()}"
     path.write_bytes(whole[: int(len(whole) * share)])
     said = refuse("classify", path, "--label", "cat")

@@ -14,7 +14,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image, ImageOps
-from support import Ran
+from support import Ran, saved
 
 from samclip_edge import data
 from samclip_edge.errors import InputError
@@ -23,12 +23,6 @@ from samclip_edge.photo.read import read_photo
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 RGB = np.asarray(Image.open(PHOTO))
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])

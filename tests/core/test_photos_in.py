@@ -15,6 +15,7 @@ import pillow_heif
 import pytest
 import torch
 from PIL import Image
+from support import saved
 
 from samclip_edge import SamClip, data
 from samclip_edge.errors import InputError
@@ -22,12 +23,6 @@ from samclip_edge.photo.read import read_photo
 
 PHOTO = data.FOLDER / "photos" / "coffee.jpg"  # 600 x 400
 RGB = np.asarray(Image.open(PHOTO))
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 class Foreign:
