@@ -9,7 +9,8 @@ import torch
 
 from samclip_edge.benchmarks.scenarios import WORDS
 from samclip_edge.bundle.manifest import MANIFEST, Precision, Target
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.export.targets.tensorrt import export_tensorrt
 from samclip_edge.export.targets.tracing import quiet
@@ -24,7 +25,7 @@ def random_bundle(
     preset: str,
     folder: Path,
     precision: Precision = "fp32",
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[Size] | None = None,
     progress: Progress = silent,
     target: Target = "onnx",
 ) -> Path:

@@ -20,6 +20,7 @@ from samclip_edge.benchmarks import scenarios
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.photo.read import read_photo
 from samclip_edge.pipeline import SamClip
 from samclip_edge.tasks.everything import Settings
@@ -48,7 +49,7 @@ class Timed(Sessions):
         self.seconds: dict[str, float] = defaultdict(float)
         self.opening = 0.0
 
-    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+    def run(self, name: GraphName, size: Size | None = None, /, **inputs: Array) -> Arrays:
         """See `Sessions.run`."""
         start = time.perf_counter()
         session = self.open(name, size)

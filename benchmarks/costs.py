@@ -15,6 +15,7 @@ import onnxruntime
 
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Graph
+from samclip_edge.bundle.sizes import Size
 
 _SIDES = {"B": 1, "N": 2}  # B: one prompt or text; N: one point, and one labelled as padding
 
@@ -23,7 +24,7 @@ class Cost(NamedTuple):
     """What one graph has at one input size."""
 
     graph: str
-    size: int | None
+    size: Size | None
     parameters: int
     multiply_adds: int
 

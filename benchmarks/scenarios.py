@@ -10,6 +10,7 @@ import numpy as np
 
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.photo.resize import Floats, Pixels
 from samclip_edge.pipeline import SamClip
 from samclip_edge.tasks.everything import Settings
@@ -92,7 +93,7 @@ class Scattered(Sessions):
         super().__init__(sessions.bundle)
         self._own, self._features = sessions, features
 
-    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+    def run(self, name: GraphName, size: Size | None = None, /, **inputs: Array) -> Arrays:
         """See `Sessions.run`."""
         outputs = self._own.run(name, size, **inputs)
         if name != "clip_head":

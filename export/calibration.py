@@ -12,6 +12,7 @@ from samclip_edge import data
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import describe
 from samclip_edge.bundle.manifest import Calibration, Chances
+from samclip_edge.bundle.sizes import Size, sides
 from samclip_edge.export.parity import Case, parity_photos
 from samclip_edge.model.checkpoint import Calibrated
 from samclip_edge.model.merged import MergedModel
@@ -37,9 +38,9 @@ class Calibrator:
         self._names = list(measured.rivals) if measured else read_names(data.RIVALS)
         self._features = name_features(model, [*self._names, *BACKGROUND_NAMES], templates, progress).cpu().numpy()
         self._scale = float(model.text_encoder.logit_scale.detach().exp())
-        self._sizes: dict[int, Chances] = {}
+        self._sizes: dict[Size, Chances] = {}
 
-    def see(self, sizes: Sequence[int], found: Mapping[GraphName, Sequence[Case]]) -> None:
+    def see(self, sizes: Sequence[Size], found: Mapping[GraphName, Sequence[Case]]) -> None:
         """Take in what the CLIP head, or CLIP's own encoder, says of the photos, if they are among the graphs found.
 
         found: of graphs at these sizes, the cases of `parity.cases` or `clip_cases`, the probe first.
@@ -48,22 +49,30 @@ class Calibrator:
             for size in sizes:
                 self._sizes[size] = self._on_photos(size, [outputs for _, outputs in found[name][1:]])
 
-    def write(self, folder: Path, sizes: Sequence[int]) -> Calibration:
+    def write(self, folder: Path, sizes: Sequence[Size]) -> Calibration:
         """Write the rivals into a bundle's folder."""
         names, features = folder / "rivals.json", folder / "rivals.npy"
         names.write_text(json.dumps(self._names, ensure_ascii=False, indent=0), "utf-8")
         rivals = self._features[: len(self._names)]
         np.save(features, rivals)
-        known = {each.size: each for each in self._measured.sizes} if self._measured else {}
         return Calibration(
             names=describe(folder, names),
             features=describe(folder, features),
             same=nearest(rivals) + _MARGIN,
             measured_on=self._measured.measured_on if self._measured else "photos, without knowing what they hold",
-            sizes=tuple(known.get(size) or self._sizes[size] for size in sizes),
+            sizes=tuple(self._chances(size) for size in sizes),
         )
 
-    def _on_photos(self, size: int, seen: Sequence[Arrays]) -> Chances:
+    def _chances(self, size: Size) -> Chances:
+        """Those of the checkpoint for the nearest size that it knows; where it knows none, those of the photos."""
+        known = self._measured.sizes if self._measured else ()
+        if not known:
+            return self._sizes[size]
+        side = max(sides(size))
+        nearest = min(known, key=lambda each: abs(max(sides(each.size)) - side))
+        return nearest.model_copy(update={"size": size})
+
+    def _on_photos(self, size: Size, seen: Sequence[Arrays]) -> Chances:
         photos = np.stack([self._odds(outputs["image_features"][0]) for outputs in seen])
         if "patch_features" not in seen[0]:  # SAM + CLIP sees a mask as it sees a photo
             alike = assumed(photos)
@@ -71,7 +80,7 @@ class Calibrator:
         patches, windows = [], []
         for pixels, outputs in zip(parity_photos(), seen, strict=True):
             features = outputs["patch_features"][0]
-            rows, columns = Frame.of(pixels, size).cells(features.shape[-1])
+            rows, columns = Frame.of(pixels, size).cells(features.shape[1:])
             inside = features[:, :rows, :columns]
             patches.append(strongest(self._odds(inside.reshape(len(inside), -1).T)))
             windows += [self._odds(each) for each in _windows(inside)]

@@ -15,6 +15,7 @@ from samclip_edge.accuracy.synthetic import Counts, evaluate, scenes
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
@@ -32,7 +33,7 @@ class Mixed(Sessions):
         super().__init__(most.bundle)
         self._most, self._other, self._name = most, other, name
 
-    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+    def run(self, name: GraphName, size: Size | None = None, /, **inputs: Array) -> Arrays:
         """See `Sessions.run`."""
         return (self._other if name == self._name else self._most).run(name, size, **inputs)
 
@@ -62,6 +63,6 @@ def costs_of(checkpoint: Path, int8: Bundle, progress: Progress = silent) -> dic
         return costs(SamClip(whole), SamClip(int8, SessionOptions(interpreted=True)), COUNTS, progress)
 
 
-def rendered(size: int, count: int = 4) -> list[npt.NDArray[np.uint8]]:
+def rendered(size: Size, count: int = 4) -> list[npt.NDArray[np.uint8]]:
     """Images (S,S,3) of rendered scenes, to measure int8 layers on. size: S."""
     return [scene.image for scene in scenes(_SEEN, count, size, most=4)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ from samclip_edge import data
 from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import MANIFEST, Manifest, Precision, Target, Text
+from samclip_edge.bundle.sizes import LARGEST, PATCH, Size, in_order, of_sides, sides
+from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.bundle.writing import new_bundle
 from samclip_edge.errors import InputError
 from samclip_edge.export.calibration import Calibrator
@@ -27,11 +30,13 @@ from samclip_edge.progress import Progress
 from samclip_edge.text.names import BACKGROUND_NAMES, read_templates
 from samclip_edge.text.tokenizer import tokenizer_json
 
+log = logging.getLogger(__name__)
+
 
 class Writer(Protocol):
     """Writes the graphs of one target into a folder."""
 
-    def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
+    def write(self, name: GraphName, size: Size | None, asked: list[Case]) -> None:
         """Write a graph. `asked` are the cases to compare it with torch on; the first is the probe.
 
         Raises ParityError, here or in `finish`, when the graph's answers are not the model's.
@@ -49,7 +54,7 @@ def export_bundle(
     target: Target,
     precision: Precision,
     writer: Callable[[MergedModel, Origin, Path], Writer],
-    sizes: Sequence[int] | None,
+    sizes: Sequence[Size] | None,
     vocabulary: Sequence[str] | None,
     templates: Sequence[str] | None,
     vectors: bool,
@@ -61,13 +66,8 @@ def export_bundle(
     templates: prompt templates; None: CLIP's eighty.
     """
     model, origin = load(checkpoint)
-    for each in sizes or ():
-        if each not in model.spec.sizes:
-            known = ", ".join(map(str, model.spec.sizes))
-            raise InputError(
-                f" {each}: {checkpoint} is a {model.spec.name}, made for {known}; choose from these", "sizes"
-            )
-    chosen = tuple(each for each in model.spec.sizes if not sizes or each in sizes)
+    chosen = _sizes(model.spec, sizes) if sizes else model.spec.sizes
+    _warn_of_sizes(checkpoint, chosen, origin.trained_at)
     with new_bundle(folder) as partial:
         sentences = templates or read_templates(data.TEMPLATES)
         text = _write_text(model, partial, vocabulary, sentences, progress)
@@ -75,8 +75,8 @@ def export_bundle(
         written = writer(model, origin, partial)
         tested = Vectors(partial) if vectors else None
         for step in progress(_steps(model, chosen, text), "exporting"):
-            size = step if isinstance(step, int) else None
-            found = _cases(model, step)
+            size = step[1]
+            found = _cases(model, *step)
             calibrator.see([size] if size else chosen, found)
             for name, asked in found.items():
                 written.write(name, size, asked)
@@ -91,6 +91,7 @@ def export_bundle(
             spec=model.spec,
             sizes=chosen,
             trained=origin.trained,
+            trained_at=origin.trained_at,
             origin=origin.note,
             producer=f"samclip-edge {samclip_edge.__version__}",
             text=text,
@@ -102,19 +103,42 @@ def export_bundle(
     return Bundle.open(folder)
 
 
-def _steps(model: MergedModel, sizes: Sequence[int], text: Text) -> list[int | GraphName]:
-    """What is exported one after another: the graphs of a size, or a graph without a size."""
-    steps: list[int | GraphName] = [*sizes]
+def _sizes(spec: ModelSpec, asked: Sequence[Size]) -> tuple[Size, ...]:
+    """The sizes that are asked for, rising. Raises InputError for one that the model does not take."""
+    found: set[Size] = set()
+    for each in asked:
+        try:
+            size = of_sides(*sides(each))
+            if not spec.takes(size):
+                raise ValueError(f"{each} is not from {spec.least} to {LARGEST}")
+        except ValueError:
+            mend = f"give a multiple of {PATCH} from {spec.least} to {LARGEST}, or WxH of two, such as 512x384"
+            raise InputError(f" {each}: no size of a {spec.name}; {mend}", "sizes") from None
+        found.add(size)
+    return tuple(sorted(found, key=in_order))
+
+
+def _warn_of_sizes(checkpoint: Path, chosen: Sequence[Size], trained_at: Sequence[Size] | None) -> None:
+    others = [str(each) for each in chosen if each not in (trained_at or chosen)]
+    if others:
+        known = ", ".join(map(str, trained_at or ()))
+        log.warning("%s: its weights were trained at %s, not at %s", checkpoint, known, ", ".join(others))
+
+
+def _steps(model: MergedModel, sizes: Sequence[Size], text: Text) -> list[tuple[GraphName | None, Size | None]]:
+    """What is exported one after another: all graphs of a size, or one graph that has no size."""
+    steps: list[tuple[GraphName | None, Size | None]] = [(None, size) for size in sizes]
     if model.spec.clip_vision:
-        steps.append("clip_image_encoder")
-    return [*steps, "text_encoder"] if text.tokenizer else steps
+        steps.append(("clip_image_encoder", None))
+    return [*steps, ("text_encoder", None)] if text.tokenizer else steps
 
 
-def _cases(model: MergedModel, step: int | GraphName) -> dict[GraphName, list[Case]]:
-    """The cases of the graphs of one size, or of a graph without a size."""
-    if isinstance(step, int):
-        return cases(model, step)
-    return {step: text_cases(model) if step == "text_encoder" else clip_cases(model)}
+def _cases(model: MergedModel, name: GraphName | None, size: Size | None) -> dict[GraphName, list[Case]]:
+    """The cases of the graphs of one size, or of the graph `name`."""
+    if size is not None:
+        return cases(model, size)
+    assert name is not None
+    return {name: text_cases(model) if name == "text_encoder" else clip_cases(model)}
 
 
 def _write_text(

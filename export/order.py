@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Precision, Target
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.costs import costs_of, rendered
 from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
 from samclip_edge.export.parity import Photos, package_photos
@@ -26,7 +28,7 @@ class Order:
     checkpoint: Path
     target: Target
     precision: Precision
-    sizes: list[int] | None  # None: all of the spec's
+    sizes: Sequence[Size] | None  # None: all of the spec's
     vocabulary: list[str] | None  # names whose features replace the text encoder
     templates: list[str] | None  # prompt templates; None: CLIP's eighty
     photos: list[Path]  # that int8 is measured on; empty: rendered scenes for a model of those, else the package's

@@ -13,6 +13,7 @@ from samclip_edge import data
 from samclip_edge.bundle.contract import Arrays, GraphName, probe, signature, sized
 from samclip_edge.bundle.manifest import Parity
 from samclip_edge.bundle.sessions import Session
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.verify import compare
 from samclip_edge.export.forms.fixed_size import answer
 from samclip_edge.model.merged import MergedModel
@@ -28,7 +29,7 @@ Pixels = npt.NDArray[np.uint8]  # (H,W,3) RGB
 Case = tuple[Arrays, Arrays]  # inputs of a graph, and torch's outputs
 
 
-def ask(model: MergedModel, name: GraphName, size: int | None, inputs: Arrays) -> Case:
+def ask(model: MergedModel, name: GraphName, size: Size | None, inputs: Arrays) -> Case:
     """Run the model in torch on the inputs of a graph, and return the case."""
     tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in inputs.items()}
     outputs = signature(model.spec, name, size).outputs
@@ -41,13 +42,13 @@ def parity_photos() -> list[Pixels]:
     return [read_photo(path) for path in data.photos()[:PHOTOS]]
 
 
-def cases(model: MergedModel, size: int) -> dict[GraphName, list[Case]]:
+def cases(model: MergedModel, size: Size) -> dict[GraphName, list[Case]]:
     """Cases for the graphs of one size: the probe first, then two photos."""
     seen = photo_cases(model, size, parity_photos())
     return {name: [ask(model, name, size, probe(model.spec, name, size)), *asked] for name, asked in seen.items()}
 
 
-def photo_cases(model: MergedModel, size: int, photos: Iterable[Pixels]) -> dict[GraphName, list[Case]]:
+def photo_cases(model: MergedModel, size: Size, photos: Iterable[Pixels]) -> dict[GraphName, list[Case]]:
     """Cases for the graphs of one size: each photo with a click, a box and a mask to refine.
 
     The inputs of each graph are torch's outputs of the graph before it, so that a fault shows in the graph that has it.
@@ -55,7 +56,7 @@ def photo_cases(model: MergedModel, size: int, photos: Iterable[Pixels]) -> dict
     found: dict[GraphName, list[Case]] = {name: [] for name in sized(model.spec)}
     for pixels in photos:
         frame = Frame.of(pixels, size)
-        encoded = ask(model, "image_encoder", size, {"image": frame.square(pixels)})
+        encoded = ask(model, "image_encoder", size, {"image": frame.image(pixels)})
         found["image_encoder"].append(encoded)
         if "clip_head" in found:
             found["clip_head"].append(ask(model, "clip_head", size, {"tokens": encoded[1]["tokens"]}))
@@ -81,7 +82,8 @@ def _prompts(frame: Frame) -> Iterator[Arrays]:
     width, height = frame.width, frame.height
     click = [[0.4 * width, 0.6 * height]]
     box = [0.2 * width, 0.1 * height, 0.7 * width, 0.9 * height]
-    y, x = np.mgrid[: frame.low_res, : frame.low_res] / frame.low_res
+    rows, columns = frame.low_res
+    y, x = np.mgrid[:rows, :columns] / max(rows, columns)
     blob = 8 - 80 * ((x - 0.4) ** 2 + (y - 0.5) ** 2)  # logits of a round mask
     clicked, boxed = prepare(frame, points=click), prepare(frame, boxes=box)
     for prompts in (clicked, boxed, prepare(frame, points=click, boxes=box, mask=blob)):
@@ -101,7 +103,7 @@ class Photos(NamedTuple):
     """Photos that int8 is measured on."""
 
     what: str  # in words
-    at: Callable[[int], Iterable[Pixels]]  # the photos (H,W,3) RGB for an input size
+    at: Callable[[Size], Iterable[Pixels]]  # the photos (H,W,3) RGB for an input size
 
 
 def package_photos() -> Photos:
@@ -116,10 +118,10 @@ class SeenBy:
     def __init__(self, model: MergedModel, photos: Photos, points: int | None = None) -> None:
         """points: leave out prompts of another number of points."""
         self._model, self._photos, self._points = model, photos, points
-        self._size: int | None = None
+        self._size: Size | None = None
         self._seen: dict[GraphName, list[Arrays]] = {}
 
-    def __call__(self, name: GraphName, size: int | None) -> list[Arrays]:
+    def __call__(self, name: GraphName, size: Size | None) -> list[Arrays]:
         """The inputs of a graph. Those of the size that was asked for last are kept."""
         model = self._model
         if size is None:

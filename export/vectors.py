@@ -17,6 +17,7 @@ from samclip_edge import data
 from samclip_edge.bundle.contract import Arrays, GraphName
 from samclip_edge.bundle.folder import describe
 from samclip_edge.bundle.manifest import File
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.parity import Case
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.read import read_photo
@@ -33,19 +34,20 @@ class Vectors:
         self._index: dict[str, Any] = {}
         (folder / FOLDER).mkdir()
 
-    def graph(self, name: GraphName, size: int | None, case: Case) -> None:
+    def graph(self, name: GraphName, size: Size | None, case: Case) -> None:
         """Write the inputs of a graph and torch's outputs."""
         self._write(f"{name}_{size}" if size else name, *case)
 
-    def photo(self, size: int) -> None:
+    def photo(self, size: Size) -> None:
         """Write two vectors: a photo with the `image` that it becomes, and low-res logits with their mask.
 
         The photo is (H,W,3) uint8 RGB. The mask is (H,W), 0 or 1, in photo pixels.
         """
         pixels = read_photo(data.photos()[1])  # wider than high
         frame = Frame.of(pixels, size)
-        self._write(f"preprocess_{size}", {"photo": pixels}, {"image": frame.square(pixels)})
-        y, x = np.mgrid[: frame.low_res, : frame.low_res] / frame.low_res
+        self._write(f"preprocess_{size}", {"photo": pixels}, {"image": frame.image(pixels)})
+        rows, columns = frame.low_res
+        y, x = np.mgrid[:rows, :columns] / max(rows, columns)
         logits = (8 - 80 * ((x - 0.4) ** 2 + (y - 0.3) ** 2)).astype(np.float32)
         mask = (frame.to_photo(logits) > 0).astype(np.uint8)
         self._write(f"postprocess_{size}", {"logits": logits}, {"mask": mask})

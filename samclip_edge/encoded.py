@@ -20,6 +20,7 @@ import numpy.typing as npt
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask, encode_rle, square_around
@@ -63,7 +64,7 @@ class Encoded(ABC):
     def ask(self, graph: GraphName) -> Arrays:
         """What a graph that takes nothing but the photo, or what was made of it, says. It runs at most once."""
 
-    def _once(self, graph: GraphName, size: int | None, inputs: Callable[[], Arrays]) -> Arrays:
+    def _once(self, graph: GraphName, size: Size | None, inputs: Callable[[], Arrays]) -> Arrays:
         """What a graph says of this photo: it runs at most once, on what `inputs` makes."""
         with self._lock:
             if graph not in self._known:
@@ -106,8 +107,7 @@ class Encoded(ABC):
                 "export it with open shapes, or give `find` one point"
             )
         if not len(prompts.points):
-            side = self.frame.low_res
-            return np.zeros((0, 4, side, side), np.float32), np.zeros((0, 4), np.float32)
+            return np.zeros((0, 4, *self.frame.low_res), np.float32), np.zeros((0, 4), np.float32)
         masks, predicted_ious = [], []
         step = 1 if fixed else _BATCH
         for start in range(0, len(prompts.points), step):
@@ -143,7 +143,7 @@ class Merged(Encoded):
     def ask(self, graph: GraphName) -> Arrays:
         """See `Encoded.ask`."""
         if graph == "image_encoder":
-            return self._once(graph, self.frame.size, lambda: {"image": self.frame.square(self.pixels)})
+            return self._once(graph, self.frame.size, lambda: {"image": self.frame.image(self.pixels)})
         return self._once(graph, self.frame.size, lambda: {"tokens": self._known["image_encoder"]["tokens"]})
 
     @property
@@ -163,7 +163,7 @@ class Merged(Encoded):
 
     def features_under(self, mask: Bits) -> Floats:
         """See `Encoded.features_under`: the mean of the patch features there."""
-        return pool(self.patch_features, self.frame.coverage(mask, self.patch_features.shape[-1]))
+        return pool(self.patch_features, self.frame.coverage(mask, self.patch_features.shape[1:]))
 
 
 class SideBySide(Encoded):
@@ -178,7 +178,7 @@ class SideBySide(Encoded):
     def ask(self, graph: GraphName) -> Arrays:
         """See `Encoded.ask`."""
         if graph == "image_encoder":
-            return self._once(graph, self.frame.size, lambda: {"image": self.frame.square(self.pixels)})
+            return self._once(graph, self.frame.size, lambda: {"image": self.frame.image(self.pixels)})
         return self._once(graph, None, lambda: {"image": self._seen(self.pixels)})
 
     @property

@@ -20,6 +20,7 @@ from samclip_edge import data
 from samclip_edge.bundle.device import Device
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions, Units
+from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.encoded import Encoded, Prompts, encode
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.frame import Frame
@@ -91,8 +92,8 @@ class SamClip:
         return functools.partial(SamClip, sessions=self.sessions), (self.bundle,)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """The input sizes S that the bundle holds, rising."""
+    def sizes(self) -> tuple[Size, ...]:
+        """The input sizes that the bundle holds, rising: S, or "WxH"."""
         return self.bundle.manifest.sizes
 
     @property
@@ -101,7 +102,7 @@ class SamClip:
         return self.sessions
 
     def look(
-        self, photo: Photo, size: int | None = None, max_pixels: int = MAX_PIXELS, white: float | None = None
+        self, photo: Photo, size: Size | None = None, max_pixels: int = MAX_PIXELS, white: float | None = None
     ) -> Scene:
         """Encode a photo, once. What the scene is asked afterwards does not run the encoder again.
 
@@ -110,26 +111,27 @@ class SamClip:
         which masks want; naming a photo is quickest at the smallest. white: the value of white in an array that is not
         uint8: 1 or 255 for floats. Raises InputError for what is no photo.
         """
-        chosen = self._size(self.sizes[-1] if size is None else size)
+        chosen = self.size_of(self.sizes[-1] if size is None else size)
         pixels = read_photo(photo, max_pixels, white)
         pixels.flags.writeable = False
         return Scene(self, encode(self.sessions, pixels, Frame.of(pixels, chosen)))
 
-    def _size(self, size: int) -> int:
+    def size_of(self, size: Size) -> Size:
+        """One of `sizes`, which may be given as text. Raises InputError for any other."""
         try:
-            return self.sizes[self.sizes.index(size)]
-        except ValueError:  # it is not among them, or it is no number
+            return self.sizes[self.sizes.index(of_sides(*sides(size)))]
+        except ValueError:  # it is not among them, or it is no size
             known = ", ".join(map(str, self.sizes))
             raise InputError(f" {size}: the bundle holds {known}; choose one of them", "size") from None
 
-    def rank(self, photos: Sequence[Photo | Scene], text: str, size: int | None = None) -> list[tuple[int, float]]:
+    def rank(self, photos: Sequence[Photo | Scene], text: str, size: Size | None = None) -> list[tuple[int, float]]:
         """Photos by how well they fit a text, best first: (index in `photos`, similarity, which is their cosine).
 
         Photos that are not scenes yet are looked at in `size`, the smallest where None. A photo that cannot be read is
         left out, and a warning names it. Raises InputError where none can be read.
         """
         (text,) = check_labels([text], "text")
-        size = self.sizes[0] if size is None else self._size(size)
+        size = self.sizes[0] if size is None else self.size_of(size)
         wanted = self.words.features([text])[0] if self.words.vocabulary else self.words.encode([text])[0]
         found: list[tuple[int, float]] = []
         failed: list[InputError] = []

@@ -18,6 +18,7 @@ from PIL import Image
 from samclip_edge.bundle.contract import Arrays, GraphName, signature
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.encoded import Encoded, encode, kind_of
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing
@@ -55,7 +56,7 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
         with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
         about = parse_json(stored.pop("about").tobytes())
-        size, model, photo = int(about["size"]), about["model"], stored.pop("photo").tobytes()
+        size, model, photo = of_sides(*sides(about["size"])), about["model"], stored.pop("photo").tobytes()
         written_as = int(about["format"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such scene; check the path") from None
@@ -73,7 +74,7 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
     return encode(sessions, pixels, Frame.of(pixels, size), _outputs(path, bundle, size, stored))
 
 
-def _outputs(path: Path, bundle: Bundle, size: int, stored: Arrays) -> dict[GraphName, Arrays]:
+def _outputs(path: Path, bundle: Bundle, size: Size, stored: Arrays) -> dict[GraphName, Arrays]:
     """The stored arrays by graph and output. Raises InputError where one is not what the contract says."""
     left, outputs = dict(stored), dict[GraphName, Arrays]()
     for encoder in kind_of(bundle).encoders:
@@ -89,7 +90,7 @@ def _outputs(path: Path, bundle: Bundle, size: int, stored: Arrays) -> dict[Grap
     return outputs
 
 
-def _model(bundle: Bundle, size: int) -> dict[str, Any]:
+def _model(bundle: Bundle, size: Size) -> dict[str, Any]:
     """By what a model is known, whatever it was exported for: torch's answers to the probe, which ride in a bundle."""
     graph = bundle.graph("image_encoder" if bundle.manifest.spec.clip_vision else "clip_head", size)
     return {name: {"std": each.std, "values": list(each.values)} for name, each in graph.reference.items()}

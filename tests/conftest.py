@@ -20,7 +20,7 @@ from support import TEMPLATES, Ran, cli, spread
 from vit_b import VitB
 
 from samclip_edge import SamClip
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
 

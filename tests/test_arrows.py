@@ -95,6 +95,8 @@ FILES = {module_of(p): p for top in ("samclip_edge", *FOLDERS) for p in sorted((
 BY_NAME = {"samclip_edge.bundle.sessions", "samclip_edge.bundle.verify", "samclip_edge.moved"}
 # And what names packages of others: NVIDIA's modules, Pillow's plugins, and those of ONNX Runtime.
 BY_NAME |= {"samclip_edge.runtimes.tensorrt.library", "samclip_edge.photo.decode", "samclip_edge.runtimes.plugins"}
+# And what names the file of a kind of image encoder.
+BY_NAME |= {"samclip_edge.model.image_encoder", "samclip_edge.export.forms.encoders"}
 
 
 def room_of(path: Path) -> str:

@@ -60,7 +60,7 @@ def curves(start: Path, tuned: Path, points: int, progress: Progress = silent) -
     a, b = checkpoint.load(start)[0], checkpoint.load(tuned)[0]
     with tempfile.TemporaryDirectory() as cache:
         held_out = Source(HELD_OUT, 0, True, Path(cache))
-        shape = Batch(size=a.spec.sizes[-1], images=1)
+        shape = Batch(size=a.spec.squares[-1], images=1)
         found = []
         for alpha in progress([float(alpha) for alpha in np.linspace(0, 1, points)], "averaging"):
             model = averaged(a, b, alpha)

@@ -34,7 +34,7 @@ def calibrate(model: MergedModel, held_out: Source) -> Calibrated | None:
     sentences = read_templates(data.TEMPLATES)  # which an export takes, where it is not told otherwise
     rivals = (*NAMES, *read_names(data.RIVALS))
     names = name_features(model, [*rivals, *BACKGROUND_NAMES], sentences).cpu().numpy()
-    sizes = tuple(_chances(model, held_out, size, names) for size in model.spec.sizes)
+    sizes = tuple(_chances(model, held_out, size, names) for size in model.spec.squares)
     return Calibrated(rivals=rivals, measured_on="rendered scenes, with CLIP's 80 templates", sizes=sizes)
 
 

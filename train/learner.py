@@ -33,7 +33,7 @@ def learner(model: MergedModel, stage: Stage, recipe: Recipe) -> Learner:
         part.requires_grad_(True)
         groups.append({"params": list(part.parameters()), "share": share})
     if recipe.recompute:
-        recompute(model.image_encoder.blocks)
+        recompute(model.image_encoder.layers)
     optimizer = torch.optim.AdamW(groups, lr=stage.rate, betas=stage.betas, weight_decay=stage.weight_decay)
     average = None
     if recipe.ema:

@@ -51,7 +51,7 @@ def top1(model: MergedModel, held_out: Source) -> float:
     tokens = torch.from_numpy(Tokenizer.of(model.spec.text)(texts)).to(model.text_encoder.logit_scale.device)
     words = model.text_encoder(tokens)
     count = min(len(held_out), _IMAGES)
-    scenes = [held_out.scene(Sample(image, 0), model.spec.sizes[0], 1, 1) for image in range(count)]
+    scenes = [held_out.scene(Sample(image, 0), model.spec.squares[0], 1, 1) for image in range(count)]
     right = 0
     for start in range(0, len(scenes), _BATCH):
         part = scenes[start : start + _BATCH]
@@ -108,7 +108,7 @@ def _iou(a: Tensor, b: Tensor) -> Tensor:
 
 def _shape(model: MergedModel, stage: Stage) -> Batch:
     """The batch whose size masks are measured at: the stage's own for D_SAM, else one of the model's largest size."""
-    return stage.sam or Batch(size=model.spec.sizes[-1], images=1)
+    return stage.sam or Batch(size=model.spec.squares[-1], images=1)
 
 
 @torch.inference_mode()

@@ -13,7 +13,8 @@ import numpy as np
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from samclip_edge.bundle.spec import PRESETS, Frozen
+from samclip_edge.bundle.encoder_spec import Frozen
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError, one_line
 
 FOLDER = Path(__file__).parent / "recipes"

@@ -118,8 +118,8 @@ def image_features(model: MergedModel, batch: Images, share: float) -> Tensor:
     tokens = model.image_encoder.tokens(batch.pixels)
     left_out = None
     if share < 1:
-        grid = model.spec.feature_grid(batch.pixels.shape[-1])
-        left_out = torch.stack([_left_out(draw, grid, share) for draw in batch.draws]).to(tokens.device)
+        side = model.spec.feature_grid(batch.pixels.shape[-1])[0]
+        left_out = torch.stack([_left_out(draw, side, share) for draw in batch.draws]).to(tokens.device)
     features: Tensor = model.clip_head.image_features(tokens, left_out)
     return features
 

@@ -49,7 +49,7 @@ class OwnClip:
     """A merged checkpoint as the CLIP teacher, at the smallest of its sizes."""
 
     def __init__(self, model: MergedModel) -> None:
-        self.model, self.size = model, model.spec.sizes[0]
+        self.model, self.size = model, model.spec.squares[0]
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.sizes import in_order
 from samclip_edge.errors import InputError
 from samclip_edge.files import write_whole
 from samclip_edge.model import checkpoint
@@ -151,7 +152,14 @@ class Trainer:
             note = f"recipe {self.recipe.preset}, seed {self.recipe.seed}, after {stage.task}"
             rendered = bool(self.recipe.clip_data.scenes and self.recipe.sam_data.scenes)
             calibrated = calibrate(model, self.held_out) if stage.names else None
-            origin = checkpoint.Origin(trained=trained, rendered=rendered, note=note, calibrated=calibrated)
+            sizes = {batch.size for each in self.recipe.stages[: index + 1] for batch in each.batches}
+            origin = checkpoint.Origin(
+                trained=trained,
+                rendered=rendered,
+                note=note,
+                calibrated=calibrated,
+                trained_at=tuple(sorted(sizes, key=in_order)),
+            )
             checkpoint.save(model.cpu(), self.finished(index), origin)
             self._state.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_edge.model import mask_decoder
-from samclip_edge.model.image_encoder import Attention, Block
 from samclip_edge.model.layers import LayerNorm2d
+from samclip_edge.model.vit import Attention, Block
 
 BLOCK = 32 << 20  # attention scores in a block: 64 MB in half; smaller blocks make too many ops to compile
 
@@ -74,84 +74,86 @@ def with_channel_norms(layers: nn.Module) -> nn.Sequential:
 
 
 class MapAttention(nn.Module):
-    """`image_encoder.Attention` for one map size. Queries go in blocks of rows, as in `forms.attention`."""
+    """`vit.Attention` for one map size. Queries go in blocks of rows, as in `forms.attention`."""
 
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, attention: Attention, grid: int, window: int) -> None:
-        """Share the weights of `attention`, for maps of grid x grid; `window` 0 attends to the whole map."""
+    def __init__(self, attention: Attention, grid: tuple[int, int], window: int) -> None:
+        """Share the weights of `attention`, for maps of `grid` (rows, columns); `window` 0 attends to the whole map."""
         super().__init__()
-        self.grid, self.window, self.side = grid, window, window or grid
-        self.count = -(-grid // self.side)  # of windows, across and down the map
-        self.heads, self.width = attention.heads, attention.qkv.in_features
+        self.grid, self.window = grid, window
+        self.height, self.width = (window, window) if window else grid
+        self.count = -(-grid[0] // self.height), -(-grid[1] // self.width)  # of windows, down and across the map
+        self.heads, self.channels = attention.heads, attention.qkv.in_features
         self.qkv = pointwise(attention.qkv.weight, None)
         self.qkv_bias = nn.Parameter(attention.qkv.bias.detach()[:, None, None], requires_grad=False)
         self.proj = linear(attention.proj)
-        rows, columns = attention.positions(self.side, self.side)
+        rows, columns = attention.positions(self.height, self.width)
         self.register_buffer("rows", rows.detach().transpose(-2, -1)[None].contiguous())
         self.register_buffer("columns", columns.detach().transpose(-2, -1)[None].contiguous())
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values (B,3D,H,W) of B maps. Returns (B,D,H,W): what each pixel takes from its own map."""
-        batch, side, heads, width = self.count**2, self.side, self.heads, self.width
+        batch, heads, channels = self.count[0] * self.count[1], self.heads, self.channels
+        height, width = self.height, self.width
         q, k, v = qkv.chunk(3, dim=1)
-        maps = q.reshape(batch * heads, width // heads, side, side)
+        maps = q.reshape(batch * heads, channels // heads, height, width)
         by_row = maps.permute(0, 2, 3, 1) @ self.rows  # (B * heads, H, W, H): the query's row against the key's
         by_column = (maps.permute(0, 3, 2, 1) @ self.columns).permute(0, 2, 1, 3)  # (B * heads, H, W, W)
-        q, k, v = (x.reshape(batch, heads, width // heads, side * side).transpose(2, 3) for x in (q, k, v))
-        step = max(1, BLOCK // (batch * heads * side**3))
+        q, k, v = (x.reshape(batch, heads, channels // heads, height * width).transpose(2, 3) for x in (q, k, v))
+        step = max(1, BLOCK // (batch * heads * height * width**2))
         parts = []
-        for first in range(0, side, step):
-            last = min(first + step, side)
-            count = (last - first) * side
-            y = by_row[:, first:last].reshape(batch * heads, count, side, 1)
-            x = by_column[:, first:last].reshape(batch * heads, count, 1, side)
-            bias = (y + x).reshape(batch, heads, count, side * side)
+        for first in range(0, height, step):
+            last = min(first + step, height)
+            count = (last - first) * width
+            y = by_row[:, first:last].reshape(batch * heads, count, height, 1)
+            x = by_column[:, first:last].reshape(batch * heads, count, 1, width)
+            bias = (y + x).reshape(batch, heads, count, height * width)
             # The scale stays the default, 1 / sqrt(C): with one given, coremltools does not use its fused op.
-            parts.append(F.scaled_dot_product_attention(q[:, :, first * side : last * side], k, v, attn_mask=bias))
+            parts.append(F.scaled_dot_product_attention(q[:, :, first * width : last * width], k, v, attn_mask=bias))
         out = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
-        return out.transpose(2, 3).reshape(batch, width, side, side)
+        return out.transpose(2, 3).reshape(batch, channels, height, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(1,D,H,W) to the same shape."""
         qkv = self.qkv(x)
         if self.window:
-            padding = self.count * self.window - self.grid
-            qkv = windows(F.pad(qkv, (0, padding, 0, padding)), self.window, self.count)
+            down, right = (count * self.window - side for count, side in zip(self.count, self.grid, strict=True))
+            qkv = windows(F.pad(qkv, (0, right, 0, down)), self.window, self.count)
         x = self.attend(qkv + self.qkv_bias)  # the padding gets the bias as its query, key and value
         if self.window:
-            x = whole(x, self.window, self.count)[:, :, : self.grid, : self.grid]
+            x = whole(x, self.window, self.count)[:, :, : self.grid[0], : self.grid[1]]
         out: Tensor = self.proj(x)
         return out
 
 
-def windows(x: Tensor, side: int, count: int) -> Tensor:
-    """Cut a map (1,C,H,W) into its count x count windows: (count * count, C, side, side).
+def windows(x: Tensor, side: int, count: tuple[int, int]) -> Tensor:
+    """Cut a map (1,C,H,W) into its windows, `count` of them down and across: (down * across, C, side, side).
 
     No tensor on the way has more than four dimensions.
     """
-    channels = int(x.shape[1])
-    x = x.reshape(channels, count, side, count * side).permute(1, 0, 2, 3)
-    x = x.reshape(count * channels, side, count, side).permute(0, 2, 1, 3)
-    x = x.reshape(count, channels, count, side * side).permute(0, 2, 1, 3)
-    return x.reshape(count * count, channels, side, side)
+    channels, (down, across) = int(x.shape[1]), count
+    x = x.reshape(channels, down, side, across * side).permute(1, 0, 2, 3)
+    x = x.reshape(down * channels, side, across, side).permute(0, 2, 1, 3)
+    x = x.reshape(down, channels, across, side * side).permute(0, 2, 1, 3)
+    return x.reshape(down * across, channels, side, side)
 
 
-def whole(x: Tensor, side: int, count: int) -> Tensor:
+def whole(x: Tensor, side: int, count: tuple[int, int]) -> Tensor:
     """Put windows back into a map: the inverse of `windows`."""
-    channels = int(x.shape[1])
-    x = x.reshape(count, count, channels, side * side).permute(0, 2, 1, 3)
-    x = x.reshape(count * channels, count, side, side).permute(0, 2, 1, 3)
-    x = x.reshape(count, channels, side, count * side).permute(1, 0, 2, 3)
-    return x.reshape(1, channels, count * side, count * side)
+    channels, (down, across) = int(x.shape[1]), count
+    x = x.reshape(down, across, channels, side * side).permute(0, 2, 1, 3)
+    x = x.reshape(down * channels, across, side, side).permute(0, 2, 1, 3)
+    x = x.reshape(down, channels, side, across * side).permute(1, 0, 2, 3)
+    return x.reshape(1, channels, down * side, across * side)
 
 
 class MapBlock(nn.Module):
-    """`image_encoder.Block` for one map size."""
+    """`vit.Block` for one map size."""
 
-    def __init__(self, block: Block, grid: int) -> None:
-        """Share the weights of `block`, for maps of grid x grid."""
+    def __init__(self, block: Block, grid: tuple[int, int]) -> None:
+        """Share the weights of `block`, for maps of `grid`, rows and columns."""
         super().__init__()
         self.norm1, self.norm2 = ChannelNorm(block.norm1), ChannelNorm(block.norm2)
         self.attn = MapAttention(block.attn, grid, block.window)

@@ -13,45 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from samclip_edge.bundle.contract import GraphName
+from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.export.forms.attention import fix_blocks
-from samclip_edge.model.image_encoder import ImageEncoder
+from samclip_edge.export.forms.encoders import fixed_encoder
 from samclip_edge.model.merged import MergedModel
 
 
-class ImageEncoderGraph(nn.Module):
-    """`image` to `tokens` and `embedding`."""
-
-    def __init__(self, model: MergedModel, size: int) -> None:
-        super().__init__()
-        source, grid = model.image_encoder, model.spec.grid(size)
-        encoder: ImageEncoder = copy.copy(source)
-        encoder._modules, encoder._parameters = dict(source._modules), dict(source._parameters)
-        encoder.blocks = fix_blocks(source.blocks, grid)
-        encoder.pos_embed = nn.Parameter(source.position_table(grid, grid).detach().contiguous(), requires_grad=False)
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """See `contract.signature`."""
-        out: tuple[Tensor, Tensor] = self.encoder(image)
-        return out
-
-
-class SamEncoderGraph(ImageEncoderGraph):
+class SamEncoderGraph(nn.Module):
     """`image` to `embedding`: of SAM + CLIP, where no CLIP head reads the tokens."""
 
-    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
+    def __init__(self, model: MergedModel, size: Size) -> None:
+        super().__init__()
+        self.encoder = fixed_encoder(model, size)
+
+    def forward(self, image: Tensor) -> Tensor:
         """See `contract.signature`."""
-        return super().forward(image)[1]
+        out: Tensor = self.encoder(image)[1]
+        return out
 
 
 class ClipHeadGraph(nn.Module):
     """`tokens` to `image_features` and `patch_features`."""
 
-    def __init__(self, model: MergedModel, size: int) -> None:
+    def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
         head = copy.copy(model.clip_head)
         head._modules = dict(model.clip_head._modules)
-        head.blocks = fix_blocks(model.clip_head.blocks, model.spec.feature_grid(size))
+        head.blocks = fix_blocks(model.clip_head.blocks, *model.spec.feature_grid(size))
         self.head = head
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,11 +53,10 @@ class MaskDecoderGraph(nn.Module):
 
     image_pe: Tensor
 
-    def __init__(self, model: MergedModel, size: int) -> None:
+    def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
-        grid = model.spec.grid(size)
         self.decoder = model.mask_decoder
-        self.register_buffer("image_pe", model.prompt_encoder.grid_positions(grid, grid).detach())
+        self.register_buffer("image_pe", model.prompt_encoder.grid_positions(*grid(size)).detach())
 
     def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
@@ -77,7 +64,7 @@ class MaskDecoderGraph(nn.Module):
         return out
 
 
-def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Module:
+def graph_module(model: MergedModel, name: GraphName, size: Size | None) -> nn.Module:
     """The module to trace for a graph of the contract, in evaluation mode."""
     module: nn.Module
     if name == "text_encoder":
@@ -88,8 +75,8 @@ def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Mo
         module = model.prompt_encoder
     else:
         assert size is not None
-        sized: dict[GraphName, Callable[[MergedModel, int], nn.Module]] = {
-            "image_encoder": SamEncoderGraph if model.spec.clip_vision else ImageEncoderGraph,
+        sized: dict[GraphName, Callable[[MergedModel, Size], nn.Module]] = {
+            "image_encoder": SamEncoderGraph if model.spec.clip_vision else fixed_encoder,
             "clip_head": ClipHeadGraph,
             "mask_decoder": MaskDecoderGraph,
         }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_edge.bundle.contract import GraphName
+from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.bundle.spec import CHANNELS
 from samclip_edge.export.forms.channels_first import (
     ChannelNorm,
@@ -22,33 +23,12 @@ from samclip_edge.export.forms.channels_first import (
     unit,
     with_channel_norms,
 )
+from samclip_edge.export.forms.encoders import neural_engine_encoder
 from samclip_edge.model import text_encoder
-from samclip_edge.model.image_encoder import PatchEmbed
+from samclip_edge.model.clip_head import halved
 from samclip_edge.model.layers import MLP
 from samclip_edge.model.mask_decoder import MASKS, TwoWayAttentionBlock
 from samclip_edge.model.merged import MergedModel
-
-
-class ImageEncoder(nn.Module):
-    """`image` to `tokens` and `embedding`."""
-
-    def __init__(self, model: MergedModel, size: int) -> None:
-        super().__init__()
-        source, grid = model.image_encoder, model.spec.grid(size)
-        self.mean, self.std = source.pixel_mean, source.pixel_std
-        embed = source.patch_embed
-        self.stem = embed.proj if isinstance(embed, PatchEmbed) else embed.layers
-        positions = source.position_table(grid, grid).detach().permute(0, 3, 1, 2).contiguous()
-        self.positions = nn.Parameter(positions, requires_grad=False)
-        self.blocks = nn.ModuleList(MapBlock(block, grid) for block in source.blocks)  # type: ignore[arg-type]
-        self.neck = with_channel_norms(source.neck)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """See `contract.signature`."""
-        x = self.stem((image - self.mean) / self.std) + self.positions
-        for block in self.blocks:
-            x = block(x)
-        return x, self.neck(x)
 
 
 def mlp(source: MLP) -> nn.Sequential:
@@ -62,16 +42,16 @@ def mlp(source: MLP) -> nn.Sequential:
 class ClipHead(nn.Module):
     """`tokens` to `image_features` and `patch_features`."""
 
-    def __init__(self, model: MergedModel, size: int) -> None:
+    def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
-        head, grid = model.clip_head, model.spec.feature_grid(size)
-        self.pool = model.spec.grid(size) != grid
-        self.blocks = nn.ModuleList(MapBlock(block, grid) for block in head.blocks)  # type: ignore[arg-type]
+        head, cells = model.clip_head, model.spec.feature_grid(size)
+        self.pool = grid(size) != cells
+        self.blocks = nn.ModuleList(MapBlock(block, cells) for block in head.blocks)  # type: ignore[arg-type]
         self.norm, self.mlp = ChannelNorm(head.norm), mlp(head.mlp)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
-        x = F.avg_pool2d(tokens, 2) if self.pool else tokens
+        x = halved(tokens) if self.pool else tokens
         for block in self.blocks:
             x = block(x)
         pooled = unit(self.mlp(self.norm(x.amax(dim=(2, 3), keepdim=True))))
@@ -111,11 +91,11 @@ class MaskDecoder(nn.Module):
     image_pe: Tensor
     learned: Tensor
 
-    def __init__(self, model: MergedModel, size: int) -> None:
+    def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
-        decoder, grid = model.mask_decoder, model.spec.grid(size)
-        positions = model.prompt_encoder.grid_positions(grid, grid).detach()
-        self.register_buffer("image_pe", positions.reshape(1, CHANNELS, 1, grid * grid))
+        decoder, (rows, columns) = model.mask_decoder, grid(size)
+        positions = model.prompt_encoder.grid_positions(rows, columns).detach()
+        self.register_buffer("image_pe", positions.reshape(1, CHANNELS, 1, rows * columns))
         learned = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).detach()
         self.register_buffer("learned", learned.T[None, :, None].contiguous())
         transformer = decoder.transformer
@@ -127,23 +107,24 @@ class MaskDecoder(nn.Module):
         self.upscale = with_channel_norms(decoder.output_upscaling)
         self.kernels = nn.ModuleList(mlp(each) for each in decoder.output_hypernetworks_mlps)  # type: ignore[arg-type]
         self.score = mlp(decoder.iou_prediction_head)
-        self.grid = grid
+        self.rows, self.columns = rows, columns
 
     def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
-        grid = self.grid
+        rows, columns = self.rows, self.columns
         prompts = sparse.transpose(1, 2)[:, :, None]  # (B,256,1,N)
         learned = self.learned + 0 * prompts[..., :1]  # broadcast to as many as there are prompts
         tokens = torch.cat([learned, prompts], dim=3)
-        image = (embedding + dense).reshape(-1, CHANNELS, 1, grid * grid)
+        image = (embedding + dense).reshape(-1, CHANNELS, 1, rows * columns)
         out = tokens
         for layer in self.layers:
             out, image = layer(out, image, tokens, self.image_pe)
         out = self.norm(out + self.last(out + tokens, image + self.image_pe, image))
-        pixels = self.upscale(image.reshape(-1, CHANNELS, grid, grid)).reshape(-1, CHANNELS // 8, 16 * grid * grid)
+        pixels = self.upscale(image.reshape(-1, CHANNELS, rows, columns))
+        pixels = pixels.reshape(-1, CHANNELS // 8, 16 * rows * columns)
         kernels = [kernel(out[..., 1 + i : 2 + i]).squeeze(2) for i, kernel in enumerate(self.kernels)]
         masks = torch.cat(kernels, dim=2).transpose(1, 2) @ pixels
-        return masks.reshape(-1, MASKS, 4 * grid, 4 * grid), self.score(out[..., :1])[:, :, 0, 0]
+        return masks.reshape(-1, MASKS, 4 * rows, 4 * columns), self.score(out[..., :1])[:, :, 0, 0]
 
 
 class TextBlock(nn.Module):
@@ -203,12 +184,12 @@ class TextEncoder(nn.Module):
         return unit(self.projection(x.sum(dim=3, keepdim=True)))[:, :, 0, 0]
 
 
-def graph_module(model: MergedModel, name: GraphName, size: int | None) -> nn.Module:
+def graph_module(model: MergedModel, name: GraphName, size: Size | None) -> nn.Module:
     """The module to convert for a graph of the contract, in evaluation mode."""
     if name == "text_encoder":
         return TextEncoder(model).eval()
     if name == "prompt_encoder":
         return model.prompt_encoder.eval()
     assert size is not None
-    sized = {"image_encoder": ImageEncoder, "clip_head": ClipHead, "mask_decoder": MaskDecoder}
+    sized = {"image_encoder": neural_engine_encoder, "clip_head": ClipHead, "mask_decoder": MaskDecoder}
     return sized[name](model, size).eval()

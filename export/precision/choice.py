@@ -22,6 +22,7 @@ from torch import nn
 
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.manifest import Moved
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.precision.int8 import Names, Rounding, layer_names, layers, quantize, quiet_session
 from samclip_edge.export.weights import WeightFile
 from samclip_edge.progress import Progress, silent
@@ -185,7 +186,7 @@ def choose(graph: Switched, asked: Sequence[Arrays], most: int | None = None, pr
     return Choice(in_float, moves(rounded, progress(every, "measuring int8")))
 
 
-Seen = Callable[[GraphName, int | None], Sequence[Arrays]]  # the inputs that a graph is measured on, by name and size
+Seen = Callable[[GraphName, Size | None], Sequence[Arrays]]  # the inputs that a graph is measured on, by name and size
 
 
 class Int8:
@@ -195,7 +196,7 @@ class Int8:
         """model: whose layers are put into int8."""
         self._names, self._seen, self._progress = layer_names(model), seen, progress
 
-    def apply(self, name: GraphName, size: int | None, model: onnx.ModelProto) -> Choice:
+    def apply(self, name: GraphName, size: Size | None, model: onnx.ModelProto) -> Choice:
         """Change a graph in place. Returns what was done to its layers."""
         if not layers(model, self._names):
             return Choice()

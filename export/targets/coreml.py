@@ -19,6 +19,7 @@ import torch
 from samclip_edge.bundle.contract import GraphName, probe, signature
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import File, Graph, Precision, Step
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.verify import passes, reference_of
 from samclip_edge.errors import InputError, ParityError
 from samclip_edge.export.export import export_bundle
@@ -50,7 +51,7 @@ _OFF_HALF = 0.5
 def export_coreml(
     checkpoint: Path,
     folder: Path,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[Size] | None = None,
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
     precision: Precision = "fp16",
@@ -81,7 +82,7 @@ class _Written(NamedTuple):
     """A converted graph, before it is joined with its other sizes and compared with torch."""
 
     name: GraphName
-    size: int | None
+    size: Size | None
     asked: list[Case]
     torch: Recorded
 
@@ -96,7 +97,7 @@ class PackageWriter:
         self._precision, self._options = precision, options
         self._written: list[_Written] = []
 
-    def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
+    def write(self, name: GraphName, size: Size | None, asked: list[Case]) -> None:
         """See `Writer.write`. Changes `asked` to match the graph where options fix its points or ask for an image."""
         sides, points = signature(self._model.spec, name, size), self._points(name)
         if points:
@@ -128,7 +129,7 @@ class PackageWriter:
             finish_description(package, self._origin, self._options.image_input)
         return {"graphs": tuple(self._measured(each, each.name in together) for each in self._written)}
 
-    def _join(self, name: GraphName, sizes: Sequence[int | None]) -> None:
+    def _join(self, name: GraphName, sizes: Sequence[Size | None]) -> None:
         """Join the packages of several sizes into one, with a function for each size. Equal weights are stored once."""
         parts = {f"size_{size}": self._folder / f"{name}_{size}.mlpackage" for size in sizes}
         joined = ct.utils.MultiFunctionDescriptor()

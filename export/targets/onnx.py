@@ -11,6 +11,7 @@ import onnx
 from samclip_edge.bundle.contract import GraphName, probe, signature
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import Graph, Precision
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.verify import passes, reference_of
 from samclip_edge.errors import ParityError
 from samclip_edge.export.export import export_bundle
@@ -33,7 +34,7 @@ CHECKPOINT = "model.safetensors"  # of a bundle whose graphs read weights from i
 def export_onnx(
     checkpoint: Path,
     folder: Path,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[Size] | None = None,
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
     precision: Precision = "fp32",
@@ -67,7 +68,7 @@ def export_onnx(
         if precision == "int8":
             int8 = (StaticInt8 if options.qdq else Int8)(model, SeenBy(model, measured_on, points), progress)
 
-        def change(name: GraphName, size: int | None, proto: onnx.ModelProto) -> Choice:
+        def change(name: GraphName, size: Size | None, proto: onnx.ModelProto) -> Choice:
             if precision == "fp16":
                 halve_weights(proto, known)
             return int8.apply(name, size, proto) if int8 else Choice()
@@ -84,7 +85,7 @@ def int8_fields(quantisation: Literal["dynamic", "qdq"], photos: Photos) -> dict
 
 
 # Puts a traced graph into a precision, in place. Returns what int8 did to its layers.
-Change = Callable[[GraphName, int | None, onnx.ModelProto], Choice]
+Change = Callable[[GraphName, Size | None, onnx.ModelProto], Choice]
 
 
 class OnnxWriter:
@@ -110,7 +111,7 @@ class OnnxWriter:
         self._weights: dict[GraphName, WeightFile] = {}
         self._graphs: list[Graph] = []
 
-    def write(self, name: GraphName, size: int | None, asked: list[Case]) -> None:
+    def write(self, name: GraphName, size: Size | None, asked: list[Case]) -> None:
         """See `Writer.write`: trace, write and measure one graph. Changes `asked` to match fixed prompts."""
         model = self._model
         points = self._points if name in ("prompt_encoder", "mask_decoder") else None

@@ -14,6 +14,7 @@ import onnx
 from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import BuiltEngines, Graph, Precision
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.export import export_bundle
 from samclip_edge.export.options import TensorRTOptions
 from samclip_edge.export.parity import Photos, SeenBy, package_photos
@@ -31,7 +32,7 @@ from samclip_edge.progress import Progress, silent
 def export_tensorrt(
     checkpoint: Path,
     folder: Path,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[Size] | None = None,
     vocabulary: Sequence[str] | None = None,
     progress: Progress = silent,
     precision: Precision = "fp16",
@@ -66,7 +67,7 @@ def export_tensorrt(
 def typing(precision: Precision, int8: StaticInt8 | None) -> Change:
     """A function that puts a traced graph into a precision, as `OnnxWriter` takes it. int8: applied first if given."""
 
-    def change(name: GraphName, size: int | None, proto: onnx.ModelProto) -> Choice:
+    def change(name: GraphName, size: Size | None, proto: onnx.ModelProto) -> Choice:
         if precision == "fp32" or name == "prompt_encoder":
             return Choice()
         done = int8.apply(name, size, proto) if int8 else Choice()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from samclip_edge.accuracy.measures import Labels, Semantic, average_precision, iou
 from samclip_edge.accuracy.presence import presence, unnamed
+from samclip_edge.bundle.sizes import Size, sides
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Bits, Mask, cut_out, mask_box
 from samclip_edge.pipeline import SamClip
@@ -41,9 +42,9 @@ class Counts:
     named: int = 30  # of those, naming every mask; 0 leaves it out
 
 
-def scenes(first: int, count: int, size: int, most: int) -> Iterator[RenderedScene]:
+def scenes(first: int, count: int, size: Size, most: int) -> Iterator[RenderedScene]:
     """Yield `count` rendered scenes of up to `most` things, from seed `first` on."""
-    return (render(first + index, size, most=most) for index in range(count))
+    return (render(first + index, max(sides(size)), most=most) for index in range(count))
 
 
 def true_labels(scene: RenderedScene) -> Labels:

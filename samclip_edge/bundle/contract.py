@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from samclip_edge.bundle.spec import CHANNELS, MASK_STRIDE, Frozen, ModelSpec
+from samclip_edge.bundle.encoder_spec import Frozen
+from samclip_edge.bundle.sizes import Size, grid, low_res, sides
+from samclip_edge.bundle.spec import CHANNELS, ModelSpec
 
 GraphName = Literal[
     "image_encoder", "clip_head", "prompt_encoder", "mask_decoder", "text_encoder", "clip_image_encoder"
@@ -41,10 +43,10 @@ class Signature(Frozen):
 
     def of_prompts(self, prompts: int, points: int) -> Signature:
         """The same with both open dimensions fixed: B to `prompts`, N to `points`."""
-        sides = {"B": prompts, "N": points}
+        numbers = {"B": prompts, "N": points}
 
         def fix(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            shapes = [tuple(sides[s] if isinstance(s, str) else s for s in tensor.shape) for tensor in tensors]
+            shapes = [tuple(numbers[s] if isinstance(s, str) else s for s in tensor.shape) for tensor in tensors]
             return tuple(t.model_copy(update={"shape": shape}) for t, shape in zip(tensors, shapes, strict=True))
 
         return Signature(inputs=fix(self.inputs), outputs=fix(self.outputs))
@@ -52,18 +54,18 @@ class Signature(Frozen):
 
 # One line for each input and output, for engines that keep descriptions and show them to whoever uses a graph.
 MEANINGS = {
-    "image": "RGB, 0..255: the photo with its longest side resized to S, top left; the rest (123.675, 116.28, 103.53)",
+    "image": "RGB, 0..255: the photo, as large as it fits, top left; the rest (123.675, 116.28, 103.53)",
     "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: up to 77 token ids, 0 after the end",
     "embedding": "SAM's embedding of the photo, which masks are decoded from",
     "image_features": "the photo in CLIP's space, of length 1: its dot product with a text's feature is their cosine",
     "patch_features": "each patch in CLIP's space, of length 1 along the channels",
-    "points": "x, y in pixels of the model's square: clicks, then two corners of a box or else one point 0, 0",
+    "points": "x, y in model pixels: clicks, then two corners of a box or else one point 0, 0",
     "labels": "of each point: 1 on the thing, 0 off it, 2 and 3 top left and bottom right of a box, -1 nothing",
-    "mask": "low-res logits of the step before, S/4 a side; zeros where there are none",
+    "mask": "low-res logits of the step before, a quarter of each side; zeros where there are none",
     "has_mask": "1 where mask counts, else 0",
     "sparse": "a prompt's points as the mask decoder takes them",
     "dense": "a prompt's mask as the mask decoder takes it",
-    "masks": "logits, S/4 a side, above 0 inside: 0 for a prompt that is not ambiguous, 1 to 3 for a single click",
+    "masks": "logits, a quarter of each side, above 0 inside: 0 for an unambiguous prompt, 1 to 3 for a single click",
     "scores": "predicted IoU of each of the four masks",
     "text_features": "a text in CLIP's space, of length 1",
 }
@@ -74,7 +76,7 @@ def sized(spec: ModelSpec) -> tuple[GraphName, ...]:
     return tuple(name for name in SIZED if name != "clip_head" or not spec.clip_vision)
 
 
-def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Signature:
+def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Signature:
     """The signature of graph `name` at input size `size` (None for `text_encoder` and `clip_image_encoder`).
 
     `image` is RGB, 0..255; `points` are x, y in model pixels; `labels` are -1 none, 0 background, 1 foreground,
@@ -95,33 +97,33 @@ def signature(spec: ModelSpec, name: GraphName, size: int | None = None) -> Sign
             outputs=(Tensor(name="text_features", shape=("B", spec.features)),),
         )
     assert size is not None
-    grid, features, low = spec.grid(size), spec.feature_grid(size), size // MASK_STRIDE
-    image = Tensor(name="image", shape=(1, 3, size, size))
-    tokens = Tensor(name="tokens", shape=(1, spec.encoder.width, grid, grid))
-    embedding = Tensor(name="embedding", shape=(1, CHANNELS, grid, grid))
+    cells, features, low = grid(size), spec.feature_grid(size), low_res(size)
+    image = Tensor(name="image", shape=(1, 3, *sides(size)))
+    tokens = Tensor(name="tokens", shape=(1, spec.encoder.width, *cells))
+    embedding = Tensor(name="embedding", shape=(1, CHANNELS, *cells))
     sparse = Tensor(name="sparse", shape=("B", "N", CHANNELS))
-    dense = Tensor(name="dense", shape=("B", CHANNELS, grid, grid))
+    dense = Tensor(name="dense", shape=("B", CHANNELS, *cells))
     return {
         "image_encoder": Signature(inputs=(image,), outputs=(embedding,) if spec.clip_vision else (tokens, embedding)),
         "clip_head": Signature(
             inputs=(tokens,),
             outputs=(
                 Tensor(name="image_features", shape=(1, spec.features)),
-                Tensor(name="patch_features", shape=(1, spec.features, features, features)),
+                Tensor(name="patch_features", shape=(1, spec.features, *features)),
             ),
         ),
         "prompt_encoder": Signature(
             inputs=(
                 Tensor(name="points", shape=("B", "N", 2)),
                 Tensor(name="labels", shape=("B", "N")),
-                Tensor(name="mask", shape=("B", 1, low, low)),
+                Tensor(name="mask", shape=("B", 1, *low)),
                 Tensor(name="has_mask", shape=(1,)),
             ),
             outputs=(sparse, dense),
         ),
         "mask_decoder": Signature(
             inputs=(embedding, sparse, dense),
-            outputs=(Tensor(name="masks", shape=("B", 4, low, low)), Tensor(name="scores", shape=("B", 4))),
+            outputs=(Tensor(name="masks", shape=("B", 4, *low)), Tensor(name="scores", shape=("B", 4))),
         ),
     }[name]
 
@@ -147,7 +149,7 @@ def fixed_sides(own: Signature, contract: Signature) -> dict[str, int]:
 def probe(
     spec: ModelSpec,
     name: GraphName,
-    size: int | None,
+    size: Size | None,
     prompts: tuple[int, int] = (2, 3),
     fixed: Mapping[str, int] | None = None,
 ) -> Arrays:
@@ -157,15 +159,15 @@ def probe(
     numbers of a graph that takes no others (`fixed_sides`). Texts are as long as the context.
     """
     random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
-    sides = {**dict(zip("BN", prompts, strict=True)), "L": spec.text.context, **(fixed or {})}
+    numbers = {**dict(zip("BN", prompts, strict=True)), "L": spec.text.context, **(fixed or {})}
     inputs: Arrays = {}
     for tensor in signature(spec, name, size).inputs:
-        shape = [sides[side] if isinstance(side, str) else side for side in tensor.shape]
+        shape = [numbers[side] if isinstance(side, str) else side for side in tensor.shape]
         value: Array
         if tensor.name == "image":
             value = random.uniform(0, 255, shape)
         elif tensor.name == "points":
-            value = random.uniform(0, size or 0, shape)
+            value = random.uniform(0, min(sides(size)) if size else 0, shape)
         elif tensor.name == "labels":
             value = random.randint(-1, 4, shape)
         elif tensor.name == "has_mask":

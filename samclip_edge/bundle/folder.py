@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.hub import locate
 from samclip_edge.bundle.manifest import FORMAT, MANIFEST, File, Graph, Manifest, Step
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import ChecksumError, InputError, one_line
 from samclip_edge.json_files import read_json
 
@@ -69,7 +70,7 @@ class Bundle:
             raise InputError(f"{shown}: {where}: {first['msg']}; export the bundle again") from None
         return cls(place, manifest, given)
 
-    def graph(self, name: GraphName, size: int | None = None) -> Graph:
+    def graph(self, name: GraphName, size: Size | None = None) -> Graph:
         """The graph of that name, at that size where it has one."""
         for graph in self.manifest.graphs:
             if graph.name == name and graph.size == size:

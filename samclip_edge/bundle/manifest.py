@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from samclip_edge.bundle.contract import GraphName, Signature, fixed_sides, signature, sized
-from samclip_edge.bundle.spec import Frozen, ModelSpec
+from samclip_edge.bundle.encoder_spec import Frozen
+from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.spec import ModelSpec
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
@@ -69,7 +71,7 @@ class Graph(Frozen):
     """A graph of the bundle."""
 
     name: GraphName
-    size: int | None = None  # S; None for the text encoder
+    size: Size | None = None  # S or "WxH"; None for the text encoder
     # The graph itself comes first, then the weights that it shares with other sizes. For Core ML the first file is the
     # package's Manifest.json, for TensorRT the typed ONNX that engines are built from.
     files: tuple[File, ...] = Field(min_length=1)
@@ -117,7 +119,7 @@ class Logistic(Frozen, allow_inf_nan=False):
 class Chances(Frozen):
     """How log-odds become chances at one input size."""
 
-    size: int
+    size: Size
     patches: Logistic  # of the patches that name a thing best
     mask: Logistic  # of what is under a mask
     photo: Logistic  # of a whole photo
@@ -151,8 +153,9 @@ class Manifest(Frozen):
     target: Target
     precision: Precision
     spec: ModelSpec
-    sizes: tuple[int, ...] = Field(min_length=1)
+    sizes: tuple[Size, ...] = Field(min_length=1)
     trained: bool
+    trained_at: tuple[Size, ...] | None = None  # the sizes that the weights were trained at; older bundles do not say
     origin: str  # where the weights came from
     producer: str  # the version that exported the bundle
     graphs: tuple[Graph, ...]
@@ -173,7 +176,7 @@ class Manifest(Frozen):
 
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
-        want: set[tuple[str, int | None]] = {(name, size) for name in sized(self.spec) for size in self.sizes}
+        want: set[tuple[str, Size | None]] = {(name, size) for name in sized(self.spec) for size in self.sizes}
         if self.text.tokenizer is not None:
             want.add(("text_encoder", None))
         if self.kind != self.spec.kind:

@@ -16,6 +16,7 @@ from samclip_edge.bundle.device import Device, on_cpu, providers_of, spoken
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.machine import gpus, on_a_mac
 from samclip_edge.bundle.manifest import File, Graph, Target
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError
 
 _ONNX_RUNTIME = "samclip_edge.runtimes.onnxruntime"
@@ -72,7 +73,7 @@ class Sessions:
         self.interpreted = options.interpreted and target in INTERPRETERS
         self._runtime = INTERPRETERS[target] if self.interpreted else _RUNTIMES[target]
         self._options = options._replace(device=self._device(options.device))
-        self._sessions: dict[tuple[GraphName, int | None], Session] = {}
+        self._sessions: dict[tuple[GraphName, Size | None], Session] = {}
         self._checked: set[File] = set()
         self._lock = threading.Lock()
 
@@ -97,11 +98,11 @@ class Sessions:
         self.__dict__.update(state)
         self._sessions, self._checked, self._lock = {}, set(), threading.Lock()
 
-    def run(self, name: GraphName, size: int | None = None, /, **inputs: Array) -> Arrays:
+    def run(self, name: GraphName, size: Size | None = None, /, **inputs: Array) -> Arrays:
         """Run a graph on its inputs. Raises ChecksumError or InputError when its files are not what they should be."""
         return self.open(name, size).run(inputs)
 
-    def open(self, name: GraphName, size: int | None = None) -> Session:
+    def open(self, name: GraphName, size: Size | None = None) -> Session:
         """The session of a graph, opened at the first call. Raises what `run` raises."""
         with self._lock:
             if (name, size) not in self._sessions:

@@ -54,12 +54,13 @@ def run(
     pictures = Pictures.of(picture, images)
     limit = pixel_limit(max_pixels)
     model = load(bundle, threads, units, device=device)
-    size = model.sizes[0] if size is None else size
+    with option_names(size="--size"):
+        chosen = model.sizes[0] if size is None else model.size_of(size)
     model.words.features(labels, bar())
 
     def answer(number: int, image: str) -> dict[str, Any]:
         with option_names(size="--size", max_pixels="--max-pixels", device="--device", path="-o"):
-            scene = model.look(image, size, limit)
+            scene = model.look(image, chosen, limit)
             guesses = scene.classify(labels, background=rivals)
             if path := pictures.file(number):
                 save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), path)
@@ -70,7 +71,7 @@ def run(
     answers, failed = answer_each(images, answer)
     document = {
         "bundle": model.bundle.given,
-        "size": size,
+        "size": chosen,
         "trained": model.bundle.manifest.trained,
         "photos": answers,
         "failed": [each._asdict() for each in failed],

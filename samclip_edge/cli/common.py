@@ -25,7 +25,7 @@ BundleFolder = Annotated[
         help="The bundle to run, a folder or a repository of the Hugging Face hub; the shipped model when left out.",
     ),
 ]
-Size = Annotated[int | None, typer.Option("--size", metavar="S", help="Input size, one of the bundle's.")]
+Size = Annotated[str | None, typer.Option("--size", metavar="S|WxH", help="Input size, one of the bundle's.")]
 Picture = Annotated[
     Path | None,
     typer.Option(

@@ -27,7 +27,10 @@ Target = Annotated[str, typer.Option(help="What to export for: onnx, coreml or t
 Precision = Annotated[
     str, typer.Option(help="The precision of the weights: fp32, fp16 or int8; of coreml also palette8 or palette6.")
 ]
-Sizes = Annotated[list[int] | None, typer.Option(metavar="S", help="An input size; may be repeated.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(metavar="S|WxH", help="An input size: a multiple of 16, or two, as 1024x576; may be repeated."),
+]
 Vocabulary = Annotated[
     Path | None,
     typer.Option(metavar="NAMES.txt", help="One name a line: ship their features in place of the text encoder."),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from samclip_edge import data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Manifest, Precision, Target
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.cli.common import table
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
@@ -27,7 +28,7 @@ def order_of(
     model: str,
     target: str,
     precision: str,
-    sizes: list[int] | None,
+    sizes: Sequence[Size] | None,
     vocabulary: Path | None,
     templates: Path | None,
     photos: tuple[list[Path], Path | None],

@@ -13,8 +13,10 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.manifest import Chances
-from samclip_edge.bundle.spec import Frozen, ModelSpec
+from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing
 from samclip_edge.json_files import parse_json
@@ -42,6 +44,8 @@ class Origin(Frozen):
     rendered: bool = False  # whether it was trained on rendered scenes
     note: str
     calibrated: Calibrated | None = None  # None: an export measures it on photos
+    # The input sizes that the image encoder was trained at; None: an older checkpoint, which does not say.
+    trained_at: tuple[Size, ...] | None = None
 
 
 def read_state(path: Path) -> State:
@@ -180,4 +184,6 @@ def read_spec(path: Path) -> tuple[ModelSpec, Origin]:
         raise InputError(f"{path}: its spec cannot be read ({one_line(error)}); make it again") from None
     if "rendered" not in metadata["origin"]:  # older than the field: of trained models there was one
         origin = origin.model_copy(update={"rendered": origin.trained and spec.name == "tiny"})
+    if origin.trained and origin.trained_at is None:  # at that time each stage trained at sizes of the spec
+        origin = origin.model_copy(update={"trained_at": spec.sizes})
     return spec, origin

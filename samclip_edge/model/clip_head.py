@@ -12,8 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_edge.bundle.spec import ModelSpec
-from samclip_edge.model.image_encoder import Block
 from samclip_edge.model.layers import MLP
+from samclip_edge.model.vit import Block
+
+
+def halved(x: Tensor) -> Tensor:
+    """Average (B,D,h,w) 2x2, what is left of an odd side over what is there: (B,D,ceil(h/2),ceil(w/2))."""
+    # Repeated, the last row or column is its own mean with itself; engines differ in pooling past a border.
+    if x.shape[2] % 2:
+        x = torch.cat([x, x[:, :, -1:]], dim=2)
+    if x.shape[3] % 2:
+        x = torch.cat([x, x[:, :, :, -1:]], dim=3)
+    return F.avg_pool2d(x, 2)
 
 
 class ClipHead(nn.Module):
@@ -33,8 +43,8 @@ class ClipHead(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Compute image and patch features. Their dot product with a text feature is the cosine similarity.
 
-        tokens: (B,D,h,w) of the image encoder. They are averaged 2x2 first where w is above `max_grid`, which gives the
-        32 x 32 map of Sec. 4.4 at S = 1024.
+        tokens: (B,D,h,w) of the image encoder. They are averaged 2x2 first where h or w is above `max_grid`, which
+        gives the 32 x 32 map of Sec. 4.4 at S = 1024.
         Returns image_features (B,E) and patch_features (B,E,h',w'), both L2-normalised.
         """
         x = self.layers(tokens)
@@ -51,8 +61,8 @@ class ClipHead(nn.Module):
 
     def layers(self, tokens: Tensor) -> Tensor:
         """The transformer layers: (B,D,h,w) to (B,h',w',D)."""
-        if tokens.shape[-1] > self.max_grid:
-            tokens = F.avg_pool2d(tokens, 2)
+        if max(tokens.shape[2:]) > self.max_grid:
+            tokens = halved(tokens)
         x = tokens.permute(0, 2, 3, 1)
         for block in self.blocks:
             x = block(x)

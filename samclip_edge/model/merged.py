@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.clip_vision import ClipVision
-from samclip_edge.model.image_encoder import ImageEncoder
+from samclip_edge.model.image_encoder import image_encoder
 from samclip_edge.model.mask_decoder import MaskDecoder
 from samclip_edge.model.prompt_encoder import PromptEncoder
 from samclip_edge.model.text_encoder import TextEncoder
@@ -27,7 +27,7 @@ class MergedModel(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.image_encoder = ImageEncoder(spec.encoder)
+        self.image_encoder = image_encoder(spec.encoder)
         if spec.clip_vision:
             self.visual = ClipVision(spec)
         else:
@@ -78,12 +78,12 @@ def random_init(model: MergedModel, seed: int) -> None:
 
 @torch.no_grad()
 def start_clip_head(model: MergedModel) -> None:
-    """Copy the last layer of SAM's encoder into every layer of the CLIP head (Sec. 4.1).
+    """Copy the last layer of SAM's encoder into every layer of the CLIP head (Sec. 4.1), as far as it fits.
 
     If that layer attends within windows, its relative positions are not copied: their tables have another length.
     """
-    last = model.image_encoder.blocks[-1].state_dict()
+    last = model.image_encoder.last_layer()
     for block in model.clip_head.blocks:
         for name, tensor in block.state_dict().items():
-            if tensor.shape == last[name].shape:
+            if name in last and tensor.shape == last[name].shape:
                 tensor.copy_(last[name])

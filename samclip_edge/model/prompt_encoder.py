@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from samclip_edge.bundle.spec import CHANNELS, PATCH
+from samclip_edge.bundle.sizes import MASK_STRIDE
+from samclip_edge.bundle.spec import CHANNELS
 from samclip_edge.model.layers import LayerNorm2d
 
 
@@ -50,10 +51,13 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, CHANNELS)
 
     def grid_positions(self, height: int, width: int) -> Tensor:
-        """Encoded positions (1,256,h,w) of the centres of the embedding's pixels."""
-        device = self.no_mask_embed.weight.device
-        y = (torch.arange(height, device=device) + 0.5) / height
-        x = (torch.arange(width, device=device) + 0.5) / width
+        """Encoded positions (1,256,h,w) of the centres of the embedding's pixels.
+
+        An embedding that is no square is the top left part of a square of its longer side.
+        """
+        device, side = self.no_mask_embed.weight.device, max(height, width)
+        y = (torch.arange(height, device=device) + 0.5) / side
+        x = (torch.arange(width, device=device) + 0.5) / side
         unit = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)
         positions: Tensor = self.pe_layer(unit)
         return positions.permute(2, 0, 1)[None]
@@ -61,12 +65,12 @@ class PromptEncoder(nn.Module):
     def forward(self, points: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embed B prompts of N points each.
 
-        points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (B,1,S/4,S/4) low-res logits. has_mask: (1,), 1 to
+        points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (B,1,H/4,W/4) low-res logits. has_mask: (1,), 1 to
         use the masks, 0 to ignore them.
         Returns sparse (B,N,256) and dense (B,256,h,w).
         """
-        size = 4 * mask.shape[-1]  # S: a low-res mask has a quarter of its side
-        sparse = self.pe_layer((points + 0.5) / size)  # + 0.5: from a pixel's corner to its centre
+        side = MASK_STRIDE * max(mask.shape[2:])  # of the square that the input is, or is a part of
+        sparse = self.pe_layer((points + 0.5) / side)  # + 0.5: from a pixel's corner to its centre
         kind = labels[..., None]
         sparse = torch.where(kind == -1, self.not_a_point_embed.weight, sparse)
         for label, embedding in enumerate(self.point_embeddings):
@@ -75,5 +79,4 @@ class PromptEncoder(nn.Module):
 
         no_mask = self.no_mask_embed.weight.view(1, CHANNELS, 1, 1)
         dense = torch.where(has_mask.view(1, 1, 1, 1) > 0.5, self.mask_downscaling(mask), no_mask)
-        assert dense.shape[-1] == size // PATCH
         return sparse, dense

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.model.checkpoint import build, read_state
 from samclip_edge.model.files import State

@@ -1,7 +1,8 @@
-"""The frame: how one photo lies in the model's square, and how points, maps and masks go from one to the other.
+"""The frame: how one photo lies in the model's input, and how points, maps and masks go from one to the other.
 
-There are two systems of coordinates: *photo* pixels, of the photo as a person sees it, and *model* pixels, of the S x S
-square whose top-left corner the resized photo fills. The resize is `SamPredictor`'s (Pillow's antialiased bilinear).
+There are two systems of coordinates: *photo* pixels, of the photo as a person sees it, and *model* pixels, of the
+input, a square of S x S or a rectangle, whose top-left corner the resized photo fills. The resize is `SamPredictor`'s
+(Pillow's antialiased bilinear).
 """
 
 from __future__ import annotations
@@ -12,34 +13,39 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from samclip_edge.bundle.spec import MASK_STRIDE, PIXEL_MEAN
+from samclip_edge.bundle.sizes import MASK_STRIDE, PATCH, Size, grid, low_res, sides
+from samclip_edge.bundle.spec import PIXEL_MEAN
 from samclip_edge.photo.resize import Floats, Pixels, between, resize, shares
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How one photo lies in the model's square. Sides in pixels."""
+    """How one photo lies in the model's input. Sides in pixels."""
 
     height: int  # of the photo
     width: int
-    size: int  # S
+    size: Size  # of the input
 
     @classmethod
-    def of(cls, pixels: Pixels, size: int) -> Frame:
-        """The frame of a photo (H,W,3) in a square of side `size`."""
+    def of(cls, pixels: Pixels, size: Size) -> Frame:
+        """The frame of a photo (H,W,3) in an input of a size."""
         height, width, _ = pixels.shape
         return cls(height, width, size)
 
     @property
     def scaled(self) -> tuple[int, int]:
-        """Height and width of the photo inside the square: its longest side becomes S (SAM's `ResizeLongestSide`)."""
-        scale = self.size / max(self.height, self.width)
+        """Height and width of the photo inside the input, which it fills as far as its shape allows.
+
+        In a square its longest side becomes S (SAM's `ResizeLongestSide`).
+        """
+        height, width = sides(self.size)
+        scale = min(height / self.height, width / self.width)
         return max(int(self.height * scale + 0.5), 1), max(int(self.width * scale + 0.5), 1)
 
-    def square(self, pixels: Pixels) -> Floats:
-        """The photo as the `image` input: (1,3,S,S) RGB, 0..255, padded with the pixel mean at the right and bottom."""
+    def image(self, pixels: Pixels) -> Floats:
+        """The photo as the `image` input: (1,3,H,W) RGB, 0..255, padded with the pixel mean at the right and bottom."""
         height, width = self.scaled
-        image = np.empty((1, 3, self.size, self.size), np.float32)
+        image = np.empty((1, 3, *sides(self.size)), np.float32)
         image[:] = np.array(PIXEL_MEAN, np.float32)[:, None, None]
         image[0, :, :height, :width] = resize(pixels, height, width).transpose(2, 0, 1)
         return image
@@ -50,42 +56,55 @@ class Frame:
         scale = np.array([width / self.width, height / self.height])
         return (np.asarray(points, np.float64) * scale).astype(np.float32)
 
-    def to_photo(self, low_res: Floats) -> Floats:
-        """Low-res mask logits (S/4,S/4) to logits over the photo's own pixels (H,W) (SAM's `postprocess_masks`)."""
-        (height, width), side = self.scaled, low_res.shape[0]
-        rows = _way_back(side, self.size, height, self.height)
-        columns = _way_back(side, self.size, width, self.width)
+    def to_photo(self, logits: Floats) -> Floats:
+        """Low-res mask logits (H/4,W/4) to logits over the photo's own pixels (SAM's `postprocess_masks`)."""
+        (height, width), (down, across) = self.scaled, sides(self.size)
+        rows = _way_back(logits.shape[0], down, height, self.height)
+        columns = _way_back(logits.shape[1], across, width, self.width)
         # Both products shrink with the smaller side first.
-        return (rows @ low_res) @ columns.T if self.height <= self.width else rows @ (low_res @ columns.T)
+        return (rows @ logits) @ columns.T if self.height <= self.width else rows @ (logits @ columns.T)
 
-    def cells(self, grid: int) -> tuple[int, int]:
-        """Rows and columns of a grid x grid map over the square whose centres the photo covers (at least one each)."""
-        height, width = self.scaled
-        return max(round(height * grid / self.size), 1), max(round(width * grid / self.size), 1)
+    def cell(self, shape: tuple[int, ...]) -> int:
+        """Model pixels along the side of a cell of a map (h',w') over the input. The last cells may reach over it."""
+        return PATCH * -(-grid(self.size)[0] // shape[0])
 
-    def coverage(self, mask: npt.NDArray[np.bool_], grid: int) -> Floats:
-        """How much of each cell of a grid x grid map over the square a photo-sized mask covers: (grid,grid), 0..1.
+    def cells(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Rows and columns of a map (h',w') over the input whose centres the photo covers (at least one each)."""
+        (height, width), side = self.scaled, self.cell(shape)
+        return min(max(round(height / side), 1), shape[0]), min(max(round(width / side), 1), shape[1])
+
+    def coverage(self, mask: npt.NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
+        """How much of each cell of a map (h',w') over the input a photo-sized mask covers: (h',w'), 0..1.
 
         A mask too small to cover a hundredth of any cell falls wholly on the cell of its centre.
         """
-        fine = 8 * grid
-        height, width = (max(round(side * fine / self.size), 1) for side in self.scaled)
-        cover = np.zeros((fine, fine), np.float32)
+        rows, columns = shape
+        side = self.cell(shape)
+        height, width = (max(round(each * 8 / side), 1) for each in self.scaled)
+        cover = np.zeros((8 * rows, 8 * columns), np.float32)
         cover[:height, :width] = shares(mask, height, width)
-        cells = cover.reshape(grid, 8, grid, 8).mean(axis=(1, 3))
+        cells = cover.reshape(rows, 8, columns, 8).mean(axis=(1, 3))
         if mask.any() and cells.max() < 0.01:
             y, x = (int(axis.mean()) for axis in np.nonzero(mask))
-            column, row = (self.to_model([x, y]) * grid / self.size).astype(int)
-            cells[min(row, grid - 1), min(column, grid - 1)] = 1.0
+            column, row = (self.to_model([x, y]) / side).astype(int)
+            cells[min(row, rows - 1), min(column, columns - 1)] = 1.0
         return cells
 
+    def enlarge(self, values: Floats) -> Floats:
+        """A map (h',w') over the input as low-res logits (H/4,W/4), linearly."""
+        side = self.cell(values.shape) // MASK_STRIDE
+        rows, columns = (
+            between(count, count * side)[:low] for count, low in zip(values.shape, self.low_res, strict=True)
+        )
+        return rows @ values @ columns.T
+
     @property
-    def low_res(self) -> int:
-        """Side of a low-res mask."""
-        return self.size // MASK_STRIDE
+    def low_res(self) -> tuple[int, int]:
+        """Rows and columns of a low-res mask."""
+        return low_res(self.size)
 
 
 @lru_cache(maxsize=8)
-def _way_back(low_res: int, size: int, scaled: int, photo: int) -> Floats:
-    """The matrix (photo,low_res) from one side of a low-res mask to that of the photo, by way of the model's square."""
-    return between(scaled, photo) @ between(low_res, size)[:scaled]
+def _way_back(low: int, side: int, scaled: int, photo: int) -> Floats:
+    """The matrix (photo,low_res) from one side of a low-res mask to that of the photo, by way of the input."""
+    return between(scaled, photo) @ between(low, side)[:scaled]

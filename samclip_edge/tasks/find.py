@@ -18,9 +18,8 @@ import numpy as np
 from samclip_edge.bundle.contract import FOREGROUND, NOTHING
 from samclip_edge.encoded import Encoded, Prompts
 from samclip_edge.errors import InputError
-from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask, encode_rle
-from samclip_edge.photo.resize import Floats, between
+from samclip_edge.photo.resize import Floats
 from samclip_edge.progress import Progress
 from samclip_edge.tasks.everything import Settings, everything, name_fits
 from samclip_edge.text.judge import Judge, check_score, sigmoid, strongest
@@ -96,14 +95,14 @@ def _among_patches(
     """
     frame, features = encoded.frame, np.moveaxis(encoded.patch_features, 0, -1)
     maps = np.moveaxis(judge.log_odds(features, names, how.background, progress), -1, 0)
-    rows, columns = frame.cells(maps.shape[-1])
+    rows, columns = frame.cells(maps.shape[1:])
     log_odds = strongest(maps[:, :rows, :columns].reshape(len(names), -1).T)
     scores = judge.chance("patches", frame.size, log_odds)
     maps = judge.calibrated("patches", frame.size, maps)
     inside = maps[:, :rows, :columns]
     claims = []
     for k in np.flatnonzero(scores >= how.min_score):
-        low_res, predicted_iou = _enlarge(frame, maps[k]), None
+        low_res, predicted_iou = frame.enlarge(maps[k]), None
         if how.refine:
             low_res, predicted_iou = prompted(encoded, maps[k], _sample(inside[k], how.points, how.threshold))
         bits = frame.to_photo(low_res) > 0
@@ -148,21 +147,15 @@ def prompted(encoded: Encoded, log_odds: Floats, patches: Sequence[tuple[int, in
     Returns low-res logits (S/4,S/4) and the predicted IoU. Each name is decoded by itself: in int8 the activations of
     prompts that are decoded together share a scale, so one name would change another's mask.
     """
-    frame, side = encoded.frame, log_odds.shape[-1]
+    frame = encoded.frame
     centers = np.array([[(x + 0.5, y + 0.5) for y, x in patches]])
-    places = centers * frame.size / side - 0.5
+    places = centers * frame.cell(log_odds.shape) - 0.5
     prompts = Prompts(
         points=np.concatenate([places, np.zeros((1, 1, 2))], axis=1).astype(np.float32),
         labels=np.array([[*[FOREGROUND] * len(patches), NOTHING]], np.float32),
-        mask=_enlarge(frame, np.clip(log_odds, -9.2, 9.2))[None, None],
+        mask=frame.enlarge(np.clip(log_odds, -9.2, 9.2))[None, None],
         has_mask=np.ones(1, np.float32),
         ambiguous=False,
     )
     masks, predicted_ious = encoded.decode(prompts)
     return masks[0, 0].copy(), float(predicted_ious[0, 0])
-
-
-def _enlarge(frame: Frame, patch_map: Floats) -> Floats:
-    """A map over the patches (h',w') as a low-res mask (S/4,S/4)."""
-    matrix = between(patch_map.shape[0], frame.low_res)
-    return matrix @ patch_map @ matrix.T

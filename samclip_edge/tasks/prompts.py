@@ -54,11 +54,10 @@ def prepare(
     elif where is not None:
         parts.append(np.zeros((batch, 1, 2), np.float32))
         kinds.append(np.full((batch, 1), NOTHING, np.float32))
-    side = frame.low_res
     return Prompts(
         points=np.concatenate(parts, axis=1),
         labels=np.concatenate(kinds, axis=1),
-        mask=np.zeros((batch, 1, side, side), np.float32) if logits is None else logits[:, None],
+        mask=np.zeros((batch, 1, *frame.low_res), np.float32) if logits is None else logits[:, None],
         has_mask=np.array([logits is not None], np.float32),
         ambiguous=where is not None and where.shape[1] == 1 and corners is None and logits is None,
     )
@@ -123,10 +122,10 @@ def mask_of(frame: Frame, mask: npt.ArrayLike | None) -> Floats | None:
         return None
     array = _numbers("mask", mask)
     array = array[None] if array.ndim == 2 else array
-    side = frame.low_res
-    if array.ndim != 3 or array.shape[1:] != (side, side):
+    rows, columns = frame.low_res
+    if array.ndim != 3 or array.shape[1:] != (rows, columns):
         raise InputError(
-            f"mask: shape {array.shape} is not ({side},{side}) logits; pass the `logits` of a mask of the same size"
+            f"mask: shape {array.shape} is not ({rows},{columns}) logits; pass the `logits` of a mask of the same size"
         )
     return array.astype(np.float32)
 

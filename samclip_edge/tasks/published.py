@@ -41,7 +41,7 @@ def find_as_published(
     spelled = {clean(name) for name in names}
     all_names = [*names, *(name for name in how.background if clean(name) not in spelled)]
     chances = np.moveaxis(words.probabilities(features, all_names, progress), -1, 0)
-    rows, columns = frame.cells(chances.shape[-1])
+    rows, columns = frame.cells(chances.shape[1:])
     winner = chances[:, :rows, :columns].argmax(axis=0)
     random = np.random.default_rng(_SEED)
     low_res, predicted_ious = {}, {}

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from samclip_edge import data
 from samclip_edge.bundle.manifest import Logistic, Manifest
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError
 from samclip_edge.progress import Progress, silent
 from samclip_edge.text.names import read_names
@@ -82,16 +83,16 @@ class Judge:
         scale = self._words.logit_scale
         return scale * (features @ own.T), scale * (features @ against.T), competes
 
-    def chance(self, kind: Kind, size: int, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def chance(self, kind: Kind, size: Size, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The calibrated chance, 0..1, that a name is right. size: the input size S that the photo was seen at."""
         return sigmoid(self.calibrated(kind, size, log_odds))
 
-    def calibrated(self, kind: Kind, size: int, log_odds: npt.ArrayLike) -> Floats:
+    def calibrated(self, kind: Kind, size: Size, log_odds: npt.ArrayLike) -> Floats:
         """The log-odds of `chance`."""
         how = self._logistic(kind, size)
         return np.asarray(how.slope * np.asarray(log_odds, np.float64) + how.offset, np.float32)
 
-    def _logistic(self, kind: Kind, size: int) -> Logistic:
+    def _logistic(self, kind: Kind, size: Size) -> Logistic:
         stored = self._manifest.calibration
         found = [each for each in stored.sizes if each.size == size] if stored else []
         return getattr(found[0], kind) if found else Logistic()  # type: ignore[no-any-return]

@@ -18,7 +18,8 @@ from samclip_edge.benchmarks.bench import BOTH, MERGED, Measured
 from samclip_edge.benchmarks.costs import costs, multiply_adds
 from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scattered, settings_for
 from samclip_edge.bundle.folder import Bundle
-from samclip_edge.bundle.spec import PRESETS, ClipVisionSpec
+from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.spec import ClipVisionSpec
 from samclip_edge.photo.read import read_photo
 from samclip_edge.tasks.everything import Settings
 

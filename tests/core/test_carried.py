@@ -15,8 +15,8 @@ from support import TEMPLATES
 
 from samclip_edge import SamClip, Scene, data
 from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sessions import Sessions
-from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.errors import InputError
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint

@@ -12,7 +12,7 @@ from support import Ran, iou
 
 from samclip_edge import SamClip, data
 from samclip_edge.accuracy.synthetic import Counts, evaluate
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model import checkpoint
 from samclip_edge.photo.masks import decode_rle, mask_box
 from samclip_edge.rendered import RenderedScene, render

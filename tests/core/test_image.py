@@ -52,12 +52,12 @@ def test_frame_is_that_of_segment_anything(shape: tuple[int, int]) -> None:
 def test_a_sliver_of_a_photo_keeps_a_row() -> None:
     """`segment_anything` rounds this photo away to a height of 0 and fails; it is worth a row."""
     assert Frame(1, 5000, 1024).scaled == (1, 1024)
-    square = Frame(1, 5000, 1024).square(np.full((1, 5000, 3), 7, np.uint8))
+    square = Frame(1, 5000, 1024).image(np.full((1, 5000, 3), 7, np.uint8))
     assert (square[0, :, 0] == 7).all()
 
 
 def test_padding_is_nothing_once_normalised(photos: dict[str, np.ndarray]) -> None:
-    square = Frame.of(photos["landscape"], 224).square(photos["landscape"])
+    square = Frame.of(photos["landscape"], 224).image(photos["landscape"])
     assert square.shape == (1, 3, 224, 224)
     assert square.dtype == np.float32
     assert (square[0, :, 150:] == np.array(PIXEL_MEAN, np.float32)[:, None, None]).all()
@@ -80,13 +80,13 @@ def test_masks_come_back_as_in_segment_anything(shape: tuple[int, int], sam: Sam
 def test_coverage_is_a_share_of_each_cell() -> None:
     mask = np.zeros((64, 128), bool)
     mask[:, :64] = True
-    cells = Frame(64, 128, 128).coverage(mask, 8)
+    cells = Frame(64, 128, 128).coverage(mask, (8, 8))
     wanted = np.zeros((8, 8))
     wanted[:4, :4] = 1
     np.testing.assert_allclose(cells, wanted)
     speck = np.zeros((640, 1280), bool)
     speck[630, 10] = True
-    assert Frame(640, 1280, 128).coverage(speck, 8).tolist() == [
+    assert Frame(640, 1280, 128).coverage(speck, (8, 8)).tolist() == [
         [float((y, x) == (3, 0)) for x in range(8)] for y in range(8)
     ]
 

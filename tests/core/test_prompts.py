@@ -33,11 +33,10 @@ def test_a_point_on_the_border_by_rounding_is_inside(scene: Scene) -> None:
 
 
 def test_no_prompts_have_no_masks(scene: Scene) -> None:
-    side = scene.frame.low_res
     for prompts in ({"boxes": np.zeros((0, 4))}, {"boxes": []}, {"points": np.zeros((0, 1, 2))}):
         assert scene.segment(**prompts) == []
         assert scene.segment_all(**prompts) == []
-    assert scene.segment(mask=np.zeros((0, side, side))) == []
+    assert scene.segment(mask=np.zeros((0, *scene.frame.low_res))) == []
     with pytest.raises(InputError, match=r"for \[0, 1\] prompts"):
         scene.segment(boxes=[], points=[[1, 1]])
 

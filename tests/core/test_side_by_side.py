@@ -15,7 +15,8 @@ from support import TOLERANCE, Ran, off, spread
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle.folder import Bundle
-from samclip_edge.bundle.spec import PRESETS, ClipVisionSpec, ModelSpec
+from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.spec import ClipVisionSpec, ModelSpec
 from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
 from samclip_edge.export.targets.onnx import export_onnx

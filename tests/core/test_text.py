@@ -13,7 +13,7 @@ import open_clip
 import pytest
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError
 from samclip_edge.export.tokenizer import clip_tokenizer
 from samclip_edge.text.judge import check_score

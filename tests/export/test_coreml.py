@@ -159,7 +159,7 @@ def test_vectors_hold_the_contract(bundle: Bundle) -> None:
         for entry, wanted in zip(case["outputs"].values(), answer(model, name, inputs), strict=True):
             np.testing.assert_allclose(read(entry), wanted.numpy(), rtol=1e-4, atol=1e-4)
     photo = read(index[f"preprocess_{SIZE}"]["inputs"]["photo"])
-    wanted = Frame.of(photo, SIZE).square(photo)
+    wanted = Frame.of(photo, SIZE).image(photo)
     np.testing.assert_array_equal(read(index[f"preprocess_{SIZE}"]["outputs"]["image"]), wanted)
     mask = read(index[f"postprocess_{SIZE}"]["outputs"]["mask"])
     assert mask.shape == photo.shape[:2]

@@ -15,8 +15,8 @@ from vit_b import VitB
 from samclip_edge import SamClip, data
 from samclip_edge.bundle.contract import SIZED, GraphName, probe, signature
 from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sessions import SessionOptions, Sessions
-from samclip_edge.bundle.spec import PRESETS
 from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import ParityError
 from samclip_edge.export.forms.fixed_size import answer, graph_module

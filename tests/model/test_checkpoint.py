@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support import Ran
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel

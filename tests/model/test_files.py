@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from support import Ran
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.data import TINY
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint

@@ -15,16 +15,16 @@ from support import TOLERANCE, off, spread
 from torch.nn import functional as F
 from vit_b import VitB
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model.clip_head import ClipHead
-from samclip_edge.model.image_encoder import Attention, relative_positions
+from samclip_edge.model.vit import Attention, relative_positions
 from samclip_edge.photo.frame import Frame
 
 
 @pytest.mark.parametrize("side", [1, 5, 14, 32, 64, 70])
 def test_relative_positions_are_those_of_sam(side: int) -> None:
     table = torch.randn(127, 8, generator=torch.Generator().manual_seed(side))
-    torch.testing.assert_close(relative_positions(table, side), get_rel_pos(side, side, table), rtol=0, atol=0)
+    torch.testing.assert_close(relative_positions(table, side, side), get_rel_pos(side, side, table), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(6, 6), (4, 6), (7, 3)])
@@ -40,7 +40,7 @@ def test_attention_is_that_of_sam(height: int, width: int) -> None:
 
 def test_encoder_at_1024_is_that_of_sam(vit_b: VitB, sam: Sam, photos: dict[str, np.ndarray]) -> None:
     pixels = photos["landscape"]
-    image = torch.from_numpy(Frame.of(pixels, 1024).square(pixels))
+    image = torch.from_numpy(Frame.of(pixels, 1024).image(pixels))
     with torch.inference_mode():
         tokens, embedding = vit_b.torch.image_encoder(image)
         theirs = sam.image_encoder((image - sam.pixel_mean) / sam.pixel_std)
@@ -155,5 +155,5 @@ def test_clip_head_starts_from_sams_last_layer(vit_b: VitB, sam: Sam) -> None:
 
 def test_vit_b_has_the_sizes_of_the_paper() -> None:
     spec = PRESETS["vit_b"]
-    assert [spec.feature_grid(size) for size in spec.sizes] == [14, 21, 28, 32]
+    assert [spec.feature_grid(size) for size in spec.sizes] == [(14, 14), (21, 21), (28, 28), (32, 32)]
     assert spec.grid(1024) == 64

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support import TOLERANCE, Ran, off, spread
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model import checkpoint
 from samclip_edge.model.public import merged
 from samclip_edge.text.tokenizer import Tokenizer

@@ -16,7 +16,7 @@ import transformers
 from segment_anything import sam_model_registry
 from support import Ran
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint, recognise
 from samclip_edge.model.merged import MergedModel

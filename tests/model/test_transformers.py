@@ -10,7 +10,9 @@ import torch
 import transformers
 from support import TOLERANCE, off, spread
 
-from samclip_edge.bundle.spec import PRESETS, ClipVisionSpec, DecoderSpec, EncoderSpec, ModelSpec, TextSpec
+from samclip_edge.bundle.encoder_spec import VitSpec
+from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.spec import ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint, layouts
 from samclip_edge.model.merged import MergedModel
@@ -20,7 +22,7 @@ from samclip_edge.train import teachers
 # A SAM and a CLIP of every kind of layer that the public ones have, but small.
 SPEC = ModelSpec(
     name="small",
-    encoder=EncoderSpec(width=64, depth=4, heads=4, window=4, global_layers=(1, 3), mlp_ratio=2.0, grid=8),
+    encoder=VitSpec(width=64, depth=4, heads=4, window=4, global_layers=(1, 3), mlp_ratio=2.0, grid=8),
     decoder=DecoderSpec(mlp=128),
     clip_vision=ClipVisionSpec(width=64, depth=2, heads=1, patch=16, size=32),
     text=TextSpec(width=128, depth=3, heads=4, vocab=2562),

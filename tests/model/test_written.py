@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import Ran
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model import checkpoint
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from samclip_edge.bundle.spec import PRESETS
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model import checkpoint
 from samclip_edge.rendered import NAMES
 from samclip_edge.train.data.batches import Images, Masks

@@ -118,7 +118,7 @@ def _masked(files: Files, image: int, size: int, most: int, random: np.random.Ge
             break
     if not masks:
         raise BrokenSample(f"{files.name(image)}: no mask is left at {size} pixels")
-    square = frame.square(pixels)[0].transpose(1, 2, 0)
+    square = frame.image(pixels)[0].transpose(1, 2, 0)
     return Masked(np.round(square).astype(np.uint8), masks, random, [])
 
 

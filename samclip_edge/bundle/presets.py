@@ -1,0 +1,36 @@
+"""The models that have a name: each base with its sizes, its decoder, and the text tower that it is trained beside."""
+
+from __future__ import annotations
+
+from samclip_edge.bundle.encoder_spec import VitSpec
+from samclip_edge.bundle.spec import ClipHeadSpec, ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
+
+PRESETS = {
+    "vit_b": ModelSpec(
+        name="vit_b",
+        encoder=VitSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
+        text=TextSpec(width=768, depth=12, heads=12),
+        features=768,
+        sizes=(224, 336, 448, 1024),
+    ),
+    # What the merged model is compared with: SAM ViT-B and OpenCLIP's ViT-B-16, unmerged.
+    "sam+clip": ModelSpec(
+        name="sam+clip",
+        encoder=VitSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
+        clip_vision=ClipVisionSpec(width=768, depth=12, heads=12),
+        text=TextSpec(width=512, depth=12, heads=8),
+        features=512,
+        sizes=(1024,),
+    ),
+    "tiny": ModelSpec(
+        name="tiny",
+        encoder=VitSpec(
+            width=128, depth=4, heads=4, window=4, global_layers=(1, 3), mlp_ratio=2.0, grid=16, stem="convolutions"
+        ),
+        decoder=DecoderSpec(mlp=256),
+        clip_head=ClipHeadSpec(depth=3, hidden=128),
+        text=TextSpec(width=128, depth=3, heads=4, vocab=2562),
+        features=128,
+        sizes=(128, 256),
+    ),
+}
