@@ -6,9 +6,9 @@ head puts on top of them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -41,4 +41,46 @@ class VitSpec(Frozen):
         return self
 
 
-EncoderSpec = VitSpec
+class TinyVitSpec(Frozen):
+    """MobileSAM's image encoder: TinyViT (arXiv 2207.10666), of four stages; these are those of its 5M.
+
+    The first stage is of convolutions. Each of the other three attends within windows.
+    """
+
+    kind: Literal["tiny_vit"] = "tiny_vit"
+    widths: tuple[Count, Count, Count, Count] = (64, 128, 160, 320)
+    depths: tuple[Count, Count, Count, Count] = (2, 2, 6, 2)
+    stage_heads: tuple[Count, Count, Count] = (4, 5, 10)
+    windows: tuple[Count, Count, Count] = (7, 14, 7)
+    mlp_ratio: float = 4.0
+    grid: Count = 32  # side, in tokens, of the position tables of the CLIP head
+
+    @property
+    def width(self) -> int:
+        """The channels of the tokens."""
+        return self.widths[-1]
+
+    @property
+    def heads(self) -> int:
+        """The heads of a layer of the CLIP head: as many as the last stage has."""
+        return self.stage_heads[-1]
+
+    @model_validator(mode="after")
+    def _divides(self) -> TinyVitSpec:
+        for width, heads in zip(self.widths[1:], self.stage_heads, strict=True):
+            if width % heads:
+                raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        if self.widths[0] % 2:
+            raise ValueError(f"width {self.widths[0]} is not even")
+        return self
+
+
+def _kind(spec: Any) -> str:
+    """The kind of a spec or of its data. Files that are older than the field hold SAM's."""
+    return str(spec.get("kind", "vit") if isinstance(spec, dict) else getattr(spec, "kind", ""))
+
+
+EncoderSpec = Annotated[
+    Annotated[VitSpec, Tag("vit")] | Annotated[TinyVitSpec, Tag("tiny_vit")],
+    Discriminator(_kind),
+]

@@ -63,13 +63,8 @@ def load_sam(model: MergedModel, state: State, source: str) -> None:
     not fit.
     """
     parts = {f"{name}.": getattr(model, name) for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
-    encoder = model.spec.encoder
-    public = [name for name, width in recognise.SAMS.items() if width == encoder.width and encoder.stem == "patch"]
-    mend = (
-        f"Pass SAM {public[0]}, from segment_anything or transformers"
-        if public
-        else "No public SAM fits: leave it out, or pass one of the same widths"
-    )
+    public = recognise.public_sam(model.spec.encoder)
+    mend = f"Pass {public}" if public else "No public SAM fits: leave it out, or pass one of the same widths"
     what = recognise.of_tensors(state)
     load_exactly(parts, layouts.as_sam(state, source), source, what, f"the preset {model.spec.name}", mend)
 

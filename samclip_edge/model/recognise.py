@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from samclip_edge.bundle.encoder_spec import EncoderSpec, TinyVitSpec
+
 SNIFFED = 4096  # bytes of a file that `of_bytes` wants to see
 
 
@@ -168,6 +170,16 @@ def of_tensors(state: Mapping[str, Tensor]) -> str:
             openai = what.startswith("an OpenCLIP ViT") and "input_resolution" in state  # one of its archive's numbers
             return what.replace("an OpenCLIP", "OpenAI's CLIP") if openai else what
     return "a model that is not known here"
+
+
+def public_sam(encoder: EncoderSpec) -> str | None:
+    """The public SAM that an encoder takes the weights of, and where it comes from; None where none fits."""
+    if encoder.kind == "tiny_vit":
+        return "MobileSAM's mobile_sam.pt" if encoder.widths == TinyVitSpec().widths else None
+    if encoder.stem != "patch":
+        return None
+    fitting = (name for name, width in SAMS.items() if width == encoder.width)
+    return next((f"SAM {name}, from segment_anything or transformers" for name in fitting), None)
 
 
 def _is_of(shape: tuple[int, ...], wanted: _Shape) -> bool:
