@@ -13,6 +13,20 @@ PRESETS = {
         features=768,
         sizes=(224, 336, 448, 1024),
     ),
+    "vit_l": ModelSpec(
+        name="vit_l",
+        encoder=VitSpec(width=1024, depth=24, heads=16, global_layers=(5, 11, 17, 23)),
+        text=TextSpec(width=768, depth=12, heads=12),
+        features=768,
+        sizes=(224, 336, 448, 1024),
+    ),
+    "vit_h": ModelSpec(
+        name="vit_h",
+        encoder=VitSpec(width=1280, depth=32, heads=16, global_layers=(7, 15, 23, 31)),
+        text=TextSpec(width=768, depth=12, heads=12),
+        features=768,
+        sizes=(224, 336, 448, 1024),
+    ),
     # What the merged model is compared with: SAM ViT-B and OpenCLIP's ViT-B-16, unmerged.
     "sam+clip": ModelSpec(
         name="sam+clip",
