@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from samclip_edge.bundle.encoder_spec import VitSpec
-from samclip_edge.bundle.spec import ClipHeadSpec, ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
+from samclip_edge.bundle.encoder_spec import RadioSpec, TinyVitSpec, VitSpec
+from samclip_edge.bundle.spec import AdaptorHeadSpec, ClipHeadSpec, ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
 
 PRESETS = {
     "vit_b": ModelSpec(
@@ -26,6 +26,24 @@ PRESETS = {
         text=TextSpec(width=768, depth=12, heads=12),
         features=768,
         sizes=(224, 336, 448, 1024),
+    ),
+    # MobileSAM's TinyViT-5M, beside the text tower of OpenCLIP's ViT-B-16.
+    "mobile": ModelSpec(
+        name="mobile",
+        encoder=TinyVitSpec(),
+        clip_head=ClipHeadSpec(hidden=512),
+        text=TextSpec(width=512, depth=12, heads=8),
+        features=512,
+        sizes=(224, 448, 512, 1024),
+    ),
+    # C-RADIOv3-B, beside the text tower of DFN's ViT-H-14, one of the models that it was taught by.
+    "radio": ModelSpec(
+        name="radio",
+        encoder=RadioSpec(),
+        clip_head=AdaptorHeadSpec(),
+        text=TextSpec(width=1024, depth=24, heads=16, activation="quick_gelu"),
+        features=1024,
+        sizes=(224, 448, 512, 1024),
     ),
     # What the merged model is compared with: SAM ViT-B and OpenCLIP's ViT-B-16, unmerged.
     "sam+clip": ModelSpec(
