@@ -17,6 +17,7 @@ from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import MANIFEST, Manifest, Precision, Target, Text
 from samclip_edge.bundle.sizes import LARGEST, PATCH, Size, in_order, of_sides, sides
 from samclip_edge.bundle.spec import ModelSpec
+from samclip_edge.bundle.weights import research_only
 from samclip_edge.bundle.writing import new_bundle
 from samclip_edge.errors import InputError
 from samclip_edge.export.calibration import Calibrator
@@ -68,6 +69,8 @@ def export_bundle(
     model, origin = load(checkpoint)
     chosen = _sizes(model.spec, sizes) if sizes else model.spec.sizes
     _warn_of_sizes(checkpoint, chosen, origin.trained_at)
+    if bound := research_only(origin.weights):
+        log.warning("%s: %s", checkpoint, bound)
     with new_bundle(folder) as partial:
         sentences = templates or read_templates(data.TEMPLATES)
         text = _write_text(model, partial, vocabulary, sentences, progress)
@@ -93,6 +96,7 @@ def export_bundle(
             trained=origin.trained,
             trained_at=origin.trained_at,
             origin=origin.note,
+            weights=origin.weights,
             producer=f"samclip-edge {samclip_edge.__version__}",
             text=text,
             calibration=calibrator.write(partial, chosen),

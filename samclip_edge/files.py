@@ -1,8 +1,9 @@
-"""Files are written whole or not at all: under a temporary name, then renamed."""
+"""Files are written whole or not at all: under a temporary name, then renamed. And what their bytes are."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,3 +33,12 @@ def write_whole(path: Path, content: str | bytes, follow: bool = True) -> None:
     """Write a file by `replacing`: a text in UTF-8, or bytes."""
     with replacing(path, follow) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

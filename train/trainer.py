@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import in_order
+from samclip_edge.bundle.weights import weights_of
 from samclip_edge.errors import InputError
 from samclip_edge.files import write_whole
 from samclip_edge.model import checkpoint
@@ -159,6 +160,7 @@ class Trainer:
                 note=note,
                 calibrated=calibrated,
                 trained_at=tuple(sorted(sizes, key=in_order)),
+                weights=weights_of(self.recipe.sam_teacher, self.recipe.clip_teacher),
             )
             checkpoint.save(model.cpu(), self.finished(index), origin)
             self._state.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ files may be links to anywhere, as in a hub's cache, because the sha256 is what 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from samclip_edge.bundle.hub import locate
 from samclip_edge.bundle.manifest import FORMAT, MANIFEST, File, Graph, Manifest, Step
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import ChecksumError, InputError, one_line
+from samclip_edge.files import sha256
 from samclip_edge.json_files import read_json
 
 
@@ -138,15 +138,6 @@ def read_steps(bundle: Bundle, graph: Graph) -> dict[str, Step]:
         return {name: Step.model_validate(step) for name, step in read_json(path, strict=False).items()}
     except (ValueError, AttributeError) as error:
         raise InputError(f"{path}: no list of ops ({one_line(error)}); export the bundle again") from None
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def describe(folder: Path, path: Path) -> File:

@@ -14,6 +14,7 @@ from samclip_edge.bundle.contract import GraphName, Signature, fixed_sides, sign
 from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.spec import ModelSpec
+from samclip_edge.bundle.weights import Weights
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
@@ -157,6 +158,7 @@ class Manifest(Frozen):
     trained: bool
     trained_at: tuple[Size, ...] | None = None  # the sizes that the weights were trained at; older bundles do not say
     origin: str  # where the weights came from
+    weights: tuple[Weights, ...] = ()  # of others, that the model is made of; older bundles do not say
     producer: str  # the version that exported the bundle
     graphs: tuple[Graph, ...]
     text: Text

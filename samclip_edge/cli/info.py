@@ -18,6 +18,7 @@ def run(
     from collections import Counter
 
     from samclip_edge.bundle.folder import Bundle, read_steps
+    from samclip_edge.bundle.weights import research_only
     from samclip_edge.text.words import vocabulary_names
 
     opened = Bundle.open(bundle)
@@ -36,13 +37,16 @@ def run(
         "manifest": opened.manifest.model_dump(by_alias=True),
     }
     files = [(file.path, str(file.bytes), file.sha256[:16]) for file in opened.files()]
-    emit(document, json, lambda: _show(document, files))
+    made_of = [f"{each.what}: {each}" for each in opened.manifest.weights]
+    made_of += [bound for bound in [research_only(opened.manifest.weights)] if bound]
+    emit(document, json, lambda: _show(document, made_of, files))
 
 
-def _show(document: dict[str, Any], files: list[tuple[str, str, str]]) -> None:
+def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, str, str]]) -> None:
     manifest, names, engines = document["manifest"], document["vocabulary"], document["manifest"]["engines"]
     print(f"{manifest['spec']['name']} for {manifest['target']} in {manifest['precision']}, by {manifest['producer']}")
     print(f"weights: {'trained' if manifest['trained'] else 'untrained'}; {manifest['origin']}")
+    print(*made_of, sep="\n", end="\n" * bool(made_of))
     sizes = ", ".join(map(str, manifest["sizes"]))
     print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")

@@ -27,6 +27,7 @@ def run(
 ) -> None:
     """Build the untrained merged checkpoint: the CLIP head starts from SAM's last layer, the rest is random."""
     from samclip_edge.bundle.presets import PRESETS
+    from samclip_edge.bundle.weights import weights_of
     from samclip_edge.errors import InputError
     from samclip_edge.model import checkpoint
     from samclip_edge.model.public import merged
@@ -43,10 +44,16 @@ def run(
         model = merged(preset, seed, None if sam is None else str(sam), clip)
     given = [f"{what} from {where}" for what, where in (("SAM", sam), ("text tower", clip)) if where is not None]
     made_of = ", ".join([*given, f"{'the rest ' if given else ''}random with seed {seed}"])
-    origin = checkpoint.Origin(note=made_of, trained_at=() if sam is None else (1024,))
+    origin = checkpoint.Origin(note=made_of, trained_at=() if sam is None else (1024,), weights=weights_of(sam, clip))
     checkpoint.save(model, output, origin)
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    document = {"checkpoint": str(output), "preset": preset, "origin": origin.note, "parameters": parameters}
+    document = {
+        "checkpoint": str(output),
+        "preset": preset,
+        "origin": origin.note,
+        "weights": [each.model_dump() for each in origin.weights],
+        "parameters": parameters,
+    }
     emit(
         document,
         json,

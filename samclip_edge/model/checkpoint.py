@@ -17,6 +17,7 @@ from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.manifest import Chances
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.spec import ModelSpec
+from samclip_edge.bundle.weights import Weights
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing
 from samclip_edge.json_files import parse_json
@@ -46,6 +47,7 @@ class Origin(Frozen):
     calibrated: Calibrated | None = None  # None: an export measures it on photos
     # The input sizes that the image encoder was trained at; None: an older checkpoint, which does not say.
     trained_at: tuple[Size, ...] | None = None
+    weights: tuple[Weights, ...] = ()  # of others, that it is made of; older checkpoints do not say
 
 
 def read_state(path: Path) -> State:
