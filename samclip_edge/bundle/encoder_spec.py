@@ -75,12 +75,49 @@ class TinyVitSpec(Frozen):
         return self
 
 
+class AdaptorSpec(Frozen):
+    """An adaptor of C-RADIO: a linear layer, `blocks` residual ones, and a last one. Its input's width is the trunk's."""
+
+    hidden: Count = 2560
+    blocks: Annotated[int, Field(ge=0)] = 3
+    out: Count
+
+
+class RadioSpec(Frozen):
+    """C-RADIO's image encoder: a plain ViT (`trunk` wide), and an adaptor that makes SAM's features of its patches."""
+
+    kind: Literal["radio"] = "radio"
+    trunk: Count = 768
+    depth: Count = 12
+    heads: Count = 12
+    mlp_ratio: float = 4.0
+    grid: Count = 128  # side, in tokens, of the learned position table
+    prefix: Count = 8  # cls and register tokens, which stand before the patches
+    summary: Annotated[int, Field(ge=0)] = 0  # which of them is the summary for the text adaptor
+    sam: AdaptorSpec = AdaptorSpec(out=1280)  # SAM ViT-H's neck reads 1280 channels
+    mean: tuple[float, float, float] | None = None  # RGB, 0..255, which pixels are normalised by; None: CLIP's
+    std: tuple[float, float, float] | None = None
+
+    @property
+    def width(self) -> int:
+        """The channels of the tokens: those of a patch, and after them the summary of the photo."""
+        return 2 * self.trunk
+
+    @model_validator(mode="after")
+    def _fits(self) -> RadioSpec:
+        if self.trunk % self.heads:
+            raise ValueError(f"trunk {self.trunk} is not a multiple of heads {self.heads}")
+        if self.summary >= self.prefix:
+            raise ValueError(f"summary {self.summary} is none of {self.prefix} prefix tokens")
+        return self
+
+
 def _kind(spec: Any) -> str:
     """The kind of a spec or of its data. Files that are older than the field hold SAM's."""
     return str(spec.get("kind", "vit") if isinstance(spec, dict) else getattr(spec, "kind", ""))
 
 
 EncoderSpec = Annotated[
-    Annotated[VitSpec, Tag("vit")] | Annotated[TinyVitSpec, Tag("tiny_vit")],
+    Annotated[VitSpec, Tag("vit")] | Annotated[TinyVitSpec, Tag("tiny_vit")] | Annotated[RadioSpec, Tag("radio")],
     Discriminator(_kind),
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from samclip_edge.bundle.encoder_spec import Count, EncoderSpec, Frozen
 from samclip_edge.bundle.sizes import LARGEST, Size, grid, in_order, sides
@@ -29,9 +29,30 @@ class DecoderSpec(Frozen):
 class ClipHeadSpec(Frozen):
     """The CLIP head of Sec. 4.1: transformer layers, max-pooling, LayerNorm, an MLP with two hidden layers."""
 
+    kind: Literal["layers"] = "layers"
     depth: Count = 3
     hidden: Count = 768
     max_grid: Count = 32  # above this many tokens a side, tokens are averaged 2x2 first (Sec. 4.4)
+
+
+class AdaptorHeadSpec(Frozen):
+    """The text adaptor of C-RADIO as the CLIP head: one MLP for the summary of the photo and for each patch."""
+
+    kind: Literal["adaptor"] = "adaptor"
+    hidden: Count = 2560
+    blocks: Annotated[int, Field(ge=0)] = 3  # residual ones
+    max_grid: Count = 32  # above this many tokens a side, patches are averaged 2x2 first
+
+
+def _head(spec: Any) -> str:
+    """The kind of a head's spec or of its data. Files that are older than the field hold the paper's."""
+    return str(spec.get("kind", "layers") if isinstance(spec, dict) else getattr(spec, "kind", ""))
+
+
+HeadSpec = Annotated[
+    Annotated[ClipHeadSpec, Tag("layers")] | Annotated[AdaptorHeadSpec, Tag("adaptor")],
+    Discriminator(_head),
+]
 
 
 class ClipVisionSpec(Frozen):
@@ -64,7 +85,7 @@ class ModelSpec(Frozen):
     name: str
     encoder: EncoderSpec
     decoder: DecoderSpec = DecoderSpec()
-    clip_head: ClipHeadSpec = ClipHeadSpec()
+    clip_head: HeadSpec = ClipHeadSpec()
     clip_vision: ClipVisionSpec | None = None
     text: TextSpec
     features: Count  # E, the width of the text-image embedding
