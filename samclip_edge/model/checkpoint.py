@@ -64,11 +64,18 @@ def load_sam(model: MergedModel, state: State, source: str) -> None:
     It may have the layout of Hugging Face transformers. source: its name in messages. Raises InputError when it does
     not fit.
     """
-    parts = {f"{name}.": getattr(model, name) for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
+    encoder = {f"image_encoder.{prefix}": part for prefix, part in model.image_encoder.of_sam().items()}
+    parts = {**encoder, "prompt_encoder.": model.prompt_encoder, "mask_decoder.": model.mask_decoder}
     public = recognise.public_sam(model.spec.encoder)
     mend = f"Pass {public}" if public else "No public SAM fits: leave it out, or pass one of the same widths"
     what = recognise.of_tensors(state)
-    load_exactly(parts, layouts.as_sam(state, source), source, what, f"the preset {model.spec.name}", mend)
+    own = ("prompt_encoder.", "mask_decoder.", *encoder)
+    state = {
+        name: each
+        for name, each in layouts.as_sam(state, source).items()
+        if name.startswith(own) or not name.startswith("image_encoder.")
+    }
+    load_exactly(parts, state, source, what, f"the preset {model.spec.name}", mend)
 
 
 def load_clip(model: MergedModel, state: State, source: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_edge.bundle.spec import ModelSpec
+from samclip_edge.bundle.spec import ClipHeadSpec, ModelSpec
 from samclip_edge.model.layers import MLP
 from samclip_edge.model.vit import Block
 
@@ -32,6 +32,7 @@ class ClipHead(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         encoder, head = spec.encoder, spec.clip_head
+        assert isinstance(head, ClipHeadSpec)
         self.max_grid = head.max_grid
         self.blocks = nn.ModuleList(
             Block(encoder.width, encoder.heads, encoder.mlp_ratio, window=0, side=encoder.grid)

@@ -58,6 +58,10 @@ class ImageEncoder(nn.Module, ABC):
     def layers(self) -> nn.ModuleList:
         """The parts whose activations training may recompute, one after another."""
 
+    def of_sam(self) -> dict[str, nn.Module]:
+        """The parts that SAM's file has weights for, each by the prefix of their names after `image_encoder.`."""
+        return {"": self}
+
     def last_layer(self) -> dict[str, Tensor]:
         """The weights of the last layer, under the names of `vit.Block`, that a layer of the CLIP head may start from.
 

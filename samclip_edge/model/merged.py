@@ -15,13 +15,14 @@ from samclip_edge.model.clip_vision import ClipVision
 from samclip_edge.model.image_encoder import image_encoder
 from samclip_edge.model.mask_decoder import MaskDecoder
 from samclip_edge.model.prompt_encoder import PromptEncoder
+from samclip_edge.model.radio_head import RadioHead
 from samclip_edge.model.text_encoder import TextEncoder
 
 
 class MergedModel(nn.Module):
     """SAM-CLIP (Fig. 2). Its parts carry the names of SAM's, so SAM's own state dict fits key for key."""
 
-    clip_head: ClipHead
+    clip_head: ClipHead | RadioHead
     visual: ClipVision
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -31,7 +32,7 @@ class MergedModel(nn.Module):
         if spec.clip_vision:
             self.visual = ClipVision(spec)
         else:
-            self.clip_head = ClipHead(spec)
+            self.clip_head = ClipHead(spec) if spec.clip_head.kind == "layers" else RadioHead(spec)
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder(spec.decoder)
         self.text_encoder = TextEncoder(spec)
@@ -80,8 +81,11 @@ def random_init(model: MergedModel, seed: int) -> None:
 def start_clip_head(model: MergedModel) -> None:
     """Copy the last layer of SAM's encoder into every layer of the CLIP head (Sec. 4.1), as far as it fits.
 
+    A head of another kind than the paper's stays as it is.
     If that layer attends within windows, its relative positions are not copied: their tables have another length.
     """
+    if not isinstance(model.clip_head, ClipHead):
+        return
     last = model.image_encoder.last_layer()
     for block in model.clip_head.blocks:
         for name, tensor in block.state_dict().items():

@@ -176,6 +176,8 @@ def public_sam(encoder: EncoderSpec) -> str | None:
     """The public SAM that an encoder takes the weights of, and where it comes from; None where none fits."""
     if encoder.kind == "tiny_vit":
         return "MobileSAM's mobile_sam.pt" if encoder.widths == TinyVitSpec().widths else None
+    if encoder.kind == "radio":
+        return "SAM ViT-H, from segment_anything or transformers" if encoder.sam.out == SAMS["ViT-H"] else None
     if encoder.stem != "patch":
         return None
     fitting = (name for name, width in SAMS.items() if width == encoder.width)
