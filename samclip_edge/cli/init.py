@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from samclip_edge.cli.common import Json, emit, note, option_names
 
 
+class Command(TyperCommand):
+    """A verb whose `--help` ends with what each preset costs."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The presets, each with the size of its image encoder and the weights that it takes."""
+        from samclip_edge.bundle.bases import listed
+
+        with formatter.section("Presets: the image encoder's parameters, its multiply-adds at 1024, its weights"):
+            formatter.write_dl(listed())
+
+
 def run(
     output: Annotated[Path, typer.Option("-o", metavar="FILE.safetensors", help="The checkpoint to write.")],
-    preset: Annotated[str, typer.Option(help="The model to build: vit_b, tiny, or sam+clip, side by side.")] = "vit_b",
+    preset: Annotated[str, typer.Option(metavar="NAME", help="The model to build, one of those below.")] = "vit_b",
     sam: Annotated[Path | None, typer.Option(metavar="FILE", help="SAM's weights, as sam_vit_b_01ec64.pth.")] = None,
     clip: Annotated[
         str | None,
