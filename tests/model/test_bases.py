@@ -1,4 +1,4 @@
-"""The bases: SAM's three files key for key, small ones of their kind against SAM's code, and what the list says of each."""
+"""The bases: SAM's three files key for key, small ones against SAM's code, and what the list says of each."""
 
 from __future__ import annotations
 
