@@ -16,6 +16,7 @@ from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.export.forms.attention import fix_blocks
 from samclip_edge.export.forms.encoders import fixed_encoder
+from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.merged import MergedModel
 
 
@@ -39,7 +40,8 @@ class ClipHeadGraph(nn.Module):
         super().__init__()
         head = copy.copy(model.clip_head)
         head._modules = dict(model.clip_head._modules)
-        head.blocks = fix_blocks(model.clip_head.blocks, *model.spec.feature_grid(size))
+        if isinstance(head, ClipHead):  # C-RADIO's has no layers
+            head.blocks = fix_blocks(head.blocks, *model.spec.feature_grid(size))
         self.head = head
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,8 +24,8 @@ from samclip_edge.export.forms.channels_first import (
     with_channel_norms,
 )
 from samclip_edge.export.forms.encoders import neural_engine_encoder
-from samclip_edge.model import text_encoder
-from samclip_edge.model.clip_head import halved
+from samclip_edge.export.forms.radio import NeuralEngineHead
+from samclip_edge.model import clip_head, text_encoder
 from samclip_edge.model.layers import MLP
 from samclip_edge.model.mask_decoder import MASKS, TwoWayAttentionBlock
 from samclip_edge.model.merged import MergedModel
@@ -45,13 +45,14 @@ class ClipHead(nn.Module):
     def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
         head, cells = model.clip_head, model.spec.feature_grid(size)
+        assert isinstance(head, clip_head.ClipHead)
         self.pool = grid(size) != cells
         self.blocks = nn.ModuleList(MapBlock(block, cells) for block in head.blocks)  # type: ignore[arg-type]
         self.norm, self.mlp = ChannelNorm(head.norm), mlp(head.mlp)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
-        x = halved(tokens) if self.pool else tokens
+        x = clip_head.halved(tokens) if self.pool else tokens
         for block in self.blocks:
             x = block(x)
         pooled = unit(self.mlp(self.norm(x.amax(dim=(2, 3), keepdim=True))))
@@ -191,5 +192,6 @@ def graph_module(model: MergedModel, name: GraphName, size: Size | None) -> nn.M
     if name == "prompt_encoder":
         return model.prompt_encoder.eval()
     assert size is not None
-    sized = {"image_encoder": neural_engine_encoder, "clip_head": ClipHead, "mask_decoder": MaskDecoder}
+    head = ClipHead if model.spec.clip_head.kind == "layers" else NeuralEngineHead
+    sized = {"image_encoder": neural_engine_encoder, "clip_head": head, "mask_decoder": MaskDecoder}
     return sized[name](model, size).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,8 +31,10 @@ class RadioHead(nn.Module):
         patches = tokens[:, : self.trunk]
         if max(tokens.shape[2:]) > self.max_grid:
             patches = halved(patches)
-        features = self.adaptor(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return self.image_features(tokens), F.normalize(features, dim=1)
+        # In one pass, so that each matrix stands once in a graph.
+        rows = torch.cat([tokens[:, self.trunk :, :1, 0], patches.flatten(2)], dim=2).transpose(1, 2)
+        features = F.normalize(self.adaptor(rows), dim=-1)
+        return features[:, 0], features[:, 1:].transpose(1, 2).unflatten(2, patches.shape[2:])
 
     def image_features(self, tokens: Tensor, left_out: Tensor | None = None) -> Tensor:
         """Only the image features (B,E) of `forward`.
