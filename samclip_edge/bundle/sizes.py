@@ -21,8 +21,12 @@ Size = Annotated[int | str, AfterValidator(_validated)]
 
 
 def sides(size: int | str) -> tuple[int, int]:
-    """Height and width in pixels. Raises ValueError for what is no size, or no positive multiple of 16."""
-    found = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", str(size))
+    """Height and width in pixels. Raises ValueError for what is no size, or no positive multiple of 16.
+
+    size: also a number of another type, such as numpy's, if it is whole.
+    """
+    text = size if isinstance(size, str) else f"{float(size):g}"
+    found = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", text)
     if not found:
         raise ValueError(f"{size} is neither a number nor WxH, such as 1024x576")
     width, height = int(found[1]), int(found[2] or found[1])

@@ -20,6 +20,7 @@ GONE = {  # what CHANGELOG says is gone: internals, and tasks that take other ar
     "everything": {"name", "everything"},
     "export.coreml": {"check_minimum"},
     "export.export": {"Change", "CHECKPOINT", "OnnxWriter", "Writer", "export_bundle", "seen_by"},
+    "export.graphs": {"ImageEncoderGraph"},
     "export.quantize": {"sensitivity"},
 }
 

@@ -47,8 +47,10 @@ def test_an_older_checkpoint_says_whether_it_was_trained_on_rendered_scenes(tmp_
     for trained in (True, False):
         old = {"spec": model.spec.model_dump(), "origin": {"trained": trained, "note": ""}}
         save_file(model.state_dict(), path, {"samclip_edge": json.dumps(old)})
-        assert checkpoint.read_spec(path)[1].rendered is trained
-    new = checkpoint.Origin(trained=True, rendered=False, note="")
+        origin = checkpoint.read_spec(path)[1]
+        assert origin.rendered is trained
+        assert origin.trained_at == ((128, 256) if trained else None)
+    new = checkpoint.Origin(trained=True, rendered=False, note="", trained_at=(128,))
     assert checkpoint.load(checkpoint.save(model, path, new))[1] == new
 
 
