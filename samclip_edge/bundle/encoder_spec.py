@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, model_validator
 
 Count = Annotated[int, Field(gt=0)]
+Deviation = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Frozen(BaseModel):
@@ -76,7 +77,7 @@ class TinyVitSpec(Frozen):
 
 
 class AdaptorSpec(Frozen):
-    """An adaptor of C-RADIO: a linear layer, `blocks` residual ones, and a last one. Its input's width is the trunk's."""
+    """An adaptor of C-RADIO: a linear layer, `blocks` residual ones, and a last one that makes `out` features."""
 
     hidden: Count = 2560
     blocks: Annotated[int, Field(ge=0)] = 3
@@ -95,8 +96,8 @@ class RadioSpec(Frozen):
     prefix: Count = 8  # cls and register tokens, which stand before the patches
     summary: Annotated[int, Field(ge=0)] = 0  # which of them is the summary for the text adaptor
     sam: AdaptorSpec = AdaptorSpec(out=1280)  # SAM ViT-H's neck reads 1280 channels
-    mean: tuple[float, float, float] | None = None  # RGB, 0..255, which pixels are normalised by; None: CLIP's
-    std: tuple[float, float, float] | None = None
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None  # of pixels, RGB, 0..255; None: CLIP's
+    std: tuple[Deviation, Deviation, Deviation] | None = None
 
     @property
     def width(self) -> int:
