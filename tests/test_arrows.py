@@ -51,6 +51,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "export/weights": ({"numpy", "onnx"}, set()),
     "export/costs": ({"numpy"}, ASK | {"samclip_edge/accuracy", "export/targets"}),
     "export/order": (set(), LOOK | EXPORT | {"export/costs", "samclip_edge/model"}),
+    "export/get": (set(), LOOK | EXPORT | {"samclip_edge/model"}),
     "export": (
         {"numpy", "torch", "tokenizers", "open_clip"},
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
@@ -74,6 +75,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "samclip_edge/model",
             "runtimes",
             "export/costs",
+            "export/get",
             "export/order",
             "train",
             "train/recipe",

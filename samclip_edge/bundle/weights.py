@@ -23,8 +23,13 @@ _LICENSES = {
     # timm/MobileCLIP2-S0-OpenCLIP, open_clip_model.safetensors
     "ab91a1a0c4330d6b1913e24d5035dfdea15423316aaec649610c6b1c6ddd0e95": "apple-amlr",
 }
-# Licences that let nobody ship what is made of the weights. The hub's names for them.
-_RESEARCH = ("apple-amlr", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")
+# Licences that let nobody ship what is made of the weights, by the hub's names for them.
+_RESEARCH_ONLY = ("apple-amlr", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")
+
+
+def bars_products(license: str | None) -> bool:
+    """Whether a licence is known to allow research only, and no product."""
+    return license in _RESEARCH_ONLY
 
 
 class Weights(Frozen):
@@ -37,16 +42,11 @@ class Weights(Frozen):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     license: str | None = None  # as SPDX or the hub calls it; None: not known
 
-    @property
-    def research_only(self) -> bool:
-        """Whether the licence is known to allow research only."""
-        return self.license in _RESEARCH
-
     def __str__(self) -> str:
         """For people, in a line."""
         place = f"{self.repository} at {(self.revision or '?')[:12]}, " if self.repository else ""
         terms = f"licence {self.license}" if self.license else "licence not known"
-        research = ", FOR RESEARCH ONLY" if self.research_only else ""
+        research = ", FOR RESEARCH ONLY" if bars_products(self.license) else ""
         return f"{place}{self.file}; {terms}{research}{f'; sha256 {self.sha256[:16]}' if self.sha256 else ''}"
 
 
@@ -69,5 +69,5 @@ def _described(what: str, name: str) -> Weights:
 
 def research_only(weights: tuple[Weights, ...]) -> str | None:
     """A line about those of the weights that are for research only; None where there are none."""
-    bound = [f"{each.repository or each.file} ({each.license})" for each in weights if each.research_only]
+    bound = [f"{each.repository or each.file} ({each.license})" for each in weights if bars_products(each.license)]
     return f"for research only, by the licence of {' and '.join(bound)}" if bound else None

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from samclip_edge import __version__
-from samclip_edge.cli import bench, classify, doctor, eval, export, info, init, segment, train, verify
+from samclip_edge.cli import bench, classify, doctor, eval, export, get, info, init, segment, train, verify
 from samclip_edge.cli.terminal import LOG, OutputError, Stopped, notes, signals, streams
 
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (init, export, classify, segment, info, verify, eval, bench, doctor):
+for verb in (init, get, export, classify, segment, info, verify, eval, bench, doctor):
     app.command(verb.__name__.rpartition(".")[2], cls=getattr(verb, "Command", None))(verb.run)
 app.add_typer(train.app, name="train")
 
@@ -121,8 +121,8 @@ def _tell(error: BaseException) -> int:
         return _fail(error, "stopped", 130)
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "samclip_edge"):
-        asked = next((verb for verb in ("train", "bench") if verb in sys.argv), "export")  # what needs more than torch
-        extra = next((name for name, brought in _EXTRAS.items() if missing in brought), asked)
+        asked = next((verb for verb in ("train", "bench", "get") if verb in sys.argv), "export")  # more than torch
+        extra = next((name for name, brought in _EXTRAS.items() if missing in brought and asked != "get"), asked)
         return _fail(error, f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
     if isinstance(error, _UsageError):
         if type(error).__name__ == "NoArgsIsHelpError":

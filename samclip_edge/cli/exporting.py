@@ -53,7 +53,7 @@ def order_of(
         target=chosen,
         precision=cast("Precision", precision),
         sizes=sizes,
-        vocabulary=None if vocabulary is None else _read_names(vocabulary),
+        vocabulary=None if vocabulary is None else read_names(vocabulary),
         templates=None if templates is None else read_templates(templates, "--templates"),
         photos=_photos_of(*photos),
         vectors=vectors,
@@ -107,7 +107,7 @@ def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | Cor
     return OnnxOptions(static=given["onnx"]["--static"], qdq=given["onnx"]["--qdq"])
 
 
-def _read_names(path: Path) -> list[str]:
+def read_names(path: Path) -> list[str]:
     """The names of `--vocabulary`: a file of UTF-8, with or without a byte-order mark, one name a line."""
     try:
         lines = read_text(path).splitlines()
