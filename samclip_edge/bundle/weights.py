@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -11,9 +12,10 @@ from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.files import sha256
 
 MASKS, NAMES = "image encoder and masks", "names"  # what weights are for
+ENCODER = "image encoder and adaptors"  # of C-RADIO
 
-# Files that are known by their bytes: their sha256, as their publishers and many programs that fetch them have it.
-_LICENSES = {
+# Of files that are known by their bytes: by their sha256, which many programs that fetch them hold them against.
+LICENSES = {
     "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912": "Apache-2.0",  # sam_vit_b_01ec64.pth
     "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": "Apache-2.0",  # sam_vit_l_0b3195.pth
     "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": "Apache-2.0",  # sam_vit_h_4b8939.pth
@@ -50,13 +52,25 @@ class Weights(Frozen):
         return f"{place}{self.file}; {terms}{research}{f'; sha256 {self.sha256[:16]}' if self.sha256 else ''}"
 
 
-def weights_of(sam: str | Path | None, clip: str | None) -> tuple[Weights, ...]:
+def weights_of(sam: str | Path | None, clip: str | None, radio: Path | None = None) -> tuple[Weights, ...]:
     """What is known of the files that a model is made of.
 
-    sam: SAM's file. clip: FILE, MODEL:FILE or MODEL:TAG; see `model.public.merged`. None where there is none.
+    sam: SAM's file. clip: FILE, MODEL:FILE or MODEL:TAG; radio: the folder of C-RADIO; see `model.public.merged`. None
+    where there is none.
     """
     given = ((MASKS, None if sam is None else str(sam)), (NAMES, clip))
-    return tuple(_described(what, name) for what, name in given if name is not None)
+    files = () if radio is None else _in_folder(radio)
+    return (*files, *(_described(what, name) for what, name in given if name is not None))
+
+
+def _in_folder(radio: Path) -> tuple[Weights, ...]:
+    """C-RADIO's files. The licence is what the hub page's README.md names, if it lies beside them."""
+    page = radio / "README.md"
+    named = re.search(r"^license_name:\s*(\S+)", page.read_text("utf-8", "replace"), re.M) if page.is_file() else None
+    return tuple(
+        Weights(what=ENCODER, file=path.name, sha256=sha256(path), license=named and named[1])
+        for path in sorted(radio.glob("*.safetensors"))
+    )
 
 
 def _described(what: str, name: str) -> Weights:
@@ -64,7 +78,7 @@ def _described(what: str, name: str) -> Weights:
     if not path.is_file():
         return Weights(what=what, file=name)
     digest = sha256(path)
-    return Weights(what=what, file=path.name, sha256=digest, license=_LICENSES.get(digest))
+    return Weights(what=what, file=path.name, sha256=digest, license=LICENSES.get(digest))
 
 
 def research_only(weights: tuple[Weights, ...]) -> str | None:
