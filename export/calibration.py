@@ -20,7 +20,7 @@ from samclip_edge.model.names import name_features
 from samclip_edge.photo.frame import Frame
 from samclip_edge.progress import Progress
 from samclip_edge.text.chances import assumed
-from samclip_edge.text.judge import Floats, nearest, odds_against, strongest
+from samclip_edge.text.judge import Floats, nearest, odds_among, strongest
 from samclip_edge.text.names import BACKGROUND_NAMES, read_names
 
 _WINDOWS = 4  # windows along a side of the patch map that stand for masks
@@ -37,7 +37,8 @@ class Calibrator:
         self._measured = measured
         self._names = list(measured.rivals) if measured else read_names(data.RIVALS)
         self._features = name_features(model, [*self._names, *BACKGROUND_NAMES], templates, progress).cpu().numpy()
-        self._scale = float(model.text_encoder.logit_scale.detach().exp())
+        self._scale, bias = float(model.text_encoder.logit_scale.detach().exp()), model.text_encoder.logit_bias
+        self._bias = None if bias is None else float(bias.detach())
         self._sizes: dict[Size, Chances] = {}
 
     def see(self, sizes: Sequence[Size], found: Mapping[GraphName, Sequence[Case]]) -> None:
@@ -88,9 +89,7 @@ class Calibrator:
 
     def _odds(self, features: Floats) -> Floats:
         """The log-odds (..., R) of each rival against the others and the background. features: (..., E)."""
-        cosines = self._scale * (features @ self._features.T)
-        count = len(self._names)
-        return odds_against(cosines[..., :count], cosines, ~np.eye(count, cosines.shape[-1], dtype=bool))
+        return odds_among(self._scale * (features @ self._features.T), self._bias, len(self._names))
 
 
 def _windows(features: Array) -> list[Floats]:

@@ -149,20 +149,23 @@ def _write_text(
     model: MergedModel, folder: Path, vocabulary: Sequence[str] | None, templates: Sequence[str], progress: Progress
 ) -> Text:
     """Write the prompt templates, and the tokenizer or else the vocabulary. Returns the manifest's `text`."""
-    scale = float(model.text_encoder.logit_scale.detach().exp())
+    scale, bias = model.text_encoder.logit_scale.detach().exp(), model.text_encoder.logit_bias
+    factors = {"logit_scale": float(scale), "logit_bias": None if bias is None else float(bias.detach())}
     sentences = folder / "templates.json"
     sentences.write_text(json.dumps(list(templates), ensure_ascii=False, indent=0), "utf-8")
     if vocabulary is None:
         tokenizer = folder / "tokenizer.json"
-        tokenizer.write_text(tokenizer_json(model.spec.text.vocab), "utf-8")
-        return Text(templates=describe(folder, sentences), logit_scale=scale, tokenizer=describe(folder, tokenizer))
+        own = model.own_tokenizer if model.spec.text.tokenizer == "own" else tokenizer_json(model.spec.text.vocab)
+        assert own is not None
+        tokenizer.write_text(own, "utf-8")
+        return Text(templates=describe(folder, sentences), **factors, tokenizer=describe(folder, tokenizer))
     listed = list(dict.fromkeys([*vocabulary, *BACKGROUND_NAMES]))
     names, features = folder / "vocabulary.json", folder / "vocabulary.npy"
     names.write_text(json.dumps(listed, ensure_ascii=False, indent=0), "utf-8")
     np.save(features, name_features(model, listed, templates, progress).numpy())
     return Text(
         templates=describe(folder, sentences),
-        logit_scale=scale,
+        **factors,
         names=describe(folder, names),
         features=describe(folder, features),
     )

@@ -22,7 +22,6 @@ from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import clip_square
 from samclip_edge.tasks.prompts import prepare
 from samclip_edge.text.names import read_templates
-from samclip_edge.text.tokenizer import Tokenizer
 
 PHOTOS = 2  # how many of the package's photos are used; the first is square, the second is not
 Pixels = npt.NDArray[np.uint8]  # (H,W,3) RGB
@@ -73,7 +72,8 @@ def clip_cases(model: MergedModel, photos: Iterable[Pixels] | None = None) -> li
     vision = model.spec.clip_vision
     assert vision is not None
     seen = photos or parity_photos()
-    inputs = [{"image": clip_square(pixels, vision.size)[None]} for pixels in seen]
+    cubic = vision.interpolation == "bicubic"
+    inputs = [{"image": clip_square(pixels, vision.size, vision.resize, cubic)[None]} for pixels in seen]
     inputs.insert(0, probe(model.spec, "clip_image_encoder", None))
     return [ask(model, "clip_image_encoder", None, each) for each in inputs]
 
@@ -94,7 +94,7 @@ def text_cases(model: MergedModel) -> list[Case]:
     """Cases for the text encoder: the probe, then one batch of sentences, which are shorter."""
     words = ["cat", "cup of coffee", "astronaut in an orange suit"]
     sentences = [template.replace("{}", word) for template in read_templates(data.CAPTIONS) for word in words]
-    tokens = Tokenizer.of(model.spec.text)(sentences)
+    tokens = model.tokenizer()(sentences)
     inputs = [probe(model.spec, "text_encoder", None), {"tokens": tokens}]
     return [ask(model, "text_encoder", None, each) for each in inputs]
 

@@ -205,7 +205,7 @@ class SideBySide(Encoded):
         """Pixels as the `image` of CLIP's own encoder."""
         vision = self.sessions.bundle.manifest.spec.clip_vision
         assert vision is not None
-        return clip_square(pixels, vision.size)[None]
+        return clip_square(pixels, vision.size, vision.resize, vision.interpolation == "bicubic")[None]
 
 
 def encode(sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays] | None = None) -> Encoded:

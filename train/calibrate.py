@@ -15,7 +15,7 @@ from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.names import name_features
 from samclip_edge.rendered import NAMES, RenderedScene
 from samclip_edge.text.chances import fitted
-from samclip_edge.text.judge import Floats, odds_against, strongest
+from samclip_edge.text.judge import Floats, odds_among, strongest
 from samclip_edge.text.names import BACKGROUND_NAMES, read_names, read_templates
 from samclip_edge.train.data.sources import Sample, Source
 
@@ -41,12 +41,10 @@ def calibrate(model: MergedModel, held_out: Source) -> Calibrated | None:
 @torch.inference_mode()
 def _chances(model: MergedModel, held_out: Source, size: int, names: Floats) -> Chances:
     """names: the features of `NAMES`, which are asked for, then of the other rivals and of the background."""
-    scale = float(model.text_encoder.logit_scale.exp())
-    competes = ~np.eye(len(NAMES), len(names), dtype=bool)
+    scale, bias = float(model.text_encoder.logit_scale.exp()), model.text_encoder.logit_bias
 
     def odds(features: Floats) -> Floats:
-        cosines = scale * (features @ names.T)
-        return odds_against(cosines[..., : len(NAMES)], cosines, competes)
+        return odds_among(scale * (features @ names.T), None if bias is None else float(bias), len(NAMES))
 
     patches, masks, photos, there, right = [], [], [], [], []
     for scenes in _scenes(held_out, size):

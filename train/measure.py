@@ -14,7 +14,6 @@ from samclip_edge.errors import InputError
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.photo.masks import mask_box
 from samclip_edge.rendered import COLOURS, SHAPES
-from samclip_edge.text.tokenizer import Tokenizer
 from samclip_edge.train.data.batches import Masks
 from samclip_edge.train.data.files import BrokenSample
 from samclip_edge.train.data.sources import Bits, Pixels, Sample, Source
@@ -48,7 +47,7 @@ def top1(model: MergedModel, held_out: Source) -> float:
     """Top-1 accuracy on rendered scenes of one thing: the text most similar to the image names its colour and shape."""
     names = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     texts = [f"a{'n' if name[0] in 'aeiou' else ''} {name}" for name in names]
-    tokens = torch.from_numpy(Tokenizer.of(model.spec.text)(texts)).to(model.text_encoder.logit_scale.device)
+    tokens = torch.from_numpy(model.tokenizer()(texts)).to(model.text_encoder.logit_scale.device)
     words = model.text_encoder(tokens)
     count = min(len(held_out), _IMAGES)
     scenes = [held_out.scene(Sample(image, 0), model.spec.squares[0], 1, 1) for image in range(count)]

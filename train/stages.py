@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.rendered import NAMES
-from samclip_edge.text.tokenizer import Tokenizer
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.regions import regions
 from samclip_edge.train.data.stored import eighths, from_eighths
@@ -97,7 +96,7 @@ def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
 
     share: see `image_features`.
     """
-    tokens = Tokenizer.of(model.spec.text)(batch.captions)
+    tokens = model.tokenizer()(batch.captions)
     texts = model.text_encoder(torch.from_numpy(tokens).to(batch.pixels.device)).float()
     images = image_features(model, batch, share).float()
     contents = batch.contents

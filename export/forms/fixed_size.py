@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.export.forms.attention import fix_blocks
+from samclip_edge.export.forms.clip_vision import fixed_tower
 from samclip_edge.export.forms.encoders import fixed_encoder
 from samclip_edge.model.clip_head import ClipHead
+from samclip_edge.model.clip_vision import ClipImageEncoder
 from samclip_edge.model.merged import MergedModel
 
 
@@ -72,7 +74,8 @@ def graph_module(model: MergedModel, name: GraphName, size: Size | None) -> nn.M
     if name == "text_encoder":
         module = model.text_encoder
     elif name == "clip_image_encoder":
-        module = model.visual
+        assert model.spec.clip_vision is not None
+        module = ClipImageEncoder(fixed_tower(model.visual), model.spec.clip_vision)
     elif name == "prompt_encoder":
         module = model.prompt_encoder
     else:
@@ -93,7 +96,8 @@ def answer(model: MergedModel, name: GraphName, inputs: dict[str, Tensor]) -> tu
     if name == "mask_decoder":
         out = model.decode_masks(*values)
     elif name == "clip_image_encoder":
-        out = model.visual(*values)
+        assert model.spec.clip_vision is not None
+        out = ClipImageEncoder(model.visual, model.spec.clip_vision)(*values)
     else:
         out = getattr(model, name)(*values)
     outputs: tuple[Tensor, ...] = out if isinstance(out, tuple) else (out,)

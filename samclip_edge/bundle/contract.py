@@ -55,7 +55,7 @@ class Signature(Frozen):
 # One line for each input and output, for engines that keep descriptions and show them to whoever uses a graph.
 MEANINGS = {
     "image": "RGB, 0..255: the photo, as large as it fits, top left; the rest (123.675, 116.28, 103.53)",
-    "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: up to 77 token ids, 0 after the end",
+    "tokens": "of image_encoder and clip_head: shared tokens; of text_encoder: token ids, filled up after the end",
     "embedding": "SAM's embedding of the photo, which masks are decoded from",
     "image_features": "the photo in CLIP's space, of length 1: its dot product with a text's feature is their cosine",
     "patch_features": "each patch in CLIP's space, of length 1 along the channels",
@@ -93,7 +93,7 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
         )
     if name == "text_encoder":
         return Signature(
-            inputs=(Tensor(name="tokens", dtype="int32", shape=("B", "L")),),
+            inputs=(Tensor(name="tokens", dtype="int32", shape=("B", spec.text.context if spec.text.filled else "L")),),
             outputs=(Tensor(name="text_features", shape=("B", spec.features)),),
         )
     assert size is not None
@@ -174,7 +174,7 @@ def probe(
             value = np.ones(shape)
         elif tensor.dtype == "int32":
             value = random.randint(1, spec.text.vocab - 2, shape)
-            value[:, 0], value[:, -1] = spec.text.vocab - 2, spec.text.vocab - 1
+            value[:, 0], value[:, -1] = spec.text.vocab - 2, spec.text.end_of_text
         else:
             value = random.standard_normal(shape)
         inputs[tensor.name] = value.astype(tensor.dtype)

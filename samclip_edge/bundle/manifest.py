@@ -98,7 +98,9 @@ class Text(Frozen, allow_inf_nan=False):
     """How words become features: by the text encoder and its tokenizer, or by a vocabulary of precomputed ones."""
 
     templates: File
-    logit_scale: float  # cosines are multiplied by this before the softmax
+    logit_scale: float  # cosines are multiplied by this before the softmax, or before the sigmoid
+    # Added before the sigmoid, by a CLIP that was trained with one (SigLIP); None: by a softmax, as most are.
+    logit_bias: float | None = None
     tokenizer: File | None = None
     names: File | None = None  # a JSON list of K names
     features: File | None = None  # .npy, (K,E) float32, L2-normalised

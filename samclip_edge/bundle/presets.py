@@ -49,7 +49,7 @@ PRESETS = {
     "sam+clip": ModelSpec(
         name="sam+clip",
         encoder=VitSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
-        clip_vision=ClipVisionSpec(width=768, depth=12, heads=12),
+        clip_vision=ClipVisionSpec.vit(width=768, depth=12, heads=12),
         text=TextSpec(width=512, depth=12, heads=8),
         features=512,
         sizes=(1024,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from samclip_edge.bundle.encoder_spec import Count, EncoderSpec, Frozen
 from samclip_edge.bundle.sizes import LARGEST, Size, grid, in_order, sides
@@ -15,7 +15,10 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)  # RGB, 0..255: open_clip's OPENAI_DATASET_MEAN
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
 
-Activation = Literal["gelu", "quick_gelu"]
+CLIP_VOCAB = 49408  # token ids of CLIP's tokenizer
+
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
+Colour = tuple[float, float, float]  # RGB, 0..255
 
 
 class DecoderSpec(Frozen):
@@ -56,13 +59,47 @@ HeadSpec = Annotated[
 
 
 class ClipVisionSpec(Frozen):
-    """The image tower of a separate CLIP, for SAM + CLIP side by side: a ViT that sees photos at one size."""
+    """The image tower of a separate CLIP, for SAM + CLIP side by side: any that open_clip builds, and what it is shown.
 
-    width: Count
-    depth: Count
-    heads: Count
-    patch: Count = 16  # pixels along the side of its tokens
+    A photo is resized to `size`: "shortest" makes that its shorter side and cuts out the middle, "longest" its longer
+    side and adds black, "squash" both of its sides.
+    """
+
+    tower: dict[str, JsonValue]  # what open_clip builds it from: the `vision_cfg` of the model's configuration
     size: Count = 224
+    mean: Colour = CLIP_MEAN
+    std: Colour = CLIP_STD
+    resize: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+    @classmethod
+    def vit(cls, width: int, depth: int, heads: int, patch: int = 16, size: int = 224) -> ClipVisionSpec:
+        """A ViT as OpenAI's CLIP has it, by its numbers."""
+        tower: dict[str, JsonValue] = {"image_size": size, "layers": depth, "width": width, "patch_size": patch}
+        if width // heads != 64:  # which open_clip takes where nothing is said
+            tower["head_width"] = width // heads
+        return cls(tower=tower, size=size)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, fields: Any) -> Any:
+        """What older files say: the numbers of a ViT, without a tower."""
+        if not isinstance(fields, dict) or "tower" in fields:
+            return fields
+        if not all(isinstance(each, int) and each > 0 for each in fields.values()):
+            raise ValueError("the numbers of its ViT are no positive whole numbers")
+        try:
+            return cls.vit(**fields).model_dump()
+        except TypeError:
+            raise ValueError("it has neither a tower nor the width, depth and heads of a ViT") from None
+
+    @field_validator("tower")
+    @classmethod
+    def _fetches_nothing(cls, tower: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """Nothing is fetched for a file: timm reads a name with a colon as an address."""
+        if ":" in str(tower.get("timm_model_name", "")):
+            raise ValueError(f"tower: {tower['timm_model_name']!r} is an address, not the name of a model of timm")
+        return {**tower, "timm_model_pretrained": False} if "timm_model_name" in tower else tower
 
 
 class TextSpec(Frozen):
@@ -71,9 +108,40 @@ class TextSpec(Frozen):
     width: Count
     depth: Count
     heads: Count
-    vocab: Annotated[int, Field(ge=514, le=49408)] = 49408  # CLIP's token ids; a smaller number keeps the commonest
-    context: Annotated[int, Field(gt=0, le=77)] = 77
-    activation: Activation = "gelu"  # in both towers of CLIP
+    vocab: Annotated[int, Field(ge=514)] = 49408  # token ids; of CLIP's tokenizer a smaller number keeps the commonest
+    context: Annotated[int, Field(gt=0, le=512)] = 77
+    activation: Activation = "gelu"  # "quick_gelu" holds for the image tower of the same CLIP too
+    mlp: Count | None = None  # width inside a layer's MLP; None: four times the width
+    eps: Annotated[float, Field(gt=0)] = 1e-5  # of LayerNorm
+    causal: bool = True  # whether a token attends to those before it only
+    pool: Literal["end", "last"] = "end"  # which token becomes the feature: the end of text, or the last of the context
+    end: Annotated[int, Field(ge=0)] | None = None  # the token id of the end of text; None: the last of `vocab`
+    projection: Literal["matrix", "linear", "none"] = "matrix"  # from `width` to features: "linear" has a bias
+    sigmoid: bool = False  # trained by a sigmoid of each pair, with a bias (SigLIP), not by a softmax over a batch
+    # "clip": CLIP's byte pairs, which every runtime of this project can read. "own": another, in a `tokenizer.json`.
+    tokenizer: Literal["clip", "own"] = "clip"
+    # What happens to a text before it is tokenized: open_clip's cleaning functions of these names.
+    clean: Literal["lower", "canonicalize", "whitespace"] = "lower"
+
+    @model_validator(mode="after")
+    def _fits(self) -> TextSpec:
+        if self.tokenizer == "clip" and self.vocab > CLIP_VOCAB:
+            raise ValueError(f"vocab {self.vocab} is more than the {CLIP_VOCAB} of CLIP's tokenizer")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.end is not None and self.end >= self.vocab:
+            raise ValueError(f"end {self.end} is not below vocab {self.vocab}")
+        return self
+
+    @property
+    def end_of_text(self) -> int:
+        """The token id that ends a text."""
+        return self.vocab - 1 if self.end is None else self.end
+
+    @property
+    def filled(self) -> bool:
+        """Whether texts must be filled up to the context, because what stands after their end changes the feature."""
+        return not self.causal or self.pool == "last"
 
 
 class ModelSpec(Frozen):

@@ -27,6 +27,7 @@ from samclip_edge.model.fit import check, load_exactly
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 
 _KEY = "samclip_edge"
+_TOKENIZER = "tokenizer.json"  # its text as a tensor of bytes, where the model has a tokenizer of its own
 _AGAIN = "Make it again with `samclip-edge init`"
 
 
@@ -86,7 +87,7 @@ def load_clip(model: MergedModel, state: State, source: str) -> None:
     """
     what, spec = recognise.of_tensors(state), model.spec
     state = layouts.one_tower(layouts.as_open_clip(state))
-    tower = None if spec.clip_vision is None else (spec.clip_vision.width, spec.clip_vision.patch)
+    tower = None if spec.clip_vision is None else tuple(map(spec.clip_vision.tower.get, ("width", "patch_size")))
     public = [
         name
         for name, (width, patch, text) in recognise.CLIPS.items()
@@ -134,6 +135,8 @@ def save(model: MergedModel, path: Path, origin: Origin, half: bool = False) -> 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         state = model.state_dict()
+        if model.own_tokenizer is not None:
+            state[_TOKENIZER] = torch.frombuffer(bytearray(model.own_tokenizer.encode()), dtype=torch.uint8)
         if half:
             state = {name: each.half() if each.is_floating_point() else each for name, each in state.items()}
         with replacing(path) as partial:
@@ -162,11 +165,19 @@ def load(path: Path) -> tuple[MergedModel, Origin]:
     """Read one of our own checkpoints. Raises InputError when it is damaged or not one of ours."""
     spec, origin = read_spec(path)
     state = read_tensors(path)
+    tokenizer = state.pop(_TOKENIZER, None)
     about = str(path), recognise.of_tensors(state), "the model of its own spec", _AGAIN
     with torch.device("meta"):  # a spec may claim more memory than there is
         check({"": MergedModel(spec)}, state, *about)
     model = MergedModel(spec)
     load_exactly({"": model}, state, *about)
+    if tokenizer is not None:
+        model.own_tokenizer = bytes(tokenizer.to(torch.uint8).numpy()).decode("utf-8", "replace")
+    if spec.text.tokenizer == "own":
+        try:
+            model.tokenizer()
+        except Exception as error:  # the tokenizers library raises plain Exception
+            raise InputError(f"{path}: its tokenizer cannot be read ({one_line(error)}); {_AGAIN}") from None
     return model.eval(), origin
 
 

@@ -11,31 +11,37 @@ from torch import Tensor, nn
 
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.model.clip_head import ClipHead
-from samclip_edge.model.clip_vision import ClipVision
+from samclip_edge.model.clip_vision import clip_vision
 from samclip_edge.model.image_encoder import image_encoder
 from samclip_edge.model.mask_decoder import MaskDecoder
 from samclip_edge.model.prompt_encoder import PromptEncoder
 from samclip_edge.model.radio_head import RadioHead
 from samclip_edge.model.text_encoder import TextEncoder
+from samclip_edge.text.tokenizer import Tokenizer
 
 
 class MergedModel(nn.Module):
     """SAM-CLIP (Fig. 2). Its parts carry the names of SAM's, so SAM's own state dict fits key for key."""
 
     clip_head: ClipHead | RadioHead
-    visual: ClipVision
+    visual: nn.Module  # CLIP's own image tower, as open_clip builds it
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.image_encoder = image_encoder(spec.encoder)
         if spec.clip_vision:
-            self.visual = ClipVision(spec)
+            self.visual = clip_vision(spec)
         else:
             self.clip_head = ClipHead(spec) if spec.clip_head.kind == "layers" else RadioHead(spec)
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder(spec.decoder)
         self.text_encoder = TextEncoder(spec)
+        self.own_tokenizer: str | None = None  # the text of a `tokenizer.json`, where `spec.text` has not CLIP's
+
+    def tokenizer(self) -> Tokenizer:
+        """What makes token ids of texts for the text encoder."""
+        return Tokenizer.of(self.spec.text, self.own_tokenizer)
 
     def decode_masks(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """The `mask_decoder` graph: low-res masks (B,4,4h,4w), logits, and predicted IoUs (B,4) for B prompts.
@@ -61,7 +67,7 @@ def random_init(model: MergedModel, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Embedding)}
     for name, tensor in model.state_dict().items():
-        if name.endswith(("logit_scale", "num_batches_tracked")):
+        if name.endswith(("logit_scale", "logit_bias")) or not tensor.is_floating_point():  # of BatchNorm, a count
             continue
         if "gaussian_matrix" in name:
             tensor.normal_(generator=generator)

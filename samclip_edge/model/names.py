@@ -9,7 +9,6 @@ from torch import Tensor
 
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
-from samclip_edge.text.tokenizer import Tokenizer
 
 
 @torch.no_grad()
@@ -17,7 +16,7 @@ def name_features(
     model: MergedModel, names: Sequence[str], templates: Sequence[str], progress: Progress = silent
 ) -> Tensor:
     """The text feature of each name (K,E): the mean over the templates, L2-normalised (CLIP, Sec. 3.1.4)."""
-    tokenizer, device = Tokenizer.of(model.spec.text), model.text_encoder.logit_scale.device
+    tokenizer, device = model.tokenizer(), model.text_encoder.logit_scale.device
     features = []
     for name in progress(names, "reading names"):
         tokens = tokenizer([template.replace("{}", name) for template in templates])

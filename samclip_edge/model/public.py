@@ -8,26 +8,80 @@ from pathlib import Path
 import torch
 
 from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.model.checkpoint import build, read_state
+from samclip_edge.model.checkpoint import build, load_sam, read_state
 from samclip_edge.model.files import State
-from samclip_edge.model.layouts import as_open_clip
+from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.model.open_clips import Clip, described, open_clip
+from samclip_edge.model.radio_files import Radio, read_radio
 
 
-def merged(preset: str, seed: int = 0, sam: str | None = None, clip: str | None = None) -> MergedModel:
+def merged(
+    preset: str, seed: int = 0, sam: str | None = None, clip: str | None = None, radio: Path | None = None
+) -> MergedModel:
     """Build the untrained model of a preset from random weights, then SAM's and CLIP's weights where given.
 
-    The CLIP head starts from the last layer of SAM's encoder. sam: SAM's checkpoint. clip: FILE, MODEL:FILE, or
-    MODEL:TAG, which open_clip fetches. Raises InputError for weights that are not there or do not fit.
+    The CLIP head starts from the last layer of SAM's encoder. sam: SAM's checkpoint; side by side with CLIP it may be
+    of any base. clip: FILE, MODEL:FILE, or MODEL:TAG, which open_clip fetches; the text tower, the width of features
+    and, side by side, the image tower become those of MODEL. radio: the folder of C-RADIO, whose sizes then count;
+    MODEL decides which of its adaptors is taken. Raises InputError for weights that are not there or do not fit.
     """
-    spec, towers = PRESETS[preset], None
+    spec, towers, tokenizer = PRESETS[preset], None, None
+    encoder = None
+    if sam is not None and spec.clip_vision:
+        encoder = read_state(Path(sam))
+        spec = _on_base_of(spec, encoder)
     if clip is not None:
         state, quick = open_clip_weights(clip)
         towers = (state, clip)
-        activation = "quick_gelu" if quick else "gelu"
-        spec = spec.model_copy(update={"text": spec.text.model_copy(update={"activation": activation})})
-    return build(spec, seed, None if sam is None else Path(sam), towers)
+        spec, tokenizer = _following(spec, clip, quick)
+    read = None if radio is None else _radio(radio, spec, clip)
+    spec = spec if read is None else read.spec(spec)
+    model = build(spec, seed, None if sam is None or encoder else Path(sam), towers)
+    model.own_tokenizer = tokenizer
+    if sam is not None and encoder:
+        load_sam(model, encoder, sam)
+    if read is not None:
+        read.load(model)
+    return model
+
+
+def _radio(folder: Path, spec: ModelSpec, clip: str | None) -> Radio:
+    if spec.encoder.kind != "radio":
+        raise InputError(f" {folder}: is for the preset radio, and {spec.name} has an encoder of its own", "radio")
+    if clip is None or os.path.exists(clip):  # a file alone does not say which model it is
+        return read_radio(folder)
+    return read_radio(folder, clip.partition(":")[0])
+
+
+_BASES = ("vit_b", "vit_l", "vit_h", "mobile", "tiny")  # the presets that have a SAM of their own
+
+
+def _on_base_of(spec: ModelSpec, sam: State) -> ModelSpec:
+    """A spec with the image encoder and the decoder that a SAM's weights are of; itself where they are of none."""
+    neck = as_sam(sam, "").get("image_encoder.neck.0.weight")
+    width = neck.shape[1] if neck is not None and neck.ndim > 1 else None
+    for base in (PRESETS[name] for name in _BASES):
+        if base.encoder.width == width:
+            return spec.model_copy(update={"encoder": base.encoder, "decoder": base.decoder})
+    return spec
+
+
+def _following(spec: ModelSpec, clip: str, quick: bool) -> tuple[ModelSpec, str | None]:
+    """A spec with the towers of FILE, MODEL:FILE or MODEL:TAG, and the model's tokenizer where it is not CLIP's."""
+    model, _, weights = clip.partition(":")
+    if os.path.exists(clip) or not weights:
+        said = Clip(spec.clip_vision, spec.text, spec.features, None)
+    else:
+        said = described(model, weights)
+    text = said.text
+    if text.activation != "gelu_tanh":
+        text = text.model_copy(update={"activation": "quick_gelu" if quick else "gelu"})
+    vision = said.vision if spec.clip_vision else None
+    spec = spec.model_copy(update={"text": text, "features": said.features, "clip_vision": vision})
+    return spec, said.tokenizer
 
 
 def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
@@ -53,17 +107,16 @@ def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
         return state, quick or of_openai(state) is True
     if not weights:
         raise InputError(f" {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k", argument)
-    import open_clip
-
-    if weights not in open_clip.list_pretrained_tags_by_model(architecture):
+    package = open_clip()
+    if weights not in package.list_pretrained_tags_by_model(architecture):
         raise InputError(f" {name}: open_clip lists no such weights; see open_clip.list_pretrained()", argument)
     try:
-        path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights))
+        path = package.download_pretrained(package.get_pretrained_cfg(architecture, weights))
     except Exception as error:
         raise InputError(
             f" {name}: could not be fetched ({one_line(error)}); fetch the file yourself", argument
         ) from None
-    quick = quick or bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
+    quick = quick or bool(package.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
     return read_state(Path(path)), quick
 
 

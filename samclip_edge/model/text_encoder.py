@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_edge.bundle.spec import Activation, ModelSpec
+from samclip_edge.bundle.spec import ModelSpec, TextSpec
 
 
 class QuickGELU(nn.Module):
@@ -51,21 +51,24 @@ class Attention(nn.Module):
         return out
 
 
+def activation(spec: TextSpec) -> nn.Module:
+    """What stands inside an MLP of the tower."""
+    if spec.activation == "quick_gelu":
+        return QuickGELU()
+    return nn.GELU(approximate="tanh" if spec.activation == "gelu_tanh" else "none")
+
+
 class ResidualAttentionBlock(nn.Module):
     """A pre-norm transformer layer."""
 
-    def __init__(self, width: int, heads: int, context: int | None, activation: Activation) -> None:
+    def __init__(self, spec: TextSpec) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
-        self.attn = Attention(width, heads, context)
-        self.ln_2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            OrderedDict(
-                c_fc=nn.Linear(width, 4 * width),
-                gelu=QuickGELU() if activation == "quick_gelu" else nn.GELU(),
-                c_proj=nn.Linear(4 * width, width),
-            )
-        )
+        width, hidden = spec.width, spec.mlp or 4 * spec.width
+        self.ln_1 = nn.LayerNorm(width, eps=spec.eps)
+        self.attn = Attention(width, spec.heads, spec.context if spec.causal else None)
+        self.ln_2 = nn.LayerNorm(width, eps=spec.eps)
+        layers = {"c_fc": nn.Linear(width, hidden), "gelu": activation(spec), "c_proj": nn.Linear(hidden, width)}
+        self.mlp = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,T,D) to the same shape."""
@@ -74,12 +77,11 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The layers of a tower. With a context length, a token attends to itself and those before it, else to all."""
+    """The layers of a tower."""
 
-    def __init__(self, width: int, depth: int, heads: int, context: int | None, activation: Activation) -> None:
+    def __init__(self, spec: TextSpec) -> None:
         super().__init__()
-        layers = (ResidualAttentionBlock(width, heads, context, activation) for _ in range(depth))
-        self.resblocks = nn.ModuleList(layers)
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(spec) for _ in range(spec.depth))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,T,D) to the same shape."""
@@ -94,24 +96,40 @@ class TextEncoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         text = spec.text
-        self.end_of_text = text.vocab - 1
+        self.end_of_text, self.last = text.end_of_text, text.pool == "last"
         self.token_embedding = nn.Embedding(text.vocab, text.width)
         self.positional_embedding = nn.Parameter(torch.zeros(text.context, text.width))
-        self.transformer = Transformer(text.width, text.depth, text.heads, text.context, text.activation)
-        self.ln_final = nn.LayerNorm(text.width)
-        self.text_projection = nn.Parameter(torch.zeros(text.width, spec.features))
+        self.transformer = Transformer(text)
+        self.ln_final = nn.LayerNorm(text.width, eps=text.eps)
+        self.text_projection: nn.Parameter | nn.Linear | None = None
+        if text.projection == "matrix":
+            self.text_projection = nn.Parameter(torch.zeros(text.width, spec.features))
+        elif text.projection == "linear":
+            self.text_projection = nn.Linear(text.width, spec.features)
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.logit_bias = nn.Parameter(torch.tensor(-10.0)) if text.sigmoid else None  # SigLIP (2303.15343), Sec. 3.2
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: (B,L) int; a text ends with the end-of-text id, the largest. Returns features (B,E), L2-normalised.
 
         L is any length up to the context. What stands after the end of a text changes nothing, because no token before
-        it attends to it.
+        it attends to it. A tower whose texts are `filled` takes L = context only.
         """
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        x = self.ln_final(self.transformer(x))
+        return F.normalize(self.projected(self.pooled(self.ln_final(self.transformer(x)), tokens)), dim=-1)
+
+    def pooled(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """The feature (B,D) of each text, of those of its tokens (B,L,D)."""
+        if self.last:
+            return x[:, -1]
         # A product picks the feature at the first end of text: fewer engines support a gather by a computed index.
         end = (tokens == self.end_of_text).to(x.dtype)
         first = end * (end.cumsum(dim=1) < 1.5).to(x.dtype)
-        x = (first[:, None] @ x)[:, 0]
-        return F.normalize(x @ self.text_projection, dim=-1)
+        return (first[:, None] @ x)[:, 0]
+
+    def projected(self, x: Tensor) -> Tensor:
+        """Features of texts (B,D) to those of the space that they share with images (B,E)."""
+        if isinstance(self.text_projection, nn.Linear):
+            out: Tensor = self.text_projection(x)
+            return out
+        return x if self.text_projection is None else x @ self.text_projection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+ClipResize = Literal["shortest", "longest", "squash"]
 
 
 def resize(pixels: Pixels, height: int, width: int, cubic: bool = False) -> Pixels:
@@ -38,16 +40,29 @@ def between(old: int, new: int) -> Floats:
     return matrix
 
 
-def clip_square(pixels: Pixels, size: int) -> Floats:
-    """A photo as CLIP sees it: (3,size,size) RGB, 0..255, its shorter side resized to `size` and its middle cut out.
+def clip_square(pixels: Pixels, size: int, mode: ClipResize = "shortest", cubic: bool = True) -> Floats:
+    """A photo as CLIP sees it: (3,size,size) RGB, 0..255.
 
-    Source: open_clip's `image_transform` (torchvision's Resize with BICUBIC, then CenterCrop).
+    mode: "shortest" resizes the shorter side to `size` and cuts out the middle, "longest" resizes the longer side and
+    puts the photo into the middle of a black square, and "squash" resizes both. cubic: see `resize`. Source:
+    open_clip's `image_transform` (torchvision's Resize and CenterCrop; its own ResizeKeepRatio and CenterCropOrPad).
     """
     height, width, _ = pixels.shape
-    if height < width:
+    if mode == "squash":
+        height, width = size, size
+    elif mode == "longest":
+        longer = max(height, width)
+        height, width = (max(round(each * size / longer), 1) for each in (height, width))
+    elif height < width:
         height, width = size, int(size * width / height)
     else:
         height, width = int(size * height / width), size
-    resized = resize(pixels, height, width, cubic=True)
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    return resized[top : top + size, left : left + size].transpose(2, 0, 1).astype(np.float32)
+    resized = resize(pixels, height, width, cubic)
+    if mode == "longest":
+        square = np.zeros((size, size, 3), np.uint8)
+        top, left = (size - height) // 2, (size - width) // 2
+        square[top : top + height, left : left + width] = resized
+    else:
+        top, left = round((height - size) / 2), round((width - size) / 2)
+        square = resized[top : top + size, left : left + size]
+    return square.transpose(2, 0, 1).astype(np.float32)

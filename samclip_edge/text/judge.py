@@ -19,7 +19,7 @@ from samclip_edge.bundle.manifest import Logistic, Manifest
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError
 from samclip_edge.progress import Progress, silent
-from samclip_edge.text.names import read_names
+from samclip_edge.text.names import BACKGROUND_NAMES, read_names
 from samclip_edge.text.tokenizer import clean
 from samclip_edge.text.words import Words, read_features
 
@@ -59,11 +59,13 @@ class Judge:
     ) -> Floats:
         """How much speaks for each name by itself: the log-odds of the name in a softmax over it and its rivals.
 
-        A rival that means the same as the name does not compete; one of `background` does, unless it is the name.
+        A rival that means the same as the name does not compete; one of `background` does, unless it is the name. With
+        a CLIP that was trained by a sigmoid (SigLIP), they are that sigmoid's: against nothing, and `background`, and
+        the bundle's own rivals do not compete.
         features: (..., E), L2-normalised. Returns (..., K).
         """
         ours, theirs, competes = self._compared(features, names, background, progress)
-        return odds_against(ours, theirs, competes)
+        return _odds(ours, theirs, competes, self._words.logit_bias, len(self.rivals.names))
 
     def similarity(self, features: Floats, name: str) -> float:
         """The cosine of a feature (E,), L2-normalised, and a name."""
@@ -111,6 +113,26 @@ def odds_against(ours: Floats, theirs: Floats, competes: npt.NDArray[np.bool_]) 
     (..., K).
     """
     return np.asarray(ours - np.stack([_log_sum(theirs[..., row]) for row in competes], axis=-1), np.float32)
+
+
+def odds_among(scaled: Floats, bias: float | None, count: int) -> Floats:
+    """What `Judge.log_odds` says of the first `count` of some rivals, by which chances are calibrated.
+
+    scaled: (..., R), the scaled cosines of the rivals, and last of `BACKGROUND_NAMES`. Returns (..., count).
+    """
+    competes = ~np.eye(count, scaled.shape[-1], dtype=bool)
+    return _odds(scaled[..., :count], scaled, competes, bias, scaled.shape[-1] - len(BACKGROUND_NAMES))
+
+
+def _odds(ours: Floats, theirs: Floats, competes: npt.NDArray[np.bool_], bias: float | None, rivals: int) -> Floats:
+    """`odds_against`, or the log-odds of a sigmoid if there is a bias: against nothing, whose log-odds are 0, and what
+    stands behind the first `rivals` of the others.
+    """
+    if bias is None:
+        return odds_against(ours, theirs, competes)
+    nothing = np.zeros((*theirs.shape[:-1], 1), np.float32)
+    others = np.concatenate([theirs[..., rivals:] + bias, nothing], axis=-1)
+    return odds_against(ours + bias, others, np.pad(competes[:, rivals:], ((0, 0), (0, 1)), constant_values=True))
 
 
 def strongest(log_odds: Floats) -> Floats:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +33,29 @@ _CLEAN: dict[int, str | None] = {
     **dict.fromkeys(_CONTROLS),
 }
 _TERMINAL = re.compile("\033\\[((?:\\d|;)*)([a-zA-Z])")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
     """A caption as OpenCLIP's `_clean_lower` leaves it: entities unescaped, quotes and widths plain, lower case."""
+    return cleaned(text, "lower")
+
+
+def cleaned(text: str, how: Literal["lower", "canonicalize", "whitespace"]) -> str:
+    """A caption as OpenCLIP's cleaning function of that name leaves it, whose `_clean_lower` CLIP's tokenizer takes.
+
+    "whitespace" leaves capitals, and "canonicalize" no punctuation.
+    """
     if "<" not in text:
         text = html.unescape(text)
     text = _TERMINAL.sub("", text).translate(_C1).translate(_CLEAN)
     text = unicodedata.normalize("NFC", _SURROGATES.sub("\ufffd", text))
     text = html.unescape(html.unescape(text))
-    return " ".join(text.split()).lower()
+    if how == "canonicalize":
+        text = text.replace("_", " ").translate(_PUNCTUATION)
+    text = " ".join(text.split())
+    return text if how == "whitespace" else text.lower()
 
 
 def tokenizer_json(vocab: int) -> str:
@@ -66,30 +80,43 @@ def tokenizer_json(vocab: int) -> str:
 
 
 class Tokenizer:
-    """CLIP's byte-pair tokenizer, from the text of a `tokenizer.json` of the `tokenizers` library."""
+    """A text tower's tokenizer, from the text of a `tokenizer.json` of the `tokenizers` library."""
 
-    def __init__(self, text: str, context: int) -> None:
+    def __init__(self, text: str, spec: TextSpec, context: int | None = None) -> None:
+        """context: how long a text may be, where that is less than the tower's."""
+        length = context or spec.context
+        self._clean = spec.clean
         self._tokenizer = HuggingFaceTokenizer.from_str(text)
-        self._tokenizer.enable_truncation(context)
-        self._tokenizer.enable_padding(pad_id=0, pad_token="!")
+        fills = self._tokenizer.padding or {"pad_id": 0, "pad_token": "!"}
+        self.pad = int(fills["pad_id"])  # the token id that fills a text up
+        self._tokenizer.enable_truncation(length)
+        filled = length if spec.filled else None
+        self._tokenizer.enable_padding(pad_id=self.pad, pad_token=fills["pad_token"], length=filled)
 
     @classmethod
-    def of(cls, spec: TextSpec) -> Tokenizer:
-        """The tokenizer that a text tower was made for."""
-        return cls(tokenizer_json(spec.vocab), spec.context)
+    def of(cls, spec: TextSpec, own: str | None = None) -> Tokenizer:
+        """The tokenizer that a text tower was made for. own: the text of its `tokenizer.json`, if that is not CLIP's.
+
+        Raises InputError where it is missing.
+        """
+        if spec.tokenizer == "clip":
+            return cls(tokenizer_json(spec.vocab), spec)
+        if own is None:
+            raise InputError("text: its tokenizer is not CLIP's, and is not given; name a file of its weights")
+        return cls(own, spec)
 
     @classmethod
-    def read(cls, path: Path, context: int) -> Tokenizer:
+    def read(cls, path: Path, spec: TextSpec, context: int | None = None) -> Tokenizer:
         """The tokenizer of a bundle. Raises InputError when the file is none."""
         try:
-            return cls(path.read_text("utf-8-sig"), context)
+            return cls(path.read_text("utf-8-sig"), spec, context)
         except Exception as error:  # the tokenizers library raises plain Exception
             raise InputError(f"{path}: not a tokenizer.json ({one_line(error)}); export the bundle again") from None
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Token ids (B,L) int32: start of text, the words, end of text, zeros up to the length L of the longest text.
+        """Token ids (B,L) int32: start of text, the words, end of text, and a filling up to the longest text's length.
 
-        A text that is longer than the context (77) is cut.
+        A text that is longer than the context (77) is cut. Where the tower needs it, all are filled up to the context.
         """
-        encoded = self._tokenizer.encode_batch([clean(text) for text in texts])
+        encoded = self._tokenizer.encode_batch([cleaned(text, self._clean) for text in texts])
         return np.array([line.ids for line in encoded], np.int32)

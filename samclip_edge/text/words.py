@@ -48,7 +48,7 @@ class Words:
         self._lock = threading.Lock()
         self.bundle = bundle = sessions.bundle
         text = bundle.manifest.text
-        self.logit_scale = text.logit_scale
+        self.logit_scale, self.logit_bias = text.logit_scale, text.logit_bias
         self.templates = read_templates(bundle.checked(text.templates))
         self._known: dict[str, Floats] = {}  # by the name as `clean` leaves it
         self._names: list[str] = []  # of the vocabulary
@@ -57,8 +57,7 @@ class Words:
         if text.tokenizer is not None:
             spec, graph = bundle.manifest.spec, bundle.graph("text_encoder")
             self._fixed = fixed_sides(graph.signature, signature(spec, "text_encoder"))
-            context = self._fixed.get("L", spec.text.context)
-            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), context)
+            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), spec.text, self._fixed.get("L"))
         elif text.names is not None and text.features is not None:
             self._names, features = read_features(bundle, text.names, text.features)
             self._known = dict(zip(map(clean, self._names), features, strict=True))
@@ -92,7 +91,11 @@ class Words:
             return np.stack([self._known[key] for key in keys])
 
     def probabilities(self, features: Floats, names: Sequence[str], progress: Progress = silent) -> Floats:
-        """Softmax over names of the scaled cosines. features: (..., E), L2-normalised. Returns (..., K)."""
+        """Softmax over names of the scaled cosines. features: (..., E), L2-normalised. Returns (..., K).
+
+        So they share the chance that one of them fits. For a CLIP that was trained by a sigmoid of each name by itself,
+        it is the chance of each where exactly one of them fits: its bias cancels out.
+        """
         logits = self.logit_scale * (features @ self.features(names, progress).T)
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
@@ -107,12 +110,15 @@ class Words:
         if self._tokenizer is None:
             raise InputError(": the bundle holds a vocabulary, not a text encoder; use the names in it", "text")
         tokens = self._tokenizer(texts)
-        lengths = tokens.argmax(axis=1) + 1  # the end of text is the largest id
+        text = self.bundle.manifest.spec.text
+        ends = (tokens == text.end_of_text).argmax(axis=1)
+        lengths = np.full(len(tokens), tokens.shape[1]) if text.filled else ends + 1
         order, step = np.argsort(lengths, kind="stable"), self._fixed.get("B", _BATCH)  # near lengths go together
         features = np.empty((len(tokens), self._sessions.bundle.manifest.spec.features), np.float32)
         for rows in np.split(order, range(step, len(order), step)):
             columns = lengths[rows].max()
-            given = np.zeros((self._fixed.get("B", len(rows)), self._fixed.get("L", columns)), np.int32)
+            shape = self._fixed.get("B", len(rows)), self._fixed.get("L", columns)
+            given = np.full(shape, self._tokenizer.pad, np.int32)
             given[: len(rows), :columns] = tokens[rows, :columns]
             features[rows] = self._sessions.run("text_encoder", tokens=given)["text_features"][: len(rows)]
         return features

@@ -30,7 +30,7 @@ MERGED_GRAPHS = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
 @pytest.fixture(scope="module")
 def small() -> Iterator[None]:
     """The baseline made small, so that it is exported in seconds."""
-    vision = ClipVisionSpec(width=64, depth=2, heads=4, patch=16, size=64)
+    vision = ClipVisionSpec.vit(width=64, depth=2, heads=4, patch=16, size=64)
     spec = PRESETS["tiny"].model_copy(update={"name": "sam+clip", "clip_vision": vision, "sizes": (256,)})
     whole, PRESETS["sam+clip"] = PRESETS["sam+clip"], spec
     yield

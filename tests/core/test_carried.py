@@ -17,6 +17,7 @@ from samclip_edge import SamClip, Scene, data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.bundle.spec import ClipVisionSpec
 from samclip_edge.errors import InputError
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
@@ -81,7 +82,7 @@ def test_a_scene_of_two_models_is_saved_whole(tmp_path: Path, side_by_side: SamC
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> SamClip:
-    vision = PRESETS["sam+clip"].clip_vision.model_copy(update={"width": 64, "depth": 1, "heads": 2, "size": 32})
+    vision = ClipVisionSpec.vit(width=64, depth=1, heads=2, size=32)
     spec = PRESETS["tiny"].model_copy(update={"clip_vision": vision, "sizes": (128,)})
     folder = tmp_path_factory.mktemp("two")
     checkpoint.save(checkpoint.build(spec), folder / "two.safetensors", checkpoint.Origin(note="random"))

@@ -18,7 +18,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.export.tokenizer import clip_tokenizer
 from samclip_edge.text.judge import check_score
 from samclip_edge.text.names import check_background, check_labels, read_names, read_templates
-from samclip_edge.text.tokenizer import Tokenizer, clean, tokenizer_json
+from samclip_edge.text.tokenizer import Tokenizer, clean
 
 HAND_PICKED = [
     "a photo of a dog", "", "   ", "don't WE'LL I've they're", "tab\tnew\nline  space", "!!! ??? ...", "1234 5.6 7,890",
@@ -66,7 +66,7 @@ def test_a_shortened_vocabulary_is_that_of_open_clip_with_fewer_merges(monkeypat
     words = [*list(theirs.encoder)[: 512 + kept], "<start_of_text>", "<end_of_text>"]
     theirs.encoder = {word: index for index, word in enumerate(words)}
     theirs.bpe_ranks = {merge: rank for merge, rank in theirs.bpe_ranks.items() if rank < kept}
-    ours = Tokenizer(tokenizer_json(2562), 77)
+    ours = Tokenizer.of(PRESETS["tiny"].text)
     for text in [*HAND_PICKED, "a striped purple crescent and an orange arrow"]:
         if "_of_text>" in text:
             continue

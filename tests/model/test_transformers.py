@@ -24,7 +24,7 @@ SPEC = ModelSpec(
     name="small",
     encoder=VitSpec(width=64, depth=4, heads=4, window=4, global_layers=(1, 3), mlp_ratio=2.0, grid=8),
     decoder=DecoderSpec(mlp=128),
-    clip_vision=ClipVisionSpec(width=64, depth=2, heads=1, patch=16, size=32),
+    clip_vision=ClipVisionSpec.vit(width=64, depth=2, heads=1, patch=16, size=32),
     text=TextSpec(width=128, depth=3, heads=4, vocab=2562),
     features=96,
     sizes=(128,),
