@@ -50,6 +50,8 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
     sizes = ", ".join(map(str, manifest["sizes"]))
     print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
+    if names is None and manifest["spec"]["text"].get("tokenizer") == "own":
+        print("its tokenizer is not CLIP's: an app whose runtime cannot read it needs an export with --vocabulary")
     if manifest["calibration"]:
         print(f"chances of names: measured on {manifest['calibration']['measured_on']}")
     if manifest["measured_on"]:
