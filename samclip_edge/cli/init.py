@@ -34,12 +34,15 @@ def run(
             help="OpenCLIP weights: a file, MODEL:FILE, or MODEL:TAG to fetch, as ViT-L-14:datacomp_xl_s13b_b90k.",
         ),
     ] = None,
+    radio: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="C-RADIO, for the preset radio: its hub page's files.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the random weights, wherever none are given.")] = 0,
     json: Json = False,
 ) -> None:
     """Build the untrained merged checkpoint: the CLIP head starts from SAM's last layer, the rest is random."""
     from samclip_edge.bundle.presets import PRESETS
-    from samclip_edge.bundle.weights import weights_of
+    from samclip_edge.bundle.weights import research_only, weights_of
     from samclip_edge.errors import InputError
     from samclip_edge.model import checkpoint
     from samclip_edge.model.public import merged
@@ -52,22 +55,30 @@ def run(
             raise InputError(f"-o {output}: is the file of {option}; name another")
     if output.suffix != ".safetensors":
         raise InputError(f"-o {output}: end the name in .safetensors")
-    with option_names(clip="--clip"):
-        model = merged(preset, seed, None if sam is None else str(sam), clip)
-    given = [f"{what} from {where}" for what, where in (("SAM", sam), ("text tower", clip)) if where is not None]
+    if radio is not None and os.path.realpath(output.parent) == os.path.realpath(radio):
+        raise InputError(f"-o {output}: lies in the folder of --radio, whose files are read; name another")
+    with option_names(clip="--clip", radio="--radio"):
+        model = merged(preset, seed, None if sam is None else str(sam), clip, radio)
+    sources = (("C-RADIO", radio), ("SAM", sam), ("text tower", clip))
+    given = [f"{what} from {where}" for what, where in sources if where is not None]
     made_of = ", ".join([*given, f"{'the rest ' if given else ''}random with seed {seed}"])
-    origin = checkpoint.Origin(note=made_of, trained_at=() if sam is None else (1024,), weights=weights_of(sam, clip))
+    trained_at = None if radio else (() if sam is None else (1024,))  # C-RADIO takes any size
+    weights = weights_of(sam, clip, radio)
+    # Of two models side by side each was trained, and so was C-RADIO; a CLIP head has yet to be.
+    trained = sam is not None and clip is not None and (radio is not None or model.spec.clip_vision is not None)
+    origin = checkpoint.Origin(trained=trained, note=made_of, trained_at=trained_at, weights=weights)
     checkpoint.save(model, output, origin)
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     document = {
         "checkpoint": str(output),
         "preset": preset,
         "origin": origin.note,
+        "trained": trained,
         "weights": [each.model_dump() for each in origin.weights],
         "parameters": parameters,
     }
-    emit(
-        document,
-        json,
-        lambda: note(f"{output}: {preset}, {sum(parameters.values()) / 1e6:.1f} M parameters, untrained"),
-    )
+    if bound := research_only(weights):
+        note(f"{output}: {bound}")
+    state = "trained" if trained else "untrained"
+    total = sum(parameters.values()) / 1e6
+    emit(document, json, lambda: note(f"{output}: {preset}, {total:.1f} M parameters, {state}"))
