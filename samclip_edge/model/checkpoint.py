@@ -42,7 +42,7 @@ class Calibrated(Frozen):
 class Origin(Frozen):
     """Where the weights of a checkpoint came from."""
 
-    trained: bool = False  # false for a model that was only put together from SAM and CLIP
+    trained: bool = False  # false where names mean nothing yet, as the CLIP head was not trained
     rendered: bool = False  # whether it was trained on rendered scenes
     note: str
     calibrated: Calibrated | None = None  # None: an export measures it on photos
@@ -199,6 +199,6 @@ def read_spec(path: Path) -> tuple[ModelSpec, Origin]:
         raise InputError(f"{path}: its spec cannot be read ({one_line(error)}); make it again") from None
     if "rendered" not in metadata["origin"]:  # older than the field: of trained models there was one
         origin = origin.model_copy(update={"rendered": origin.trained and spec.name == "tiny"})
-    if origin.trained and origin.trained_at is None:  # at that time each stage trained at sizes of the spec
+    if origin.trained and "trained_at" not in metadata["origin"]:  # older too: each stage trained at sizes of the spec
         origin = origin.model_copy(update={"trained_at": spec.sizes})
     return spec, origin
