@@ -93,6 +93,10 @@ class Attention(nn.Module):
         index = apart[:, None, :, None] * self.side + apart[None, :, None, :]
         return self.attention_biases[:, index.reshape(self.side**2, -1)]
 
+    def in_order(self, rows: Tensor) -> Tensor:
+        """Rows (3D,...) of the weight or bias of `qkv`: first all queries, then the keys, then the values."""
+        return rows.unflatten(0, (self.heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         """Windows (B,N,D) to the same shape: every token attends to all of its own window."""
         qkv = self.qkv(self.norm(x)).reshape(*x.shape[:2], self.heads, 3, -1)
@@ -180,11 +184,9 @@ class Encoder(ImageEncoder):
         self._modules["layers"] = nn.ModuleList(stages)  # their name in the file, which here is a property's
 
     @property
-    def stages(self) -> nn.ModuleList:
+    def stages(self) -> list[Stage]:
         """The four stages."""
-        found = self._modules["layers"]
-        assert isinstance(found, nn.ModuleList)
-        return found
+        return list(self._modules["layers"].children())  # type: ignore[union-attr, arg-type]
 
     def tokens(self, image: Tensor) -> Tensor:
         """See `ImageEncoder.tokens`."""
@@ -196,11 +198,11 @@ class Encoder(ImageEncoder):
     @property
     def layers(self) -> nn.ModuleList:
         """See `ImageEncoder.layers`: the blocks of all stages."""
-        return nn.ModuleList(block for stage in self.stages for block in stage.blocks)  # type: ignore[union-attr]
+        return nn.ModuleList(block for stage in self.stages for block in stage.blocks)
 
     def last_layer(self) -> dict[str, Tensor]:
         """See `ImageEncoder.last_layer`: all but the learned biases and the convolution."""
-        block = self.stages[-1].blocks[-1]  # type: ignore[union-attr, index]
+        block = self.stages[-1].blocks[-1]
         assert isinstance(block, Block)
         attention, mlp = block.attn, block.mlp
         found = {
@@ -216,6 +218,5 @@ class Encoder(ImageEncoder):
             for what, tensor in part.state_dict().items()
         }
         for name in ("attn.qkv.weight", "attn.qkv.bias"):  # `vit.Attention` has all queries, then keys, then values
-            by_head = found[name].unflatten(0, (attention.heads, 3, -1))
-            found[name] = by_head.transpose(0, 1).flatten(0, 2)
+            found[name] = attention.in_order(found[name])
         return found
