@@ -11,13 +11,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError, one_line
 
 FOLDER = Path(__file__).parent / "recipes"
+# The presets with a CLIP head that learns: not those of two models, nor of one whose head is published with it.
+TRAINED = [name for name, spec in PRESETS.items() if spec.kind == "merged" and spec.clip_head.kind == "layers"]
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -128,7 +130,7 @@ class Stage(Frozen):
 class Recipe(Frozen):
     """The settings of a whole run."""
 
-    preset: Literal["tiny", "vit_b"]
+    preset: str
     seed: int = 0
     clip_data: Data  # D_CLIP
     sam_data: Data  # D_SAM
@@ -143,6 +145,13 @@ class Recipe(Frozen):
     accumulate: Count = 1  # a process splits its share of a batch into so many parts, one after another
     recompute: bool = False  # recompute the activations of encoder layers in the backward pass, to save memory
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the moving average of the weights; 0: no average
+
+    @field_validator("preset")
+    @classmethod
+    def _can_be_trained(cls, preset: str) -> str:
+        if preset not in TRAINED:
+            raise ValueError(f"{preset} is none of {', '.join(TRAINED)}")
+        return preset
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:

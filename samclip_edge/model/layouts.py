@@ -102,6 +102,9 @@ def _renamed(state: State, rules: tuple[tuple[str, str], ...]) -> State:
         renamed[name] = tensor
     return renamed
 
+_UNREAD = ("pixel_mean", "pixel_std", "attention_bias_idxs")  # constants, the last one of TinyViT
+_CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
+
 
 def as_sam(state: State, source: str) -> State:
     """The weights of a SAM under the names of segment_anything, without the constants that some programs save.
@@ -117,7 +120,9 @@ def as_sam(state: State, source: str) -> State:
         )
         if not same:
             log.warning("%s: has another %s than SAM, which is left out: photos are normalised as SAM's", source, what)
-    state = {name: each for name, each in state.items() if name.rpartition(".")[2] not in ("pixel_mean", "pixel_std")}
+    state = {name: each for name, each in state.items() if name.rpartition(".")[2] not in _UNREAD}
+    if "image_encoder.patch_embed.seq.0.c.weight" in state:  # MobileSAM, with a classifier that it never asks
+        state = {name: each for name, each in state.items() if not name.startswith(_CLASSIFIER)}
     return _renamed(state, _SAM) if any(name.startswith("vision_encoder.") for name in state) else state
 
 
