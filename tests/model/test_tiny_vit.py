@@ -183,10 +183,8 @@ def test_init_makes_the_checkpoint_of_mobilesams_file(
     assert "MobileSAM, which does not fit the preset tiny" in ran.err
 
 
-def test_what_does_not_fit_names_the_file_that_does(tmp_path: Path) -> None:
+def test_what_does_not_fit_names_the_file_that_does() -> None:
     state = {"image_encoder.pos_embed": torch.zeros(1, 64, 64, 768)}
     model = MergedModel(PRESETS["mobile"].model_copy(update={"text": PRESETS["tiny"].text}))
-    with pytest.raises(
-        Exception, match=r"SAM ViT-B, which does not fit the preset mobile.*Pass MobileSAM's mobile_sam\.pt"
-    ):
+    with pytest.raises(InputError, match=r"SAM ViT-B, which does not fit.*Pass MobileSAM's mobile_sam\.pt"):
         checkpoint.load_sam(model, state, "sam.pth")
