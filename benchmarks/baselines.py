@@ -11,6 +11,7 @@ from samclip_edge.benchmarks.scenarios import WORDS
 from samclip_edge.bundle.manifest import MANIFEST, Precision, Target
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.export.targets.tensorrt import export_tensorrt
 from samclip_edge.export.targets.tracing import quiet
@@ -22,7 +23,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 def random_bundle(
-    preset: str,
+    model: str | ModelSpec,
     folder: Path,
     precision: Precision = "fp32",
     sizes: Sequence[Size] | None = None,
@@ -31,16 +32,17 @@ def random_bundle(
 ) -> Path:
     """Export a bundle with random weights and a vocabulary of `WORDS`. Time and memory do not depend on the weights.
 
-    target: onnx or tensorrt. The layers of the CLIP head differ from each other, as in a trained one. A bundle that is
-    in the folder already is kept. Returns the folder.
+    model: a preset's name, or a spec. target: onnx or tensorrt. The layers of the CLIP head differ from each other, as
+    in a trained one. A bundle that is in the folder already is kept. Returns the folder.
     """
     if not (folder / MANIFEST).is_file():
-        model = MergedModel(PRESETS[preset])
-        random_init(model, seed=0)
+        made = MergedModel(PRESETS[model] if isinstance(model, str) else model)
+        random_init(made, seed=0)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        path = folder.with_name(f"{preset}.safetensors")
+        path = folder.with_name(f"{folder.name}.safetensors")
         try:
-            checkpoint.save(model, path, checkpoint.Origin(note="random, to be measured"))
+            checkpoint.save(made, path, checkpoint.Origin(note="random, to be measured"))
+            del made  # export reads the file, and two of the largest would fill the memory
             export = export_tensorrt if target == "tensorrt" else export_onnx
             export(path, folder, sizes, WORDS, progress, precision)
         finally:

@@ -20,7 +20,7 @@ from samclip_edge.benchmarks import scenarios
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions, Sessions
-from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.photo.read import read_photo
 from samclip_edge.pipeline import SamClip
 from samclip_edge.tasks.everything import Settings
@@ -63,8 +63,9 @@ class Timed(Sessions):
 def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, Any]:
     """Measure a bundle: seconds to load, of a warm-up run, of each run after it and of its graphs, and peak memory.
 
-    scenario: one of `SCENARIOS`, or `encode S`, `boxes N`, `words K`. Returns the fields of `bench.Measured`, with
-    `seconds` and `by_graph` as one entry for each run.
+    scenario: one of `SCENARIOS`, or `encode S`, `encode` at the largest size, `boxes N`, `words K`; with `WIDE` at its
+    end it is given a 16:9 photo. Returns the fields of `bench.Measured`, with `seconds` and `by_graph` as one entry for
+    each run.
     """
     bare = peak()
     start = time.perf_counter()
@@ -72,7 +73,9 @@ def measure(folder: Path, scenario: str, threads: int, runs: int) -> dict[str, A
     model = SamClip(timed.bundle, sessions=timed)
     read = time.perf_counter() - start
     photo = read_photo(data.photos()[0])
-    run, warm, count = _scenario(scenario)
+    if scenario.endswith(scenarios.WIDE):
+        photo = scenarios.widened(photo)
+    run, warm, count = _scenario(scenario.removesuffix(scenarios.WIDE))
     two_models = model.bundle.manifest.kind == "sam+clip"
     words = model.words.vocabulary or scenarios.WORDS
     known = [word for word in words if word not in BACKGROUND_NAMES][:count]
@@ -109,11 +112,12 @@ def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario, int]:
         run = scenarios.SCENARIOS[named]
         dear = run in (scenarios.words, scenarios.everything)
         return run, scenarios.name_and_click if dear else run, WORDS
-    what, _, number = named.rpartition(" ")
-    count = int(number)
+    what, _, number = named.partition(" ")
+    count = 0 if what == "encode" else int(number)
 
     def encode(model: SamClip, asked: scenarios.Asked) -> None:
-        model.sessions.run("image_encoder", count, image=np.full((1, 3, count, count), 128, np.float32))
+        size = of_sides(*sides(number)) if number else model.sizes[-1]
+        model.sessions.run("image_encoder", size, image=np.full((1, 3, *sides(size)), 128, np.float32))
 
     def boxes(model: SamClip, asked: scenarios.Asked) -> None:
         model.look(asked.photo).segment(boxes=[[10 + i, 10 + i, 200 + i, 200 + i] for i in range(count)])

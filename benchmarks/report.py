@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -13,32 +14,36 @@ from samclip_edge.benchmarks.bench import BOTH, MERGED, NAIVE, Measured, Result
 
 def markdown(result: Result) -> str:
     """All tables of a result, below a line that names the model and the machine."""
-    on = result.machine
-    head = (
-        f"{on['model']} at {on['sizes'][0]} and {on['sizes'][1]}, {on['threads']} threads; {on['processor']}, "
+    parts = [_scenarios, _encoder, _sizes, _by_graph, _costs, _growth]
+    return "\n\n".join([head(result.machine["model"], result.machine), *(part(result) for part in parts)])
+
+
+def head(what: str, on: Mapping[str, Any]) -> str:
+    """The line above tables: what was measured, and on which machine."""
+    return (
+        f"{what} at {on['sizes'][0]} and {on['sizes'][1]}, {on['threads']} threads; {on['processor']}, "
         f"{on['cores']} cores, {on['memory_gb']} GB, {on['system']}, {on['engine']}. Medians, and in "
         "brackets the least and the most of all runs; peak memory is of the whole process."
     )
-    return "\n\n".join(
-        [head, _scenarios(result), _encoder(result), _sizes(result), _by_graph(result), _costs(result), _growth(result)]
-    )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+    return "\n".join("| " + " | ".join(row) + " |" for row in [columns, ["---"] * len(columns), *rows])
 
 
 def seconds(found: Measured) -> str:
     """The median of the runs, and in brackets the shortest and the longest."""
-    return f"{_short(found.latency)} ({_short(min(found.seconds))} to {_short(max(found.seconds))})"
+    return f"{short(found.latency)} ({short(min(found.seconds))} to {short(max(found.seconds))})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Seconds, or milliseconds below one."""
     return f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def _mb(value: float) -> str:
+def megabytes(value: float) -> str:
+    """Bytes in MB of a million."""
     return f"{value / 1e6:.0f} MB"
 
 
@@ -54,13 +59,13 @@ def _scenarios(result: Result) -> str:
                 seconds(one),
                 seconds(two),
                 f"{time:.2f}{faster}",
-                _mb(one.memory),
-                _mb(two.memory),
+                megabytes(one.memory),
+                megabytes(two.memory),
                 f"{memory:.2f}",
             )
         )
-    head = ("scenario", MERGED, BOTH, "ratio", f"peak, {MERGED}", f"peak, {BOTH}", "ratio")
-    return table(head, rows)
+    columns = ("scenario", MERGED, BOTH, "ratio", f"peak, {MERGED}", f"peak, {BOTH}", "ratio")
+    return table(columns, rows)
 
 
 def _encoder(result: Result) -> str:
@@ -68,10 +73,10 @@ def _encoder(result: Result) -> str:
     rows = []
     for name, found in result.encoder.items():
         ratios = (f"{found.latency / least.latency:.2f}", f"{found.memory / least.memory:.3f}") if least else ("", "")
-        above = _mb(statistics.median(found.above))
-        load, first = (_short(statistics.median(each)) for each in (found.load, found.first))
-        rows.append((name, load, first, seconds(found), ratios[0], _mb(found.memory), above, ratios[1]))
-    head = (
+        above = megabytes(statistics.median(found.above))
+        load, first = (short(statistics.median(each)) for each in (found.load, found.first))
+        rows.append((name, load, first, seconds(found), ratios[0], megabytes(found.memory), above, ratios[1]))
+    columns = (
         "encoder alone",
         "load",
         "first image",
@@ -81,13 +86,13 @@ def _encoder(result: Result) -> str:
         "above the bare engine",
         "peak, of naive",
     )
-    return table(head, rows)
+    return table(columns, rows)
 
 
 def _sizes(result: Result) -> str:
     two = result.sizes[BOTH]
     rows = [
-        (name, _mb(disk), f"{disk / two[0]:.2f}", _mb(packed), f"{packed / two[1]:.2f}")
+        (name, megabytes(disk), f"{disk / two[0]:.2f}", megabytes(packed), f"{packed / two[1]:.2f}")
         for name, (disk, packed) in result.sizes.items()
     ]
     return table(("weights", "on disk", f"of {BOTH}", "download", f"of {BOTH}"), rows)
@@ -96,7 +101,7 @@ def _sizes(result: Result) -> str:
 def _by_graph(result: Result) -> str:
     names = list(dict.fromkeys(n for found in result.scenarios.values() for m in found.values() for n in m.by_graph))
     rows = [
-        (f"{scenario}, {system}", *(_short(m.by_graph[n]) if n in m.by_graph else "" for n in names))
+        (f"{scenario}, {system}", *(short(m.by_graph[n]) if n in m.by_graph else "" for n in names))
         for scenario, found in result.scenarios.items()
         for system, m in found.items()
     ]
@@ -117,7 +122,9 @@ def _costs(result: Result) -> str:
 
 def _growth(result: Result) -> str:
     rows = [
-        (asked, seconds(found), _mb(found.memory)) for each in result.growth.values() for asked, found in each.items()
+        (asked, seconds(found), megabytes(found.memory))
+        for each in result.growth.values()
+        for asked, found in each.items()
     ]
     return table((f"{MERGED}: how it grows", "latency", "peak"), rows)
 

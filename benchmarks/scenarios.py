@@ -21,6 +21,7 @@ WORDS = (
     "person", "dog", "cat", "car", "bicycle", "tree", "grass", "sky", "building", "road", "table", "chair", "cup",
     "bottle", "book", "phone", "shoe", "bag", "plate", "window",
 )  # fmt: skip
+WIDE = " of 16:9"  # at the end of a scenario's name: with the middle of the photo, in a camera's shape
 MASKS = 100  # kept per photo if weights are random, where SAM's filters mean nothing: SA-1B's mean (SAM, Sec. 5)
 
 
@@ -64,6 +65,14 @@ def words(model: SamClip, asked: Asked) -> None:
 def everything(model: SamClip, asked: Asked) -> None:
     """Find every mask and name it."""
     model.look(asked.photo).everything(asked.words, asked.settings)
+
+
+def widened(photo: Pixels) -> Pixels:
+    """The middle of a photo (H,W,3), as wide as it is and 9/16 as high, or less high where it has no more rows."""
+    height, width, _ = photo.shape
+    rows = min(height, round(width * 9 / 16))
+    above = (height - rows) // 2
+    return photo[above : above + rows]
 
 
 Scenario = Callable[[SamClip, Asked], None]

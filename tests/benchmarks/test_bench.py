@@ -13,7 +13,7 @@ from segment_anything.modeling import ImageEncoderViT
 from support import Ran
 
 from samclip_edge import SamClip, data
-from samclip_edge.benchmarks import baselines, bench, child, report
+from samclip_edge.benchmarks import baselines, bases, bench, child, report
 from samclip_edge.benchmarks.bench import BOTH, MERGED, Measured
 from samclip_edge.benchmarks.costs import costs, multiply_adds
 from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scattered, settings_for
@@ -83,6 +83,18 @@ def test_parameters_are_those_of_the_model(systems: dict[str, Path]) -> None:
     assert counted["mask_decoder", 256].parameters == pytest.approx(wanted + positions, rel=0.01)
     # scores and values of a global layer of 16 x 16 tokens grow sixteenfold with the side doubled, all else fourfold
     assert 4 < counted["image_encoder", 256].multiply_adds / counted["image_encoder", 128].multiply_adds < 16
+
+
+def test_the_facts_of_a_base(systems: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from samclip_edge.model.merged import MergedModel
+
+    monkeypatch.setattr(bases, "SIZES", (128, 256))
+    bundle = Bundle.open(systems[MERGED])
+    found, counted = bases.facts_of(bundle), {(c.graph, c.size): c.multiply_adds for c in costs(bundle)}
+    assert found.parameters == sum(p.numel() for p in MergedModel(PRESETS["tiny"]).image_encoder.parameters())
+    assert found.encoder == counted["image_encoder", 256]
+    assert found.answer == sum(counted[name, 256] for name in MERGED_GRAPHS)
+    assert found.download < found.disk == sum(file.bytes for file in bundle.files())
 
 
 def test_every_scenario_runs_on_one_model_and_on_two(systems: dict[str, Path]) -> None:
