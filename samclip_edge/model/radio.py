@@ -105,7 +105,7 @@ class PatchGenerator(nn.Module):
 
     def kernel(self) -> Tensor:
         """The weights of `embedder` as a convolution's (D,3,16,16): it reads a patch channel by channel."""
-        return self.embedder.weight.unflatten(1, (3, PATCH, PATCH))
+        return self.embedder.weight.reshape(-1, 3, PATCH, PATCH)
 
     def position_table(self, height: int, width: int) -> Tensor:
         """The positions (1,D,h,w): the table resized (bilinear) to the longer side, of which the top left part counts.
@@ -113,7 +113,7 @@ class PatchGenerator(nn.Module):
         Source: `RadioPatchEmbeddings` of transformers.
         """
         side = max(height, width)
-        table = self.pos_embed.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        table = self.pos_embed.transpose(1, 2).reshape(1, -1, self.grid, self.grid)
         if side != self.grid:
             table = F.interpolate(table, size=(side, side), mode="bilinear", align_corners=False)
         return table[:, :, :height, :width]
@@ -143,7 +143,7 @@ class Encoder(ImageEncoder):
         x = self.patch_generator((image - self.pixel_mean) / self.pixel_std)
         for block in self.blocks:
             x = block(x)
-        patches = x[:, self.prefix :].transpose(1, 2).unflatten(2, (height, width))
+        patches = x[:, self.prefix :].transpose(1, 2).reshape(len(x), -1, height, width)
         return torch.cat([patches, x[:, self.summary, :, None, None].expand_as(patches)], dim=1)
 
     def embedding(self, tokens: Tensor) -> Tensor:
