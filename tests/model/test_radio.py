@@ -11,6 +11,7 @@ import radio
 import torch
 import transformers
 from safetensors.torch import save_file
+from segment_anything import sam_model_registry
 from support import TOLERANCE, cli, off
 from torch import Tensor
 from torch.nn import functional as F
@@ -277,3 +278,13 @@ def test_init_says_what_does_not_go_with_the_folder(
     said = cli(capfd, monkeypatch, "init", "--radio", folder, *given)
     assert said.code == 2
     assert message.format(folder=folder) in said.err
+
+
+def test_the_preset_takes_the_neck_and_the_decoder_of_sam_vit_h() -> None:
+    with torch.device("meta"):
+        theirs, ours = sam_model_registry["vit_h"]().state_dict(), MergedModel(PRESETS["radio"])
+    parts = {f"image_encoder.{prefix}": part for prefix, part in ours.image_encoder.of_sam().items()}
+    parts |= {"prompt_encoder.": ours.prompt_encoder, "mask_decoder.": ours.mask_decoder}
+    wanted = {f"{prefix}{key}": each.shape for prefix, part in parts.items() for key, each in part.state_dict().items()}
+    own = {key: each.shape for key, each in theirs.items() if key.startswith(tuple(parts))}
+    assert wanted == own
