@@ -45,13 +45,7 @@ def get(
     pair = pair_of(name)
     if precision not in PRECISIONS:
         raise InputError(f" {precision}: choose {', '.join(PRECISIONS)}", "precision")
-    bound = pair.bound
-    if bound and accepted != bound.license:
-        raise InputError(
-            f" {accepted or 'nothing'}: {bound.repository} is under {bound.license}, for research only; accept "
-            f"{bound.license}, or choose another pair",
-            "accepted",
-        )
+    check_terms(pair, accepted)
     _check_folder(folder)
     sam, clip = (_fetched(each) for each in (pair.sam, pair.clip))
     with tempfile.TemporaryDirectory(prefix="samclip-", ignore_cleanup_errors=True) as scratch:
@@ -72,6 +66,17 @@ def pair_of(name: str) -> Pair:
     if name not in PAIRS:
         raise InputError(f" {name}: no such pair; choose {', '.join(PAIRS)}", "name")
     return PAIRS[name]
+
+
+def check_terms(pair: Pair, accepted: str | None) -> None:
+    """Raise InputError where a licence allows research only and is not the one that was accepted."""
+    bound = pair.bound
+    if bound and accepted != bound.license:
+        raise InputError(
+            f" {accepted or 'nothing'}: {bound.repository} is under {bound.license}, for research only; accept "
+            f"{bound.license}, or choose another pair",
+            "accepted",
+        )
 
 
 class _Enough(Exception):

@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants, file_download
 
 _FILE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([\w.-]+)/([\w.-]+)")
 
@@ -35,6 +39,18 @@ class Hub:
     def put(self, repository: str, name: str, content: bytes, commit: str = "c0ffee" * 6 + "abcd") -> None:
         """Publish a file."""
         self.files[repository, name], self.commits[repository] = content, commit
+
+    def asked_for_files(self) -> int:
+        """How many requests were about files: the library of the hub may ask for other things too."""
+        return sum("/resolve/" in each or "/blobs/" in each for each in self.asked)
+
+    def stand_in(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let huggingface_hub take this for the real one, with a cache in that folder."""
+        monkeypatch.setattr(constants, "ENDPOINT", self.address)
+        template = self.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
 
 
 @contextmanager

@@ -51,13 +51,14 @@ def run(
     if checkpoint is not None and checkpoint.suffix != ".safetensors":
         raise InputError(f"--checkpoint {checkpoint}: end the name in .safetensors")
     from samclip_edge.cli import exporting
-    from samclip_edge.export.get import get, pair_of
+    from samclip_edge.export.get import check_terms, get, pair_of
 
     names = None if vocabulary is None else exporting.read_names(vocabulary)
     try:
         with option_names(name="PAIR", sizes="--size", precision="--precision", accepted="--accept"):
             chosen = pair_of(pair)
             accepted = _consent(chosen.bound, accept)
+            check_terms(chosen, accepted)
             note(f"{pair}: {chosen.megabytes} MB from the hub, or from its cache")
             bundle = get(pair, output, size, precision, names, accepted, checkpoint, bar())
     except ChecksumError as error:
@@ -74,7 +75,8 @@ def _consent(bound: Any, accept: str | None) -> str | None:
     note(f"its text: https://huggingface.co/{bound.repository}")
     if not sys.stdin.isatty():
         return None
-    return bound.license if typer.confirm(f"Do you accept {bound.license}?", err=True) else None
+    note(f"do you accept {bound.license}? [y/N]")
+    return bound.license if sys.stdin.readline().strip().lower() in ("y", "yes") else None
 
 
 def _list(json: bool) -> None:

@@ -26,18 +26,9 @@ COMMIT = "c0ffee" * 6 + "abcd"
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with one file, and an empty cache."""
     with serving() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(huggingface_hub.file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        hub.stand_in(tmp_path / "cache", monkeypatch)
         hub.put(NAME, FILE, CONTENT, COMMIT)
         yield hub
-
-
-def asked(hub: Hub) -> int:
-    """How many requests were about files."""
-    return sum("/resolve/" in each or "/blobs/" in each for each in hub.asked)
 
 
 def test_a_file_comes_with_its_commit_and_its_digest(hub: Hub) -> None:
@@ -48,10 +39,10 @@ def test_a_file_comes_with_its_commit_and_its_digest(hub: Hub) -> None:
 
 @pytest.mark.parametrize("revision", [COMMIT, None])
 def test_what_is_in_the_cache_is_not_downloaded_again(hub: Hub, revision: str | None) -> None:
-    first, before = fetch(NAME, FILE, revision), asked(hub)
+    first, before = fetch(NAME, FILE, revision), hub.asked_for_files()
     assert fetch(NAME, FILE, revision) == first
     assert hub.sent == len(CONTENT)
-    assert (asked(hub) == before) is (revision is not None)  # of a commit nothing can have changed
+    assert (hub.asked_for_files() == before) is (revision is not None)  # of a commit nothing can have changed
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +87,11 @@ def test_a_refusal_is_told_in_a_line(hub: Hub, refused: tuple[int, str], told: s
 def test_offline_what_is_in_the_cache_is_enough(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch(NAME, FILE)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    before = asked(hub)
+    before = hub.asked_for_files()
     assert fetch(NAME, FILE).revision == COMMIT
     with pytest.raises(InputError, match=r"not in the hub's cache, and the hub is out of reach; download it once"):
         fetch(NAME, "other.bin")
-    assert asked(hub) == before
+    assert hub.asked_for_files() == before
 
 
 def test_a_full_disk_is_told_with_what_moves_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
