@@ -287,7 +287,7 @@ def test_help_answers_in_under_half_a_second() -> None:
     [
         ("torch", ["init", "--preset", "tiny", "-o", "x.safetensors"], "export"),
         ("torch", ["export", "--model", "x.safetensors", "-o", "x"], "export"),
-        ("open_clip", ["init", "--clip", "ViT-L-14:some_tag", "-o", "x.safetensors"], "train"),
+        ("open_clip", ["init", "--clip", "ViT-L-14:some_tag", "-o", "x.safetensors"], "export"),
     ],
 )
 def test_a_verb_whose_extra_is_missing_says_which(

@@ -1,22 +1,23 @@
 """The frozen models that a student learns from.
 
 A teacher either has public weights or is a checkpoint of an earlier stage. SAM's public weights are loaded key for key
-into our own modules. CLIP's run in open_clip's own model.
+into our own modules. CLIP's image tower is open_clip's own.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samclip_edge.errors import InputError, one_line
 from samclip_edge.model import recognise
+from samclip_edge.model.clip_vision import ClipImageEncoder, image_tower
 from samclip_edge.model.fit import load_exactly
 from samclip_edge.model.layouts import as_open_clip
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.model.open_clips import described
 from samclip_edge.model.public import open_clip_weights
 
 
@@ -38,11 +39,12 @@ class Teachers(NamedTuple):
     names: Tensor | None = None  # (K+1,E) features of `rendered.NAMES` and of the background, for stages with `names`
 
 
-def resized(pixels: Tensor, size: int) -> Tensor:
-    """Resize (B,3,S,S) to (B,3,size,size), bilinear and antialiased."""
+def resized(pixels: Tensor, size: int, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+    """Resize (B,3,S,S) RGB, 0..255, to (B,3,size,size), antialiased."""
     if pixels.shape[-1] == size:
         return pixels
-    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    shown = F.interpolate(pixels, size=(size, size), mode=mode, antialias=True, align_corners=False)
+    return shown if mode == "bilinear" else shown.clamp(0, 255)  # cubics overshoot at edges
 
 
 class OwnClip:
@@ -65,28 +67,20 @@ class OpenClip:
 
     def __init__(self, name: str, device: torch.device) -> None:
         """name: MODEL:TAG or MODEL:FILE. Raises InputError when the weights cannot be loaded."""
-        import open_clip
-
-        architecture, _, weights = name.partition(":")
+        model, _, weights = name.partition(":")
         state, quick = open_clip_weights(name, "clip_teacher")
-        try:  # open_clip itself would give OpenAI's weights the activation that the model's name says
-            model = open_clip.create_model(architecture, weights, load_weights=False, force_quick_gelu=quick)
-        except Exception as error:  # open_clip raises whatever it meets
-            raise InputError(f" {name}: open_clip could not make it ({one_line(error)})", "clip_teacher") from None
-        mend = "Name the model that the weights belong to"
-        load_exactly(
-            {"": model}, as_open_clip(state), name, recognise.of_tensors(state), f"open_clip's {architecture}", mend
-        )
-        self.model: Any = model.eval().requires_grad_(False).to(device)
-        side = model.visual.image_size
-        self.size = int(side[0] if isinstance(side, tuple) else side)
-        self.mean, self.std = (
-            torch.tensor(values, device=device).view(1, 3, 1, 1)
-            for values in (model.visual.image_mean, model.visual.image_std)
-        )
+        state = as_open_clip(state)
+        clip = described(model, weights, "clip_teacher")
+        assert clip.vision is not None
+        tower = image_tower(clip.vision, clip.features, quick)
+        what, mend = recognise.of_tensors(state), "Name the model that the weights belong to"
+        seeing = {name: each for name, each in state.items() if name.startswith("visual.")}
+        load_exactly({"visual.": tower}, seeing, name, what, f"open_clip's {model}", mend)
+        self.encoder = ClipImageEncoder(tower, clip.vision).eval().requires_grad_(False).to(device)
+        self.size, self._mode = clip.vision.size, clip.vision.interpolation
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """See `ClipTeacher`."""
-        features: Tensor = self.model.encode_image((resized(pixels, self.size) / 255 - self.mean) / self.std)
-        return F.normalize(features, dim=-1)
+        """See `ClipTeacher`. Crops are squares, so that each way of resizing them is the same."""
+        features: Tensor = self.encoder(resized(pixels, self.size, self._mode))
+        return features

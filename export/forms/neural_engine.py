@@ -141,8 +141,8 @@ class TextBlock(nn.Module):
         widen, activate, narrow = block.mlp
         self.mlp = nn.Sequential(linear(widen), activate, linear(narrow))
 
-    def forward(self, x: Tensor, causal: Tensor) -> Tensor:
-        """x: (B,D,1,T) to the same shape. causal: (B,1,T,T), added to the scores.
+    def forward(self, x: Tensor, causal: Tensor | None) -> Tensor:
+        """x: (B,D,1,T) to the same shape. causal: (B,1,T,T), added to the scores; None: every token sees every other.
 
         Heads are cut apart and joined again, because a reshape would have to infer both B and T.
         """
@@ -157,6 +157,13 @@ class TextBlock(nn.Module):
         return torch.cat(torch.split(x.permute(0, 2, 3, 1), self.width, dim=3), dim=1)
 
 
+def projection(source: nn.Parameter | nn.Linear | None) -> nn.Module:
+    """`text_encoder.TextEncoder.projected` over (B,D,1,1)."""
+    if source is None:
+        return nn.Identity()
+    return linear(source) if isinstance(source, nn.Linear) else pointwise(source.T, None)
+
+
 class TextEncoder(nn.Module):
     """`tokens` to `text_features`."""
 
@@ -168,7 +175,8 @@ class TextEncoder(nn.Module):
         self.positions = nn.Embedding(context, width, _weight=source.positional_embedding.detach())
         self.blocks = nn.ModuleList(TextBlock(each) for each in source.transformer.resblocks)  # type: ignore[arg-type]
         self.norm = ChannelNorm(source.ln_final)
-        self.projection = pointwise(source.text_projection.T, None)
+        self.causal, self.last = model.spec.text.causal, source.last
+        self.projection = projection(source.text_projection)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """See `contract.signature`."""
@@ -176,10 +184,11 @@ class TextEncoder(nn.Module):
         place = (1 + 0 * end).cumsum(dim=1) - 1  # of each token in its text, counted: so no length is asked for
         x = self.embedding(tokens) + self.positions(place.to(tokens.dtype))
         x = x.transpose(1, 2)[:, :, None]
-        later = (place[:, None, None] > place[:, None, :, None]).to(x.dtype)
-        causal = -1e4 * later
+        causal = -1e4 * (place[:, None, None] > place[:, None, :, None]).to(x.dtype) if self.causal else None
         for block in self.blocks:
             x = block(x, causal)
+        if self.last:
+            return unit(self.projection(self.norm(x[..., -1:])))[:, :, 0, 0]
         first = end * (end.cumsum(dim=1) < 1.5).to(x.dtype)  # 1 at the first end of text, else 0
         x = self.norm(x) * first[:, None, None]
         return unit(self.projection(x.sum(dim=3, keepdim=True)))[:, :, 0, 0]

@@ -42,7 +42,7 @@ _EXTRAS = {  # what each brings, of which a verb may find one missing
     "bench": ("matplotlib",),
     "coreml": ("coremltools", "sklearn"),
     "tensorrt": ("cuda", "tensorrt_rtx_bindings", "tensorrt_rtx"),
-    "train": ("accelerate", "open_clip", "tensorboard", "torchvision", "yaml"),
+    "train": ("accelerate", "tensorboard", "torchvision", "yaml"),
 }
 
 

@@ -10,22 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_edge.bundle.spec import ClipVisionSpec, ModelSpec
+from samclip_edge.bundle.spec import ClipVisionSpec
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.model.open_clips import open_clip
 
 _NO_TEXT = {"width": 8, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}  # the tower beside it, unused
 
 
-def clip_vision(spec: ModelSpec) -> nn.Module:
-    """The image tower of a spec with `clip_vision`, with random weights. Normalised photos (B,3,s,s) to (B,E).
+def image_tower(vision: ClipVisionSpec, features: int, quick_gelu: bool) -> nn.Module:
+    """A tower with random weights: normalised photos (B,3,s,s) to features (B,E), E = `features`.
 
-    Raises InputError where open_clip is missing, or does not build it.
+    Raises InputError where open_clip does not build it.
     """
-    assert spec.clip_vision is not None
-    quick = spec.text.activation == "quick_gelu"
+    import open_clip
+
     try:
-        visual = open_clip().CLIP(spec.features, dict(spec.clip_vision.tower), _NO_TEXT, quick).visual
+        visual = open_clip.CLIP(features, dict(vision.tower), _NO_TEXT, quick_gelu).visual
     except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, KeyError) as error:
         raise InputError(f"clip_vision: open_clip could not build its tower ({one_line(error)})") from None
     assert isinstance(visual, nn.Module)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.model.clip_head import ClipHead
-from samclip_edge.model.clip_vision import clip_vision
+from samclip_edge.model.clip_vision import image_tower
 from samclip_edge.model.image_encoder import image_encoder
 from samclip_edge.model.mask_decoder import MaskDecoder
 from samclip_edge.model.prompt_encoder import PromptEncoder
@@ -31,7 +31,7 @@ class MergedModel(nn.Module):
         self.spec = spec
         self.image_encoder = image_encoder(spec.encoder)
         if spec.clip_vision:
-            self.visual = clip_vision(spec)
+            self.visual = image_tower(spec.clip_vision, spec.features, spec.text.activation == "quick_gelu")
         else:
             self.clip_head = ClipHead(spec) if spec.clip_head.kind == "layers" else RadioHead(spec)
         self.prompt_encoder = PromptEncoder()

@@ -14,7 +14,7 @@ from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.spec import ClipVisionSpec, ModelSpec, TextSpec
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.json_files import read_json
-from samclip_edge.model.own_tokenizer import as_bundled
+from samclip_edge.text.own_tokenizer import as_bundled
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +32,6 @@ class Clip(NamedTuple):
     text: TextSpec
     features: int
     tokenizer: str | None  # the text of its `tokenizer.json`, where that is not CLIP's
-
-
-def open_clip() -> Any:
-    """The package. Raises InputError where it is not installed."""
-    try:
-        import open_clip as package
-    except ImportError as error:
-        raise InputError(
-            f"open_clip is missing ({one_line(error)}); it builds CLIP's towers: pip install 'samclip-edge[export]'"
-        ) from None
-    return package
 
 
 def side_by_side(base: str, clip: str = "ViT-B-16", weights: str = "") -> ModelSpec:
@@ -68,7 +57,9 @@ def described(model: str, weights: str = "", argument: str = "clip") -> Clip:
     `tokenizer.json` beside the file. argument: what gave the name, for messages. Raises InputError for a model that
     open_clip does not know, and for one that cannot be built here.
     """
-    config = open_clip().get_model_config(model)
+    import open_clip
+
+    config = open_clip.get_model_config(model)
     if config is None:
         raise InputError(f" {model}: open_clip knows no such model; see open_clip.list_models()", argument)
     quick = bool(config.get("quick_gelu"))
@@ -96,9 +87,10 @@ def _vision(model: str, config: dict[str, Any], weights: str, argument: str) -> 
 
 def _preprocessing(model: str, weights: str) -> dict[str, Any]:
     """`open_clip.transform.PreprocessCfg` as a dict, for these weights."""
-    package = open_clip()
+    import open_clip
+
     default = {
-        **{"mean": package.OPENAI_DATASET_MEAN, "std": package.OPENAI_DATASET_STD},
+        **{"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD},
         **{"resize_mode": "shortest", "interpolation": "bicubic"},
     }
 
@@ -111,10 +103,10 @@ def _preprocessing(model: str, weights: str) -> dict[str, Any]:
             return over(read_json(file, strict=False)["preprocess_cfg"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{file}: says nothing of photos ({one_line(error)}); fetch it again") from None
-    tags = package.list_pretrained_tags_by_model(model)
+    tags = open_clip.list_pretrained_tags_by_model(model)
     if weights in tags:
-        return over(package.get_pretrained_cfg(model, weights))
-    found = [over(package.get_pretrained_cfg(model, tag)) for tag in tags]
+        return over(open_clip.get_pretrained_cfg(model, weights))
+    found = [over(open_clip.get_pretrained_cfg(model, tag)) for tag in tags]
     first = found[0] if found else default
     if all(each == first for each in found):
         return first
@@ -181,9 +173,11 @@ def _tokenizer_folder(model: str, weights: str, config: dict[str, Any], argument
                 argument,
             )
         return folder
+    import open_clip
+
     try:
         for each in ("tokenizer_config.json", "tokenizer.json"):
-            fetched = open_clip().download_pretrained_from_hf(name, filename=each)
+            fetched = open_clip.download_pretrained_from_hf(name, filename=each)
     except Exception as error:  # huggingface_hub raises whatever it meets
         raise InputError(
             f" {model}: its tokenizer could not be fetched ({one_line(error)}); name a file of its weights, with "

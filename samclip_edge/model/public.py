@@ -14,7 +14,7 @@ from samclip_edge.model.checkpoint import build, load_sam, read_state
 from samclip_edge.model.files import State
 from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.merged import MergedModel
-from samclip_edge.model.open_clips import Clip, described, open_clip
+from samclip_edge.model.open_clips import Clip, described
 from samclip_edge.model.radio_files import Radio, read_radio
 
 
@@ -107,16 +107,17 @@ def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
         return state, quick or of_openai(state) is True
     if not weights:
         raise InputError(f" {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k", argument)
-    package = open_clip()
-    if weights not in package.list_pretrained_tags_by_model(architecture):
+    import open_clip
+
+    if weights not in open_clip.list_pretrained_tags_by_model(architecture):
         raise InputError(f" {name}: open_clip lists no such weights; see open_clip.list_pretrained()", argument)
     try:
-        path = package.download_pretrained(package.get_pretrained_cfg(architecture, weights))
+        path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights))
     except Exception as error:
         raise InputError(
             f" {name}: could not be fetched ({one_line(error)}); fetch the file yourself", argument
         ) from None
-    quick = quick or bool(package.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
+    quick = quick or bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
     return read_state(Path(path)), quick
 
 
