@@ -19,6 +19,7 @@ from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init
 from samclip_edge.progress import Progress, silent
 
+TEMPLATES = ("a photo of a {}.",)  # one: with CLIP's eighty, reading names took longer than the rest of an export
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
@@ -44,7 +45,7 @@ def random_bundle(
             checkpoint.save(made, path, checkpoint.Origin(note="random, to be measured"))
             del made  # export reads the file, and two of the largest would fill the memory
             export = export_tensorrt if target == "tensorrt" else export_onnx
-            export(path, folder, sizes, WORDS, progress, precision)
+            export(path, folder, sizes, WORDS, progress, precision, templates=TEMPLATES)
         finally:
             path.unlink(missing_ok=True)
     return folder

@@ -40,7 +40,6 @@ def run(
     found again: delete DIR after an upgrade.
     """
     import os
-    from json import dumps
 
     from samclip_edge.benchmarks.bases import measure_bases
     from samclip_edge.benchmarks.bases_report import bases_markdown
@@ -54,17 +53,11 @@ def run(
     document: dict[str, Any] = {}
     texts: list[str] = []
     written = ["bench.json", "bench.md"]
-
-    def write() -> None:  # after each part, so that a fault in the second does not lose the first
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "bench.json").write_text(dumps(document, indent=1), "utf-8")
-        (output / "bench.md").write_text("\n\n".join(texts) + "\n", "utf-8")
-
     if not base:
         found = bench(bundle, output, threads, bar())
         document |= found.to_json()
         texts.append(markdown(found))
-        write()
+        _write(output, document, texts)  # after each part, so that a fault in the second does not lose the first
         picture(found, output / "bench.png")
         written.append("bench.png")
     if bases := base or (DEFAULT_BASES if bundle is None else ()):
@@ -72,6 +65,14 @@ def run(
             beside = measure_bases(bases, output, threads, bar())
         document["bases"] = beside.to_json()
         texts.append(bases_markdown(beside))
-        write()
+        _write(output, document, texts)
     emit(document, json, lambda: print("\n\n".join(texts)))
     note(f"{output}: {', '.join(written)}")
+
+
+def _write(folder: Path, document: dict[str, Any], texts: list[str]) -> None:
+    from json import dumps
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(dumps(document, indent=1), "utf-8")
+    (folder / "bench.md").write_text("\n\n".join(texts) + "\n", "utf-8")
