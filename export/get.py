@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from samclip_edge.bundle import hub
 from samclip_edge.bundle.folder import Bundle
@@ -54,7 +53,7 @@ def get(
         origin = checkpoint.Origin(trained=True, note=f"the pair {name}", trained_at=(1024,), weights=weights)
         path = checkpoint.save(model, kept or Path(scratch, "pair.safetensors"), origin)
         del model
-        bundle = export_onnx(path, folder, sizes, vocabulary, progress, cast("Precision", precision))
+        bundle = export_onnx(path, folder, sizes, vocabulary, progress, precision)
     wrong = [f"{row.what}: {row.found}" for row in verify(bundle, progress=progress) if not row.ok]
     if wrong:
         raise ParityError(f"{folder}: was written, but does not verify: {wrong[0]}")
