@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import open_clip
 import torch
 from PIL import Image
 from torch import nn
@@ -83,3 +84,10 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def as_model(folder: Path, name: str, config: dict[str, Any]) -> str:
+    """Make open_clip know a small model by a name, as it knows its own. Returns the name."""
+    (folder / f"{name}.json").write_text(json.dumps(config), "utf-8")
+    open_clip.add_model_config(folder / f"{name}.json")
+    return name
