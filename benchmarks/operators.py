@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from samclip_edge.bundle.folder import Bundle
-from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.sizes import Size, sides
 
 _RUNS = 3  # of which the last one counts
 
@@ -32,8 +32,7 @@ def encoder_by_operator(bundle: Bundle, size: Size, threads: int) -> dict[str, f
     if bundle.manifest.precision != "int8":
         options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_profiling = True
-    (image,) = graph.signature.inputs
-    inputs = {image.name: np.full(image.shape, 128, image.dtype)}
+    inputs = {"image": np.full((1, 3, *sides(size)), 128, np.float32)}
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = f"{folder}/run"
         path = bundle.folder / graph.files[0].path
