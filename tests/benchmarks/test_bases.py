@@ -12,7 +12,7 @@ from support import Ran
 
 from samclip_edge import data
 from samclip_edge.benchmarks import bases, child, scenarios
-from samclip_edge.benchmarks.bases import CAMERA, PAIRS, SIZES, measure_bases
+from samclip_edge.benchmarks.bases import CAMERA, PAIRS, SIZES, Facts, measure_bases
 from samclip_edge.benchmarks.bases_report import bases_markdown
 from samclip_edge.benchmarks.bench import Measured
 from samclip_edge.benchmarks.marks import MARKS, judged
@@ -67,7 +67,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     made = Stub()
     monkeypatch.setattr(bases, "random_bundle", made.random_bundle)
     monkeypatch.setattr(bases, "in_turn", made.in_turn)
-    # The bundle that ships stands for all of them; it is no larger.
+    monkeypatch.setattr(bases, "facts_of", lambda bundle: Facts(3 * 10**8, 2 * 10**8, 5_700_000, 38_400_000_000))
     monkeypatch.setattr(bases, "encoder_by_operator", lambda bundle, size, threads: {"MatMul": 3.0, "Add": 1.0})
     return made
 
@@ -89,11 +89,12 @@ def test_mobile_is_measured_beside_vit_b_and_both_pairs_in_turn(stub: Stub, tmp_
     assert stub.measured == alone + 2 * shapes
     assert list(found.shapes) == ["vit_b", "mobile"]
     assert set(found.profiles) == {"vit_b", "mobile"}  # its peak memory misses the mark
-    assert json.loads(json.dumps(found.to_json()))["facts"]["mobile"]["disk"] > 0
+    assert json.loads(json.dumps(found.to_json()))["facts"]["mobile"]["disk"] == 300_000_000
 
 
 def test_tables_with_ratios_by_hand(stub: Stub, tmp_path: Path) -> None:
     text = bases_markdown(measure_bases(["mobile"], tmp_path, threads=1))
+    assert "| mobile | 5.7 M | 38.4 G |  | 300 MB | 1.00 | 200 MB |" in text
     assert "| mobile | 250 ms | 500 ms (500 ms to 500 ms) | 0.125 | 600 MB | 0.60 |" in text
     assert "| time of mobile, of vit_b: name and click | 0.15 | 0.12 | yes |" in text
     assert "| peak memory of mobile, of vit_b: name and click | 0.50 | 0.60 | no |" in text
