@@ -49,13 +49,13 @@ def beside(base: str, clip: Clip) -> ModelSpec:
     return PRESETS[base].model_copy(update={**changed, "sizes": PRESETS[base].squares[-1:]})
 
 
-def described(model: str, weights: str = "", argument: str = "clip") -> Clip:
+def described(model: str, weights: str = "", argument: str = "clip", sees: bool = True) -> Clip:
     """What open_clip says of a model by its name, such as ViT-B-32.
 
     weights: the file of its weights, or a tag of open_clip. How photos are prepared depends on them: it stands in the
     `open_clip_config.json` beside a file, or else in open_clip's list of tags. A tokenizer that is not CLIP's is the
-    `tokenizer.json` beside the file. argument: what gave the name, for messages. Raises InputError for a model that
-    open_clip does not know, and for one that cannot be built here.
+    `tokenizer.json` beside the file. argument: what gave the name, for messages. sees: whether the image tower is asked
+    for. Raises InputError for a model that open_clip does not know, and for one that cannot be built here.
     """
     import open_clip
 
@@ -67,7 +67,8 @@ def described(model: str, weights: str = "", argument: str = "clip") -> Clip:
     tokenizer = None
     if text.tokenizer == "own" and weights:
         tokenizer = as_bundled(_tokenizer_folder(model, weights, config, argument), text, f" {model}", argument)
-    return Clip(_vision(model, config, weights, argument), text, int(config["embed_dim"]), tokenizer)
+    vision = _vision(model, config, weights, argument) if sees else None
+    return Clip(vision, text, int(config["embed_dim"]), tokenizer)
 
 
 def _vision(model: str, config: dict[str, Any], weights: str, argument: str) -> ClipVisionSpec:

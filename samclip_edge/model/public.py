@@ -75,12 +75,11 @@ def _following(spec: ModelSpec, clip: str, quick: bool) -> tuple[ModelSpec, str 
     if os.path.exists(clip) or not weights:
         said = Clip(spec.clip_vision, spec.text, spec.features, None)
     else:
-        said = described(model, weights)
+        said = described(model, weights, sees=spec.clip_vision is not None)
     text = said.text
     if text.activation != "gelu_tanh":
         text = text.model_copy(update={"activation": "quick_gelu" if quick else "gelu"})
-    vision = said.vision if spec.clip_vision else None
-    spec = spec.model_copy(update={"text": text, "features": said.features, "clip_vision": vision})
+    spec = spec.model_copy(update={"text": text, "features": said.features, "clip_vision": said.vision})
     return spec, said.tokenizer
 
 

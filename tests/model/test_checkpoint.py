@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import Ran
+from support import Ran, as_model
 
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError
@@ -74,7 +74,9 @@ def test_public_weights_land_key_for_key(run: Callable[..., Ran], tmp_path: Path
     torch.save({f"module.{k}": v for k, v in sam_part(model).items()}, tmp_path / "sam.pth")
     torch.save({"state_dict": text}, tmp_path / "clip.pt")
     out = tmp_path / "merged.safetensors"
-    clip = f"ViT-L-14-quickgelu:{tmp_path / 'clip.pt'}"
+    config = {"embed_dim": 128, "quick_gelu": True, "vision_cfg": {}}
+    config["text_cfg"] = {"vocab_size": 2562, "width": 128, "heads": 4, "layers": 3}
+    clip = f"{as_model(tmp_path, 'of-tiny-quickgelu', config)}:{tmp_path / 'clip.pt'}"
     assert run("init", "--preset", "tiny", "--sam", tmp_path / "sam.pth", "--clip", clip, "-o", out).code == 0
     merged, origin = checkpoint.load(out)
     for name, tensor in merged.state_dict().items():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 import transformers
-from support import TOLERANCE, off, spread
+from support import TOLERANCE, as_model, off, spread
 
 from samclip_edge.bundle.encoder_spec import VitSpec
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.spec import ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint, layouts
+from samclip_edge.model.clip_vision import ClipImageEncoder
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.public import open_clip_weights
 from samclip_edge.train import teachers
@@ -110,23 +112,22 @@ def test_a_clip_answers_as_in_transformers(clip: transformers.CLIPModel, tmp_pat
     tokens = torch.randint(1, 2560, (2, 12), generator=random)
     tokens[0, 7:], tokens[1, 11] = 2561, 2561
     with torch.inference_mode():
-        wanted = clip(tokens, (photo - ours.visual.pixel_mean) / ours.visual.pixel_std)
+        seeing = ClipImageEncoder(ours.visual, spec.clip_vision)
+        wanted = clip(tokens, (photo - seeing.pixel_mean) / seeing.pixel_std)
         assert off(wanted.text_embeds, ours.text_encoder(tokens)) < TOLERANCE
-        assert off(wanted.image_embeds, ours.visual(photo)) < TOLERANCE
+        assert off(wanted.image_embeds, seeing(photo)) < TOLERANCE
     assert torch.equal(clip.logit_scale, ours.text_encoder.logit_scale)
 
 
-def test_a_clip_of_transformers_is_a_teacher(
-    clip: transformers.CLIPModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In open_clip's own model."""
-    quick = clip.config.text_config.hidden_act == "quick_gelu"
+def test_a_clip_of_transformers_is_a_teacher(clip: transformers.CLIPModel, tmp_path: Path) -> None:
+    """In open_clip's own tower."""
+    name = {"gelu": "hf-small", "quick_gelu": "hf-small-quickgelu"}[clip.config.text_config.hidden_act]
     text = {"context_length": 77, "vocab_size": 2562, "width": 128, "heads": 4, "layers": 3}
     vision = {"image_size": 32, "layers": 2, "width": 64, "head_width": 64, "patch_size": 16}
-    model = open_clip.CLIP(embed_dim=96, vision_cfg=vision, text_cfg=text, quick_gelu=quick)
-    model.visual.image_mean, model.visual.image_std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    monkeypatch.setattr(open_clip, "create_model", lambda *_, **__: model)
-    teacher = teachers.OpenClip(f"ViT-L-14:{saved(clip, tmp_path, 'safetensors')}", torch.device("cpu"))
+    as_model(tmp_path, name, {"embed_dim": 96, "vision_cfg": vision, "text_cfg": text})
+    shown = {"preprocess_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(shown))
+    teacher = teachers.OpenClip(f"{name}:{saved(clip, tmp_path, 'safetensors')}", torch.device("cpu"))
     photo = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(6))
     with torch.inference_mode():
         wanted = torch.nn.functional.normalize(clip.get_image_features(photo).pooler_output, dim=-1)

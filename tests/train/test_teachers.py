@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from segment_anything.modeling import Sam
-from support import TOLERANCE, Ran, off
+from support import TOLERANCE, Ran, as_model, off
 
 from samclip_edge.errors import InputError
 from samclip_edge.model.public import merged
@@ -21,27 +21,21 @@ from samclip_edge.train.stages import asked, prompted
 from samclip_edge.train.teachers import OpenClip
 
 
-@pytest.fixture
-def small_clip(monkeypatch: pytest.MonkeyPatch, clip: open_clip.CLIP) -> open_clip.CLIP:
-    """A small model of open_clip's own, given out in place of a big one."""
-    clip.visual.image_mean, clip.visual.image_std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    monkeypatch.setattr(open_clip, "create_model", lambda name, pretrained, **_: clip)
-    return clip
-
-
 def test_an_open_clip_teacher_answers_as_open_clip(
-    small_clip: open_clip.CLIP, photos: dict[str, np.ndarray], tmp_path: Path
+    clip: open_clip.CLIP, photos: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     """On a crop of its own size, against open_clip's transform and `encode_image`; and on the same crop four times as
     large, which it sees resized.
     """
-    torch.save(small_clip.state_dict(), tmp_path / "clip.pt")
-    teacher = OpenClip(f"ViT-L-14:{tmp_path / 'clip.pt'}", torch.device("cpu"))
-    side = small_clip.visual.image_size[0]
+    torch.save(clip.state_dict(), tmp_path / "clip.pt")
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 64, "patch_size": 16}  # as conftest.py makes it
+    name = as_model(tmp_path, "taught", {**open_clip.get_model_config("ViT-L-14"), "vision_cfg": vision})
+    teacher = OpenClip(f"{name}:{tmp_path / 'clip.pt'}", torch.device("cpu"))
+    side = clip.visual.image_size[0]
     picture = Image.fromarray(photos["landscape"][:400, :400])
     transform = open_clip.image_transform(side, is_train=False)
     with torch.no_grad():
-        wanted = small_clip.encode_image(transform(picture)[None], normalize=True)
+        wanted = clip.encode_image(transform(picture)[None], normalize=True)
     same = picture.resize((side, side), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(same, np.float32)).permute(2, 0, 1)[None]
     assert off(wanted, teacher(pixels)) < TOLERANCE
