@@ -93,7 +93,7 @@ class FixedAttention(nn.Module):
         self.rows, self.columns = -(-height // side), -(-width // side)  # of windows, down and across the map
         self.norm, qkv_bias = _after_norm(attention)
         self.qkv = copy.copy(attention.qkv)
-        self.qkv._parameters = {"weight": attention.qkv.weight, "bias": _constant(qkv_bias)}
+        self.qkv._parameters = dict(self.qkv._parameters, bias=_constant(qkv_bias))
         self.scale = (attention.qkv.in_features // self.heads) ** -0.5
         self.proj = attention.proj
         self.register_buffer("bias", attention.bias().detach()[:, None].contiguous())

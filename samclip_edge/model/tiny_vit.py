@@ -95,7 +95,7 @@ class Attention(nn.Module):
 
     def in_order(self, rows: Tensor) -> Tensor:
         """Rows (3D,...) of the weight or bias of `qkv`: first all queries, then the keys, then the values."""
-        return rows.unflatten(0, (self.heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+        return rows.reshape(self.heads, 3, -1, *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """Windows (B,N,D) to the same shape: every token attends to all of its own window."""
@@ -170,14 +170,10 @@ class Encoder(ImageEncoder):
     def __init__(self, spec: TinyVitSpec) -> None:
         super().__init__(spec.width)
         self.patch_embed = PatchEmbed(spec.widths[0])
+        blocks: list[list[nn.Module]] = [[MBConv(spec.widths[0]) for _ in range(spec.depths[0])]]
         shapes = zip(spec.depths[1:], spec.widths[1:], spec.stage_heads, spec.windows, strict=True)
-        blocks: list[list[nn.Module]] = [
-            [MBConv(spec.widths[0]) for _ in range(spec.depths[0])],
-            *(
-                [Block(width, heads, spec.mlp_ratio, window) for _ in range(depth)]
-                for depth, width, heads, window in shapes
-            ),
-        ]
+        for depth, width, heads, window in shapes:
+            blocks.append([Block(width, heads, spec.mlp_ratio, window) for _ in range(depth)])
         # The first two halve the map, from 4 pixels a token to 16. TinyViT's own third would make it 32.
         merging = [PatchMerging(spec.widths[i], spec.widths[i + 1], stride) for i, stride in enumerate((2, 2, 1))]
         stages = map(Stage, blocks, [*merging, None])
