@@ -150,24 +150,27 @@ def _write_text(
 ) -> Text:
     """Write the prompt templates, and the tokenizer or else the vocabulary. Returns the manifest's `text`."""
     scale, bias = model.text_encoder.logit_scale.detach().exp(), model.text_encoder.logit_bias
-    factors = {"logit_scale": float(scale), "logit_bias": None if bias is None else float(bias.detach())}
     sentences = folder / "templates.json"
     sentences.write_text(json.dumps(list(templates), ensure_ascii=False, indent=0), "utf-8")
+    files: dict[str, Path] = {}
     if vocabulary is None:
-        tokenizer = folder / "tokenizer.json"
         own = model.own_tokenizer if model.spec.text.tokenizer == "own" else tokenizer_json(model.spec.text.vocab)
         assert own is not None
-        tokenizer.write_text(own, "utf-8")
-        return Text(templates=describe(folder, sentences), **factors, tokenizer=describe(folder, tokenizer))
-    listed = list(dict.fromkeys([*vocabulary, *BACKGROUND_NAMES]))
-    names, features = folder / "vocabulary.json", folder / "vocabulary.npy"
-    names.write_text(json.dumps(listed, ensure_ascii=False, indent=0), "utf-8")
-    np.save(features, name_features(model, listed, templates, progress).numpy())
+        files["tokenizer"] = folder / "tokenizer.json"
+        files["tokenizer"].write_text(own, "utf-8")
+    else:
+        listed = list(dict.fromkeys([*vocabulary, *BACKGROUND_NAMES]))
+        files["names"], files["features"] = folder / "vocabulary.json", folder / "vocabulary.npy"
+        files["names"].write_text(json.dumps(listed, ensure_ascii=False, indent=0), "utf-8")
+        np.save(files["features"], name_features(model, listed, templates, progress).numpy())
+    described = {name: describe(folder, file) for name, file in files.items()}
     return Text(
         templates=describe(folder, sentences),
-        **factors,
-        names=describe(folder, names),
-        features=describe(folder, features),
+        logit_scale=float(scale),
+        logit_bias=None if bias is None else float(bias.detach()),
+        tokenizer=described.get("tokenizer"),
+        names=described.get("names"),
+        features=described.get("features"),
     )
 
 

@@ -110,9 +110,9 @@ class Words:
         if self._tokenizer is None:
             raise InputError(": the bundle holds a vocabulary, not a text encoder; use the names in it", "text")
         tokens = self._tokenizer(texts)
-        text = self.bundle.manifest.spec.text
-        ends = (tokens == text.end_of_text).argmax(axis=1)
-        lengths = np.full(len(tokens), tokens.shape[1]) if text.filled else ends + 1
+        spec = self.bundle.manifest.spec.text
+        ends = (tokens == spec.end_of_text).argmax(axis=1)
+        lengths = np.full(len(tokens), tokens.shape[1]) if spec.filled else ends + 1
         order, step = np.argsort(lengths, kind="stable"), self._fixed.get("B", _BATCH)  # near lengths go together
         features = np.empty((len(tokens), self._sessions.bundle.manifest.spec.features), np.float32)
         for rows in np.split(order, range(step, len(order), step)):
