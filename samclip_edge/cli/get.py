@@ -64,6 +64,7 @@ def run(
     except ChecksumError as error:
         note(f"error: {error}")
         raise typer.Exit(1) from error
+    note(f"{output}: verified")
     emit(exporting.document(bundle, {}), json, lambda: exporting.show(bundle, {}))
 
 
