@@ -120,7 +120,7 @@ class SamClip:
         """One of `sizes`, which may be given as text. Raises InputError for any other."""
         try:
             return self.sizes[self.sizes.index(of_sides(*sides(size)))]
-        except ValueError:  # it is not among them, or it is no size
+        except (ValueError, TypeError):  # it is not among them, or it is no size
             known = ", ".join(map(str, self.sizes))
             raise InputError(f" {size}: the bundle holds {known}; choose one of them", "size") from None
 

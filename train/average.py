@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from samclip_edge.bundle.sizes import in_order
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel
@@ -46,13 +47,17 @@ def averaged(start: MergedModel, tuned: MergedModel, alpha: float) -> MergedMode
 
 def save_average(start: Path, tuned: Path, alpha: float, output: Path) -> None:
     """Write the average of two checkpoints at one alpha. Chances of names, if the second has any, are measured anew."""
-    (a, _), (b, origin) = checkpoint.load(start), checkpoint.load(tuned)
+    (a, first), (b, origin) = checkpoint.load(start), checkpoint.load(tuned)
     model, calibrated = averaged(a, b, alpha), origin.calibrated
     if calibrated:
         with tempfile.TemporaryDirectory() as cache:
             calibrated = calibrate(model, Source(HELD_OUT, 0, True, Path(cache)))
     note = f"{1 - alpha:g} of {start.name} and {alpha:g} of {tuned.name}"
-    checkpoint.save(model, output, origin.model_copy(update={"note": note, "calibrated": calibrated}))
+    both = {
+        "weights": tuple(dict.fromkeys([*first.weights, *origin.weights])),
+        "trained_at": tuple(sorted({*(first.trained_at or ()), *(origin.trained_at or ())}, key=in_order)) or None,
+    }
+    checkpoint.save(model, output, origin.model_copy(update={**both, "note": note, "calibrated": calibrated}))
 
 
 def curves(start: Path, tuned: Path, points: int, progress: Progress = silent) -> list[Point]:

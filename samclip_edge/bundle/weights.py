@@ -26,12 +26,13 @@ LICENSES = {
     "ab91a1a0c4330d6b1913e24d5035dfdea15423316aaec649610c6b1c6ddd0e95": "apple-amlr",
 }
 # Licences that let nobody ship what is made of the weights, by the hub's names for them.
-_RESEARCH_ONLY = ("apple-amlr", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")
+_RESEARCH_ONLY = ("apple-amlr", "nsclv1", "nvidia-source-code-license")
 
 
 def bars_products(license: str | None) -> bool:
     """Whether a licence is known to allow research only, and no product."""
-    return license in _RESEARCH_ONLY
+    name = (license or "").lower()
+    return name in _RESEARCH_ONLY or name.startswith("cc-by-nc")
 
 
 class Weights(Frozen):

@@ -1,7 +1,7 @@
 """The image encoder, whatever its kind: it turns an image into `tokens`, which the CLIP head reads, and an `embedding`.
 
 A spec names its kind. A kind is a file of this folder, with a class `Encoder` that is an `ImageEncoder`, and a file of
-`export/forms/` of the same name. Nothing else in the program knows one kind from another.
+`export/forms/` of the same name. But for what reads the files of others, nothing else knows one kind from another.
 """
 
 from __future__ import annotations

@@ -69,9 +69,9 @@ class Frame:
         return PATCH * -(-grid(self.size)[0] // shape[0])
 
     def cells(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Rows and columns of a map (h',w') over the input whose centres the photo covers (at least one each)."""
+        """Rows and columns of a map (h',w') over the input whose centres the photo reaches (at least one each)."""
         (height, width), side = self.scaled, self.cell(shape)
-        return min(max(round(height / side), 1), shape[0]), min(max(round(width / side), 1), shape[1])
+        return max(int(height / side + 0.5), 1), max(int(width / side + 0.5), 1)
 
     def coverage(self, mask: npt.NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
         """How much of each cell of a map (h',w') over the input a photo-sized mask covers: (h',w'), 0..1.

@@ -274,6 +274,7 @@ def test_errors_in_python_name_arguments(tiny: SamClip) -> None:
     for call, argument in (
         (lambda: tiny.look(PHOTO, size=512), "size"),
         (lambda: tiny.look(PHOTO, size="256px"), "size"),
+        (lambda: tiny.look(PHOTO, size=(128, 128)), "size"),
         (lambda: tiny.look(PHOTO, max_pixels=9), "max_pixels"),
         (lambda: scene.classify([]), "labels"),
         (lambda: scene.find(["cat"], points=4), "points"),

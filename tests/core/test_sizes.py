@@ -81,7 +81,8 @@ def test_cells_of_an_odd_map_are_as_large_as_those_of_an_even_one() -> None:
     """Of 33 tokens a side, 17 features: each of 32 pixels, so the last reaches half over the border."""
     frame = Frame(528, 528, 528)
     assert frame.cell((17, 17)) == 32
-    assert frame.cells((17, 17)) == (16, 16)  # 16.5, to the even number
+    assert frame.cells((17, 17)) == (17, 17)  # the photo ends at the last centre
+    assert Frame(50, 100, 592).cells((19, 19)) == (9, 19)  # of 296 rows; the tenth centre lies at 304
     mask = np.zeros((528, 528), bool)
     mask[512:, :16] = True
     covered = frame.coverage(mask, (17, 17))
