@@ -67,7 +67,7 @@ def export_bundle(
     templates: prompt templates; None: CLIP's eighty.
     """
     model, origin = load(checkpoint)
-    chosen = _sizes(model.spec, sizes) if sizes else model.spec.sizes
+    chosen = sizes_of(model.spec, sizes) if sizes else model.spec.sizes
     _warn_of_sizes(checkpoint, chosen, origin.trained_at)
     if bound := research_only(origin.weights):
         log.warning("%s: %s", checkpoint, bound)
@@ -107,7 +107,7 @@ def export_bundle(
     return Bundle.open(folder)
 
 
-def _sizes(spec: ModelSpec, asked: Sequence[Size]) -> tuple[Size, ...]:
+def sizes_of(spec: ModelSpec, asked: Sequence[Size]) -> tuple[Size, ...]:
     """The sizes that are asked for, rising. Raises InputError for one that the model does not take."""
     found: set[Size] = set()
     for each in asked:

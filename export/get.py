@@ -11,16 +11,19 @@ from samclip_edge.bundle import hub
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Precision
 from samclip_edge.bundle.pairs import PAIRS, Pair, Remote
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.verify import verify
 from samclip_edge.bundle.weights import MASKS, NAMES, Weights
 from samclip_edge.bundle.writing import new_bundle
 from samclip_edge.errors import InputError, ParityError
+from samclip_edge.export.export import sizes_of
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
 from samclip_edge.model.public import merged
 from samclip_edge.progress import Progress, silent
 
+_MADE = "made"  # where a bundle lies until it is verified
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
@@ -45,6 +48,7 @@ def get(
     if precision not in PRECISIONS:
         raise InputError(f" {precision}: choose {', '.join(PRECISIONS)}", "precision")
     check_terms(pair, accepted)
+    sizes_of(PRESETS["sam+clip"], sizes or ())
     _check_folder(folder)
     sam, clip = (_fetched(each) for each in (pair.sam, pair.clip))
     with tempfile.TemporaryDirectory(prefix="samclip-", ignore_cleanup_errors=True) as scratch:
@@ -53,11 +57,16 @@ def get(
         origin = checkpoint.Origin(trained=True, note=f"the pair {name}", trained_at=(1024,), weights=weights)
         path = checkpoint.save(model, kept or Path(scratch, "pair.safetensors"), origin)
         del model
-        bundle = export_onnx(path, folder, sizes, vocabulary, progress, precision)
-    wrong = [f"{row.what}: {row.found}" for row in verify(bundle, progress=progress) if not row.ok]
-    if wrong:
-        raise ParityError(f"{folder}: was written, but does not verify: {wrong[0]}")
-    return bundle
+        with new_bundle(folder) as partial:
+            made = partial / _MADE
+            bundle = export_onnx(path, made, sizes, vocabulary, progress, precision)
+            wrong = [f"{row.what}: {row.found}" for row in verify(bundle, progress=progress) if not row.ok]
+            if wrong:
+                raise ParityError(f"{folder}: does not verify ({wrong[0]}); no bundle was written")
+            for each in made.iterdir():
+                each.rename(partial / each.name)
+            made.rmdir()
+    return Bundle.open(folder)
 
 
 def pair_of(name: str) -> Pair:
@@ -72,8 +81,8 @@ def check_terms(pair: Pair, accepted: str | None) -> None:
     bound = pair.bound
     if bound and accepted != bound.license:
         raise InputError(
-            f" {accepted or 'nothing'}: {bound.repository} is under {bound.license}, for research only; accept "
-            f"{bound.license}, or choose another pair",
+            f"{f' {accepted}' if accepted else ''}: {bound.repository} is under {bound.license}, for research only; "
+            f"accept {bound.license}, or choose another pair",
             "accepted",
         )
 

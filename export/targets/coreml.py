@@ -36,7 +36,7 @@ from samclip_edge.export.targets.coreml_conversion import (
     record,
     sampled,
 )
-from samclip_edge.model.checkpoint import Origin
+from samclip_edge.model.checkpoint import Origin, read_spec
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
 from samclip_edge.runtimes.interpreters.mil import MilSession
@@ -68,9 +68,10 @@ def export_coreml(
     `verify.passes` allows.
     """
 
+    if (kind := read_spec(checkpoint)[0].kind) != "merged":
+        raise InputError(f"{checkpoint}: is {kind}, which is exported to onnx and tensorrt only; name a merged model")
+
     def writer(model: MergedModel, origin: Origin, partial: Path) -> PackageWriter:
-        if model.spec.clip_vision:
-            raise InputError(f"{checkpoint}: is {model.spec.kind}, which is exported to onnx only; name a merged model")
         return PackageWriter(model, origin, partial, precision, options or CoreMLOptions())
 
     return export_bundle(

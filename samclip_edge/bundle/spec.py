@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, FiniteFloat, JsonValue, Tag, field_validator, model_validator
 
-from samclip_edge.bundle.encoder_spec import Count, EncoderSpec, Frozen
+from samclip_edge.bundle.encoder_spec import Count, Deviation, EncoderSpec, Frozen
 from samclip_edge.bundle.sizes import LARGEST, Size, grid, in_order, sides
 
 CHANNELS = 256  # of SAM's embedding and prompts
@@ -18,7 +18,7 @@ CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
 CLIP_VOCAB = 49408  # token ids of CLIP's tokenizer
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
-Colour = tuple[float, float, float]  # RGB, 0..255
+Colour = tuple[FiniteFloat, FiniteFloat, FiniteFloat]  # RGB, 0..255
 
 
 class DecoderSpec(Frozen):
@@ -68,7 +68,7 @@ class ClipVisionSpec(Frozen):
     tower: dict[str, JsonValue]  # what open_clip builds it from: the `vision_cfg` of the model's configuration
     size: Count = 224
     mean: Colour = CLIP_MEAN
-    std: Colour = CLIP_STD
+    std: tuple[Deviation, Deviation, Deviation] = CLIP_STD
     resize: Literal["shortest", "longest", "squash"] = "shortest"
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
@@ -99,6 +99,9 @@ class ClipVisionSpec(Frozen):
         """Nothing is fetched for a file: timm reads a name with a colon as an address."""
         if ":" in str(tower.get("timm_model_name", "")):
             raise ValueError(f"tower: {tower['timm_model_name']!r} is an address, not the name of a model of timm")
+        layers = tower.get("layers")
+        if isinstance(layers, int) and layers > 256:  # which would be built before the weights are compared
+            raise ValueError(f"tower: {layers} layers are more than any CLIP has")
         return {**tower, "timm_model_pretrained": False} if "timm_model_name" in tower else tower
 
 

@@ -48,6 +48,8 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
     print(f"weights: {'trained' if manifest['trained'] else 'untrained'}; {manifest['origin']}")
     print(*made_of, sep="\n", end="\n" * bool(made_of))
     sizes = ", ".join(map(str, manifest["sizes"]))
+    if manifest["trained_at"]:
+        sizes += f" (trained at {', '.join(map(str, manifest['trained_at']))})"
     print(f"sizes: {sizes}; {document['bytes'] / 1e6:.1f} MB in {len(files)} files")
     print("text: any words, by the text encoder" if names is None else f"text: {len(names)} names: {', '.join(names)}")
     if names is None and manifest["spec"]["text"].get("tokenizer") == "own":

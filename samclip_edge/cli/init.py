@@ -40,7 +40,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the random weights, wherever none are given.")] = 0,
     json: Json = False,
 ) -> None:
-    """Build the untrained merged checkpoint: the CLIP head starts from SAM's last layer, the rest is random."""
+    """Build a checkpoint of public weights. What is not given is random; a CLIP head starts from SAM's last layer."""
     from samclip_edge.bundle.presets import PRESETS
     from samclip_edge.bundle.weights import research_only, weights_of
     from samclip_edge.errors import InputError
@@ -59,13 +59,14 @@ def run(
         raise InputError(f"-o {output}: lies in the folder of --radio, whose files are read; name another")
     with option_names(clip="--clip", radio="--radio"):
         model = merged(preset, seed, None if sam is None else str(sam), clip, radio)
-    sources = (("C-RADIO", radio), ("SAM", sam), ("text tower", clip))
+    sources = (("C-RADIO", radio), ("SAM", sam), ("CLIP" if model.spec.clip_vision else "text tower", clip))
     given = [f"{what} from {where}" for what, where in sources if where is not None]
-    made_of = ", ".join([*given, f"{'the rest ' if given else ''}random with seed {seed}"])
     trained_at = None if radio else (() if sam is None else (1024,))  # C-RADIO takes any size
     weights = weights_of(sam, clip, radio)
     # Of two models side by side each was trained, and so was C-RADIO; a CLIP head has yet to be.
     trained = sam is not None and clip is not None and (radio is not None or model.spec.clip_vision is not None)
+    rest = [] if trained else [f"{'the rest ' if given else ''}random with seed {seed}"]
+    made_of = ", ".join([*given, *rest])
     origin = checkpoint.Origin(trained=trained, note=made_of, trained_at=trained_at, weights=weights)
     checkpoint.save(model, output, origin)
     parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}

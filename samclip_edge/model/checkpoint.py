@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.manifest import Chances
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.bundle.weights import Weights
@@ -69,12 +70,13 @@ def load_sam(model: MergedModel, state: State, source: str) -> None:
     parts = {**encoder, "prompt_encoder.": model.prompt_encoder, "mask_decoder.": model.mask_decoder}
     public = recognise.public_sam(model.spec.encoder)
     mend = f"Pass {public}" if public else "No public SAM fits: leave it out, or pass one of the same widths"
-    what = recognise.of_tensors(state)
+    what, state = recognise.of_tensors(state), layouts.as_sam(state, source)
+    fitting = recognise.preset_of_sam(state)
+    if fitting and PRESETS[fitting].encoder != model.spec.encoder:
+        mend = f"{mend}, or build the preset {fitting}, which takes this file"
     own = ("prompt_encoder.", "mask_decoder.", *encoder)
     state = {
-        name: each
-        for name, each in layouts.as_sam(state, source).items()
-        if name.startswith(own) or not name.startswith("image_encoder.")
+        name: each for name, each in state.items() if name.startswith(own) or not name.startswith("image_encoder.")
     }
     load_exactly(parts, state, source, what, f"the preset {model.spec.name}", mend)
 

@@ -102,6 +102,7 @@ def _renamed(state: State, rules: tuple[tuple[str, str], ...]) -> State:
         renamed[name] = tensor
     return renamed
 
+
 _UNREAD = ("pixel_mean", "pixel_std", "attention_bias_idxs")  # constants, the last one of TinyViT
 _CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
 

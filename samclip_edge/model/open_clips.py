@@ -79,11 +79,15 @@ def _vision(model: str, config: dict[str, Any], weights: str, argument: str) -> 
             raise InputError(f" {model}: sees photos that are no squares, {tuple(size)}; choose another", argument)
         size = int(size[0])
     shown = _preprocessing(model, weights)
-    mean, std = (tuple(round(255.0 * each, 9) for each in shown[name]) for name in ("mean", "std"))
     resize, interpolation = shown["resize_mode"], shown["interpolation"]
     if interpolation == "random":  # only in training; then open_clip itself takes this
         interpolation = "bicubic"
-    return ClipVisionSpec(tower=tower, size=size, mean=mean, std=std, resize=resize, interpolation=interpolation)
+    try:
+        mean, std = (tuple(round(255.0 * each, 9) for each in shown[name]) for name in ("mean", "std"))
+        return ClipVisionSpec(tower=tower, size=size, mean=mean, std=std, resize=resize, interpolation=interpolation)
+    except (TypeError, ValueError) as error:  # pydantic's is a ValueError
+        where = f" {model}: what {_CONFIG} beside {weights} says of photos"
+        raise InputError(f"{where} cannot be followed ({one_line(error)}); fetch it again", argument) from None
 
 
 def _preprocessing(model: str, weights: str) -> dict[str, Any]:

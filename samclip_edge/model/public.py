@@ -16,6 +16,7 @@ from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.open_clips import Clip, described
 from samclip_edge.model.radio_files import Radio, read_radio
+from samclip_edge.model.recognise import preset_of_sam
 
 
 def merged(
@@ -56,17 +57,11 @@ def _radio(folder: Path, spec: ModelSpec, clip: str | None) -> Radio:
     return read_radio(folder, clip.partition(":")[0])
 
 
-_BASES = ("vit_b", "vit_l", "vit_h", "mobile", "tiny")  # the presets that have a SAM of their own
-
-
 def _on_base_of(spec: ModelSpec, sam: State) -> ModelSpec:
     """A spec with the image encoder and the decoder that a SAM's weights are of; itself where they are of none."""
-    neck = as_sam(sam, "").get("image_encoder.neck.0.weight")
-    width = neck.shape[1] if neck is not None and neck.ndim > 1 else None
-    for base in (PRESETS[name] for name in _BASES):
-        if base.encoder.width == width:
-            return spec.model_copy(update={"encoder": base.encoder, "decoder": base.decoder})
-    return spec
+    name = preset_of_sam(as_sam(sam, ""))
+    base = PRESETS[name] if name else spec
+    return spec.model_copy(update={"encoder": base.encoder, "decoder": base.decoder})
 
 
 def _following(spec: ModelSpec, clip: str, quick: bool) -> tuple[ModelSpec, str | None]:

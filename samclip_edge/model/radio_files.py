@@ -7,6 +7,7 @@ a released file. Those of the adaptors follow the documents of RADIO: each has t
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from pathlib import Path
@@ -22,6 +23,8 @@ from samclip_edge.model.files import State, is_safetensors, read_tensors
 from samclip_edge.model.fit import load_exactly
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.radio import Encoder
+
+log = logging.getLogger(__name__)
 
 # Names of the files, and ours. NAME stands for an adaptor's name, HEAD and FEATURES for what its two MLPs are called.
 _TRUNK = (
@@ -113,6 +116,8 @@ def read_radio(folder: Path, clip: str = "ViT-H-14") -> Radio:
 def _config(folder: Path) -> dict[str, Any]:
     """The folder's config.json. Raises InputError for one that is missing, damaged, or asks for what is not built."""
     path = folder / "config.json"
+    if not folder.is_dir():
+        raise InputError(f" {folder}: no such folder; pass that of C-RADIO's hub page", "radio")
     try:
         config = read_json(path, strict=False)
     except OSError:
@@ -146,6 +151,9 @@ def _text_adaptor(folder: Path, teachers: list[dict[str, Any]], clip: str) -> st
     if not exact + alike:
         names = ", ".join(each["name"] for each in teachers)
         raise InputError(f"{folder}: has no text adaptor for {clip}; it was taught by {names}")
+    if not exact:
+        taught = next(each for each in teachers if each["name"] == alike[0]).get("model", "another model")
+        log.warning("%s: its adaptor %s was taught by %s; names need that text tower", folder, alike[0], taught)
     return str((exact + alike)[0])
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from samclip_edge.bundle.encoder_spec import EncoderSpec, TinyVitSpec
+from samclip_edge.bundle.presets import PRESETS
 
 SNIFFED = 4096  # bytes of a file that `of_bytes` wants to see
 
@@ -170,6 +171,17 @@ def of_tensors(state: Mapping[str, Tensor]) -> str:
             openai = what.startswith("an OpenCLIP ViT") and "input_resolution" in state  # one of its archive's numbers
             return what.replace("an OpenCLIP", "OpenAI's CLIP") if openai else what
     return "a model that is not known here"
+
+
+_NECK = "image_encoder.neck.0.weight"
+
+
+def preset_of_sam(state: Mapping[str, Tensor]) -> str | None:
+    """The preset whose image encoder is that of a SAM's weights, under the names of segment_anything."""
+    neck = state.get(_NECK)
+    width = neck.shape[1] if neck is not None and neck.ndim > 1 else None
+    bases = ("vit_b", "vit_l", "vit_h", "mobile", "tiny")
+    return next((name for name in bases if width == PRESETS[name].encoder.width), None)
 
 
 def public_sam(encoder: EncoderSpec) -> str | None:

@@ -157,7 +157,7 @@ def refused(ran: Ran, told: str, folder: Path, code: int = 2) -> None:
         (["small", "-o", "x", "--precision", "palette8"], "--precision palette8: choose fp32, fp16, int8"),
         (["small", "-o", "x", "--checkpoint", "x.pt"], "--checkpoint x.pt: end the name in .safetensors"),
         (["small", "-o", "x", "--vocabulary", "none.txt"], "--vocabulary none.txt: cannot be read"),
-        (["bound", "-o", "x"], "--accept nothing: org/clip is under apple-amlr, for research only; accept apple-amlr"),
+        (["bound", "-o", "x"], "--accept: org/clip is under apple-amlr, for research only; accept apple-amlr"),
         (["bound", "-o", "x", "--accept", "MIT"], "--accept MIT: org/clip is under apple-amlr"),
     ],
 )
@@ -193,7 +193,7 @@ def test_at_a_terminal_the_licence_is_shown_and_asked_for(
     ran = run("get", "bound", "-o", tmp_path / "x")
     assert "org/clip is under apple-amlr, for research only" in ran.err
     assert (hub.asked_for_files() > before) is fetched
-    refused(ran, "its repository has no such file" if fetched else "--accept nothing", tmp_path)
+    refused(ran, "its repository has no such file" if fetched else "--accept: ", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,9 @@ def test_what_does_not_fit_is_counted_and_three_of_each_are_named() -> None:
         "image_encoder.blocks.12.attn.qkv.bias and others; "
     )
     assert "of another shape: image_encoder.blocks.0.attn.proj.bias (1280,), not (768,), " in second
-    assert second.endswith(". Pass SAM ViT-B, from segment_anything or transformers")
+    assert second.endswith(
+        ". Pass SAM ViT-B, from segment_anything or transformers, or build the preset vit_h, which takes this file"
+    )
 
 
 def test_a_clip_that_does_not_fit_says_which_does() -> None:
