@@ -11,9 +11,10 @@ from runs import weights
 from support import Ran
 
 from samclip_edge.bundle.manifest import Chances, Logistic
+from samclip_edge.bundle.weights import Weights
 from samclip_edge.model import checkpoint
 from samclip_edge.rendered import NAMES
-from samclip_edge.train.average import averaged
+from samclip_edge.train.average import averaged, save_average
 
 LIKELY = Logistic(slope=3, offset=5)
 
@@ -51,6 +52,19 @@ def test_an_average_has_chances_of_its_own(whole: Path, tmp_path: Path, monkeypa
     assert ours is not None
     assert ours.rivals[:80] == NAMES
     assert LIKELY not in {each.patches for each in ours.sizes}
+
+
+def test_an_average_is_made_of_the_weights_of_both(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model, origin = checkpoint.load(tiny_checkpoint)
+    research = Weights(what="names", file="a.pt", license="apple-amlr")
+    a = checkpoint.save(
+        model, tmp_path / "a.safetensors", origin.model_copy(update={"weights": (research,), "trained_at": (128,)})
+    )
+    b = checkpoint.save(model, tmp_path / "b.safetensors", origin.model_copy(update={"trained_at": (256,)}))
+    save_average(a, b, 0.5, tmp_path / "c.safetensors")
+    found = checkpoint.read_spec(tmp_path / "c.safetensors")[1]
+    assert found.weights == (research,)
+    assert found.trained_at == (128, 256)
 
 
 def test_both_curves_are_measured_and_drawn(
