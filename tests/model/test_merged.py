@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vit_b import VitB
 
 from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.sizes import grid
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.vit import Attention, relative_positions
 from samclip_edge.photo.frame import Frame
@@ -171,4 +172,4 @@ def test_clip_head_starts_from_sams_last_layer(vit_b: VitB, sam: Sam) -> None:
 def test_vit_b_has_the_sizes_of_the_paper() -> None:
     spec = PRESETS["vit_b"]
     assert [spec.feature_grid(size) for size in spec.sizes] == [(14, 14), (21, 21), (28, 28), (32, 32)]
-    assert spec.grid(1024) == 64
+    assert grid(1024) == (64, 64)

@@ -42,11 +42,11 @@ def test_the_pipeline_answers_as_onnx_runtime_does(bundle: Bundle) -> None:
 
 
 def test_embeddings_stay_on_the_gpu_and_outlive_the_next_photo(bundle: Bundle, gpu: Gpu) -> None:
-    model, spec = SamClip(bundle), bundle.manifest.spec
+    model = SamClip(bundle)
     first, second = (model.look(read_photo(photo)) for photo in data.photos()[:2])
     gpu.count.clear()
     masks = first.segment(points=[[60, 80]])
-    grid, low = spec.grid(SIZE), SIZE // 4
+    grid, low = SIZE // 16, SIZE // 4
     up = 4 * (2 * 2 + 2 + low * low + 1)  # points, labels, a mask, whether to heed it
     assert gpu.count["cudaMemcpyHostToDevice"] == up
     assert gpu.count["cudaMemcpyDeviceToHost"] == 4 * (4 * low * low + 4)  # masks and scores

@@ -68,16 +68,16 @@ def test_a_tar_shard_holds_what_its_folder_holds(sa_1b: Path, tmp_path: Path) ->
 
 
 def test_masks_lie_in_the_models_square_as_in_the_image(sa_1b: Path, tmp_path: Path) -> None:
-    """160 x 200 pixels at S = 100: every mask in the upper 80 rows, half as wide and high."""
+    """160 x 200 pixels at S = 400: every mask in the upper 320 rows, twice as wide and high."""
     source = Source(Data(files=(str(sa_1b),)), 0, annotated=True, cache=tmp_path)
     files = Files([str(sa_1b)], annotated=True, cache=tmp_path)
     for index in range(6):
-        shape = Batch.model_construct(size=100, images=1, things=4)
+        shape = Batch.model_construct(size=400, images=1, things=4)
         picture, masks, *_ = source.masked(source.draw(index), shape, most=32)
-        assert picture.shape == (100, 100, 3)
-        assert not np.any(np.array(masks)[:, 80:])
+        assert picture.shape == (400, 400, 3)
+        assert not np.any(np.array(masks)[:, 320:])
         full = [files.bits(source.draw(index).image, rle, (160, 200)) for rle in files.masks(source.draw(index).image)]
-        areas = sorted(mask.sum() * 4 for mask in masks)
+        areas = sorted(mask.sum() / 4 for mask in masks)
         assert areas == pytest.approx(sorted(bits.sum() for bits in full), rel=0.1, abs=40)
 
 
