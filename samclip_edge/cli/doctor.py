@@ -17,11 +17,11 @@ _OPENCV, _ONNX_RUNTIME = "opencv", "onnxruntime"  # which come in several flavou
 _BROKEN = "does not load"
 _NEEDS = {
     "run": ("numpy", "pillow", _ONNX_RUNTIME, "tokenizers", "pydantic"),
-    "export": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors", _OPENCV),
+    "export": ("torch", "onnx", "onnxscript", "open_clip_torch", "pycocotools", "safetensors", _OPENCV),
     "coreml": ("torch", "onnx", "onnxscript", "safetensors", "coremltools", "scikit-learn", "pillow"),
     "tensorrt": ("cuda-bindings", "tensorrt-rtx-cu13-bindings"),
     "train": ("torch", "accelerate", "pyyaml", "tensorboard", "matplotlib", "open_clip_torch", _OPENCV),
-    "bench": ("torch", "onnx", "onnxscript", "pycocotools", "safetensors", "matplotlib", _OPENCV),
+    "bench": ("torch", "onnx", "onnxscript", "open_clip_torch", "pycocotools", "safetensors", "matplotlib", _OPENCV),
 }
 
 
