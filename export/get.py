@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from samclip_edge.bundle import hub
@@ -49,23 +48,22 @@ def get(
         raise InputError(f" {precision}: choose {', '.join(PRECISIONS)}", "precision")
     check_terms(pair, accepted)
     sizes_of(PRESETS["sam+clip"], sizes or ())
-    _check_folder(folder)
-    sam, clip = (_fetched(each) for each in (pair.sam, pair.clip))
-    with tempfile.TemporaryDirectory(prefix="samclip-", ignore_cleanup_errors=True) as scratch:
+    # The first block refuses a folder that cannot be written before anything is fetched for it.
+    with new_bundle(folder) as partial, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        sam, clip = (_fetched(each) for each in (pair.sam, pair.clip))
         model = merged("sam+clip", sam=str(sam.path), clip=f"{pair.clip.model}:{clip.path}")
         weights = (_weights(MASKS, pair.sam, sam), _weights(NAMES, pair.clip, clip))
         origin = checkpoint.Origin(trained=True, note=f"the pair {name}", trained_at=(1024,), weights=weights)
         path = checkpoint.save(model, kept or Path(scratch, "pair.safetensors"), origin)
         del model
-        with new_bundle(folder) as partial:
-            made = partial / _MADE
-            bundle = export_onnx(path, made, sizes, vocabulary, progress, precision)
-            wrong = [f"{row.what}: {row.found}" for row in verify(bundle, progress=progress) if not row.ok]
-            if wrong:
-                raise ParityError(f"{folder}: does not verify ({wrong[0]}); no bundle was written")
-            for each in made.iterdir():
-                each.rename(partial / each.name)
-            made.rmdir()
+        made = partial / _MADE
+        bundle = export_onnx(path, made, sizes, vocabulary, progress, precision)
+        wrong = [f"{row.what}: {row.found}" for row in verify(bundle, progress=progress) if not row.ok]
+        if wrong:
+            raise ParityError(f"{folder}: does not verify ({wrong[0]}); no bundle was written")
+        for each in made.iterdir():
+            each.rename(partial / each.name)
+        made.rmdir()
     return Bundle.open(folder)
 
 
@@ -85,16 +83,6 @@ def check_terms(pair: Pair, accepted: str | None) -> None:
             f"accept {bound.license}, or choose another pair",
             "accepted",
         )
-
-
-class _Enough(Exception):
-    """Nothing more is to be tried."""
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise what `new_bundle` raises for a folder, before anything is fetched for it."""
-    with suppress(_Enough), new_bundle(folder):
-        raise _Enough
 
 
 def _fetched(remote: Remote) -> hub.Fetched:

@@ -5,28 +5,25 @@ from __future__ import annotations
 from samclip_edge.bundle.encoder_spec import RadioSpec, TinyVitSpec, VitSpec
 from samclip_edge.bundle.spec import AdaptorHeadSpec, ClipHeadSpec, ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
 
+
+def _of_sam(name: str, width: int, depth: int, heads: int) -> ModelSpec:
+    """A ViT of SAM, whose four global layers end the quarters of it, beside the text tower of OpenCLIP's ViT-L-14."""
+    step = depth // 4
+    return ModelSpec(
+        name=name,
+        encoder=VitSpec(width=width, depth=depth, heads=heads, global_layers=tuple(range(step - 1, depth, step))),
+        text=TextSpec(width=768, depth=12, heads=12),
+        features=768,
+        sizes=(224, 336, 448, 1024),
+    )
+
+
+_VIT_B = _of_sam("vit_b", 768, 12, 12)
+
 PRESETS = {
-    "vit_b": ModelSpec(
-        name="vit_b",
-        encoder=VitSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
-        text=TextSpec(width=768, depth=12, heads=12),
-        features=768,
-        sizes=(224, 336, 448, 1024),
-    ),
-    "vit_l": ModelSpec(
-        name="vit_l",
-        encoder=VitSpec(width=1024, depth=24, heads=16, global_layers=(5, 11, 17, 23)),
-        text=TextSpec(width=768, depth=12, heads=12),
-        features=768,
-        sizes=(224, 336, 448, 1024),
-    ),
-    "vit_h": ModelSpec(
-        name="vit_h",
-        encoder=VitSpec(width=1280, depth=32, heads=16, global_layers=(7, 15, 23, 31)),
-        text=TextSpec(width=768, depth=12, heads=12),
-        features=768,
-        sizes=(224, 336, 448, 1024),
-    ),
+    "vit_b": _VIT_B,
+    "vit_l": _of_sam("vit_l", 1024, 24, 16),
+    "vit_h": _of_sam("vit_h", 1280, 32, 16),
     # MobileSAM's TinyViT-5M, beside the text tower of OpenCLIP's ViT-B-16.
     "mobile": ModelSpec(
         name="mobile",
@@ -48,7 +45,7 @@ PRESETS = {
     # What the merged model is compared with: SAM ViT-B and OpenCLIP's ViT-B-16, unmerged.
     "sam+clip": ModelSpec(
         name="sam+clip",
-        encoder=VitSpec(width=768, depth=12, heads=12, global_layers=(2, 5, 8, 11)),
+        encoder=_VIT_B.encoder,
         clip_vision=ClipVisionSpec.vit(width=768, depth=12, heads=12),
         text=TextSpec(width=512, depth=12, heads=8),
         features=512,
