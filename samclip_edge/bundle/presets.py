@@ -33,7 +33,7 @@ PRESETS = {
         features=512,
         sizes=(224, 448, 512, 1024),
     ),
-    # C-RADIOv3-B, beside the text tower of DFN's ViT-H-14, one of the models that it was taught by.
+    # C-RADIOv3-B, beside the text tower of DFN's ViT-H-14-378, one of the models that it was taught by.
     "radio": ModelSpec(
         name="radio",
         encoder=RadioSpec(),

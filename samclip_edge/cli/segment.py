@@ -17,6 +17,7 @@ from samclip_edge.cli.common import (
     Units,
     bar,
     emit,
+    note,
     option_names,
 )
 
@@ -107,6 +108,8 @@ def run(
     pictures = Pictures.of(picture, images, folder=form == "png")
     model = load(bundle, threads, units, device=device)
     limit = pixel_limit(max_pixels)
+    if text and model.bundle.manifest.kind == "sam+clip":
+        note("SAM + CLIP: finds every mask of a photo before it looks for a name, which takes as long as --everything")
     if question.names is not None:
         model.words.features(question.names, bar())
 

@@ -96,7 +96,7 @@ def load_clip(model: MergedModel, state: State, source: str) -> None:
         if text == spec.text.width and tower in (None, (width, patch))
     ]
     mend = (
-        f"Pass a CLIP {public[0]}, from open_clip, OpenAI or transformers"
+        f"Pass a CLIP {public[0]}, from open_clip, OpenAI or transformers, or say which other the file is (MODEL:FILE)"
         if public
         else "No public CLIP fits: leave it out, or pass one of the same widths"
     )
