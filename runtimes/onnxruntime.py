@@ -39,6 +39,9 @@ class OrtSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: they are raised as well
         options.intra_op_num_threads = threads or 0
+        # Each session has threads of its own. By default they go on asking for work in a loop after a run, and so take
+        # the cores from the session that runs next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._path, self._device = path, device
         if on_cpu(device):
             self._session = _on_the_cpu(path, options, precision, device)
