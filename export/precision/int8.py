@@ -132,6 +132,7 @@ def quiet_session(model: Path | bytes) -> onnxruntime.InferenceSession:
     options.enable_mem_reuse = options.enable_mem_pattern = False
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
