@@ -79,7 +79,7 @@ class Result(NamedTuple):
 
 
 def in_turn(systems: dict[str, Path], scenario: str, threads: int) -> dict[str, Measured]:
-    """Measure systems in turn (A, B, A, B), each time in a fresh process; one that takes long in the first turn only."""
+    """Measure systems in turn (A, B, A, B), each in a fresh process; one that takes `LONG` in the first turn only."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in systems}
     for _ in range(ROUNDS):
         for name, path in systems.items():

@@ -132,6 +132,20 @@ def test_a_process_tells_time_and_memory(systems: dict[str, Path]) -> None:
     assert child.peak() >= before + more.nbytes // 2
 
 
+def test_systems_take_turns_and_a_long_one_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+
+    def one(path: Path, scenario: str, threads: int) -> dict[str, object]:
+        turns.append(path.name)
+        seconds = 61.0 if path.name == "slow" else 1.0
+        return {"seconds": [seconds], "load": 1.0, "first": 1.0, "peak": 1, "above": 1, "by_graph": [{}]}
+
+    monkeypatch.setattr(bench, "in_a_process", one)
+    found = bench.in_turn({name: Path(name) for name in ("a", "slow", "b")}, "one click", threads=1)
+    assert turns == ["a", "slow", "b", "a", "b", "a", "b"]
+    assert {name: len(each.seconds) for name, each in found.items()} == {"a": 3, "slow": 1, "b": 3}
+
+
 def test_words_are_read_before_they_are_timed() -> None:
     """The shipped bundle holds a text encoder, where the baselines of the other tests hold a vocabulary."""
     found = bench.in_a_process(data.TINY, "words to masks", threads=1)

@@ -134,6 +134,12 @@ def test_words_are_found_among_all_masks(two: SamClip, monkeypatch: pytest.Monke
         scene.find(["cat"], refine=False)
 
 
+def test_words_are_said_to_take_long(folder: Path, run: Callable[..., Ran]) -> None:
+    ran = run("segment", data.photos()[0], "--text", "cat", "--bundle", folder)
+    assert "SAM + CLIP: finds every mask of a photo before it looks for a name" in ran.err
+    assert "before it looks" not in run("segment", data.photos()[0], "--point", "9,9", "--bundle", folder).err
+
+
 def test_the_bundle_says_what_it_is_and_verifies(folder: Path) -> None:
     manifest = Bundle.open(folder).manifest
     assert manifest.kind == "sam+clip"
@@ -149,7 +155,9 @@ def test_init_puts_both_towers_of_clip_into_a_checkpoint(
     given, made = tmp_path / "clip.safetensors", tmp_path / "two.safetensors"
     state = {name: tensor.contiguous() for name, tensor in clip.state_dict().items()}
     save_file(state, given)
-    assert run("init", "--preset", "sam+clip", "--clip", given, "-o", made).code == 0
+    ran = run("init", "--preset", "sam+clip", "--clip", given, "-o", made)
+    assert ran.code == 0
+    assert ran.err.endswith(f"untrained: CLIP from {given}, the rest random with seed 0\n")
     model, _ = checkpoint.load(made)
     for name, tensor in model.visual.state_dict().items():
         assert torch.equal(tensor, state[f"visual.{name}"])
