@@ -6,6 +6,7 @@ import statistics
 
 from samclip_edge.benchmarks.bases import CAMERA, REFERENCE, SIZES, Bases
 from samclip_edge.benchmarks.bench import Measured
+from samclip_edge.benchmarks.published import PUBLISHED
 from samclip_edge.benchmarks.report import head, megabytes, seconds, short, table
 
 _NAMED = {"encode": "the encoder alone"}  # scenarios whose names say too little
@@ -21,6 +22,7 @@ def bases_markdown(found: Bases) -> str:
         _shapes(found),
         _marks(found),
         *(_profile(system, each) for system, each in found.profiles.items()),
+        PUBLISHED.strip(),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -67,9 +67,12 @@ def weights_of(sam: str | Path | None, clip: str | None, radio: Path | None = No
 def _in_folder(radio: Path) -> tuple[Weights, ...]:
     """C-RADIO's files. The licence is what the hub page's README.md names, if it lies beside them."""
     page = radio / "README.md"
-    named = re.search(r"^license_name:\s*(\S+)", page.read_text("utf-8", "replace"), re.M) if page.is_file() else None
+    text = page.read_text("utf-8", "replace") if page.is_file() else ""
+    # `license` is "other" where `license_name` says which.
+    found = [re.search(rf"^{field}:[ \t]*[\"']?([^\s\"']+)", text, re.M) for field in ("license_name", "license")]
+    named = next((each[1] for each in found if each), None)
     return tuple(
-        Weights(what=ENCODER, file=path.name, sha256=sha256(path), license=named and named[1])
+        Weights(what=ENCODER, file=path.name, sha256=sha256(path), license=named)
         for path in sorted(radio.glob("*.safetensors"))
     )
 

@@ -11,6 +11,8 @@ from typer.core import TyperCommand
 
 from samclip_edge.cli.common import Json, emit, note, option_names
 
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the random weights, wherever none are given.")]
+
 
 class Command(TyperCommand):
     """A verb whose `--help` ends with what each preset costs."""
@@ -37,7 +39,7 @@ def run(
     radio: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="C-RADIO, for the preset radio: its hub page's files.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random weights, wherever none are given.")] = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Build a checkpoint of public weights. What is not given is random; a CLIP head starts from SAM's last layer."""

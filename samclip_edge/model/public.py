@@ -31,6 +31,9 @@ def merged(
     """
     spec, towers, tokenizer = PRESETS[preset], None, None
     encoder = None
+    if radio is not None and clip is not None and os.path.exists(clip):
+        mend = "say which, as ViT-H-14-378-quickgelu:FILE"
+        raise InputError(f" {clip}: does not say which of C-RADIO's teachers it is; {mend}", "clip")
     if sam is not None and spec.clip_vision:
         encoder = read_state(Path(sam))
         spec = _on_base_of(spec, encoder)
@@ -52,9 +55,7 @@ def merged(
 def _radio(folder: Path, spec: ModelSpec, clip: str | None) -> Radio:
     if spec.encoder.kind != "radio":
         raise InputError(f" {folder}: is for the preset radio, and {spec.name} has an encoder of its own", "radio")
-    if clip is None or os.path.exists(clip):  # a file alone does not say which model it is
-        return read_radio(folder)
-    return read_radio(folder, clip.partition(":")[0])
+    return read_radio(folder) if clip is None else read_radio(folder, clip.partition(":")[0])
 
 
 def _on_base_of(spec: ModelSpec, sam: State) -> ModelSpec:

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from samclip_edge.bundle.encoder_spec import AdaptorSpec, RadioSpec
@@ -73,7 +74,7 @@ class Radio(NamedTuple):
         load_exactly(parts, self.state, self.source, "a C-RADIO", f"the preset {model.spec.name}", mend)
 
 
-def read_radio(folder: Path, clip: str = "ViT-H-14") -> Radio:
+def read_radio(folder: Path, clip: str = "ViT-H-14-378-quickgelu") -> Radio:
     """Read C-RADIO from its folder. clip: the open_clip model whose text tower goes with it; it decides the adaptor.
 
     Raises InputError where config.json, the weights, or the adaptors of SAM and of the text are not there.
@@ -108,8 +109,10 @@ def read_radio(folder: Path, clip: str = "ViT-H-14") -> Radio:
             std=std,
         )
         clip_head = AdaptorHeadSpec(hidden=_hidden(head), blocks=_blocks(head))
-    except ValueError as error:
-        raise InputError(f"{folder}: is no C-RADIO that is known here ({one_line(error)}); fetch it again") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputError(f"{folder}: is no C-RADIO that is known here ({why}); fetch it again") from None
     return Radio(encoder, clip_head, features, text, {**state, **head, **sam}, str(folder))
 
 
@@ -135,7 +138,8 @@ def _config(folder: Path) -> dict[str, Any]:
 def _teachers(folder: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
     """The models that taught it, one for each name, in the order of their cls tokens."""
     listed = config.get("args", {}).get("teachers")
-    if not isinstance(listed, list) or not all(isinstance(each, dict) and "name" in each for each in listed):
+    named = isinstance(listed, list) and all(isinstance(each, dict) and "name" in each for each in listed)
+    if not listed or not named:
         raise InputError(f"{folder / 'config.json'}: lists no args.teachers with names; fetch it again")
     teachers: dict[str, dict[str, Any]] = {}
     for each in listed:
@@ -158,18 +162,17 @@ def _text_adaptor(folder: Path, teachers: list[dict[str, Any]], clip: str) -> st
 
 
 def _tensors(folder: Path) -> State:
-    """All tensors of the folder's safetensors: of those that its index lists, or of every such file."""
+    """All tensors of the folder's safetensors: of every such file, and those that its index lists must be there."""
     index = folder / "model.safetensors.index.json"
+    files = sorted(path.name for path in folder.glob("*.safetensors"))
     if index.exists():
         try:
-            files = sorted(set(read_json(index)["weight_map"].values()))
+            files = sorted({*files, *read_json(index)["weight_map"].values()})
             bad = [file for file in files if Path(file).name != file]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{index}: cannot be read ({one_line(error)}); fetch it again") from None
         if bad:
             raise InputError(f"{index}: names {bad[0]}, which is no file beside it; fetch it again")
-    else:
-        files = sorted(path.name for path in folder.glob("*.safetensors"))
     if not files:
         pickles = sorted(path.name for path in folder.iterdir() if path.name.endswith(_PICKLES))
         what = f"no safetensors, and {pickles[0]} is a pickle, which is not read" if pickles else "no safetensors"

@@ -17,6 +17,7 @@ from samclip_edge.benchmarks.bases_report import bases_markdown
 from samclip_edge.benchmarks.bench import Measured
 from samclip_edge.benchmarks.marks import MARKS, judged
 from samclip_edge.benchmarks.operators import by_operator, encoder_by_operator
+from samclip_edge.benchmarks.published import PUBLISHED
 from samclip_edge.benchmarks.scenarios import WIDE, Asked, widened
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.presets import PRESETS
@@ -94,6 +95,8 @@ def test_mobile_is_measured_beside_vit_b_and_both_pairs_in_turn(stub: Stub, tmp_
 
 def test_tables_with_ratios_by_hand(stub: Stub, tmp_path: Path) -> None:
     text = bases_markdown(measure_bases(["mobile"], tmp_path, threads=1))
+    assert PUBLISHED.strip() in text
+    assert PUBLISHED in (Path(__file__).parents[2] / "docs/performance.md").read_text("utf-8")
     assert "| mobile | 5.7 M | 38.4 G |  | 300 MB | 1.00 | 200 MB |" in text
     assert "| mobile | 250 ms | 500 ms (500 ms to 500 ms) | 0.125 | 600 MB | 0.60 |" in text
     assert "| time of mobile, of vit_b: name and click | 0.15 | 0.12 | yes |" in text

@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from segment_anything import sam_model_registry
-from support import TOLERANCE, cli, off
+from support import TOLERANCE, off
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -187,6 +187,11 @@ def outside(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def nan_mean(folder: Path) -> None:
+    name = "radio_model.input_conditioner.norm_mean"
+    save_file(radio.state() | {name: torch.full((3, 1, 1), torch.nan)}, folder / "model.safetensors")
+
+
 def doubled(folder: Path) -> None:
     save_file({"radio_model.summary_idxs": torch.zeros(1)}, folder / "more.safetensors")
 
@@ -194,8 +199,12 @@ def doubled(folder: Path) -> None:
 BAD = [
     (lambda folder: (folder / "config.json").unlink(), r"holds no config.json; pass the folder of C-RADIO's hub page"),
     (lambda folder: (folder / "config.json").write_text("{"), r"config.json: is no JSON \(.*\); fetch it again"),
+    (configured(args={"teachers": []}), r"config.json: lists no args.teachers with names; fetch it again"),
     (configured(args={}), r"config.json: lists no args.teachers with names; fetch it again"),
-    (configured(args={"teachers": [{"name": "sam"}]}), r"has no text adaptor for ViT-H-14; it was taught by sam"),
+    (
+        configured(args={"teachers": [{"name": "sam"}]}),
+        r"has no text adaptor for ViT-H-14-378-quickgelu; it was taught by sam",
+    ),
     (configured(vitdet_window_size=16), r"config.json: sets vitdet_window_size, which is not built here; set it to"),
     (
         without(".adaptors."),
@@ -205,6 +214,7 @@ BAD = [
     (without("sam.feat_mlp"), r"holds no feat_mlp of the adaptor sam, only those of clip, sam, siglip2-g; add a"),
     (without("pos_embed"), r"has no pos_embed of 3 dimensions; pass the folder of C-RADIO's hub page"),
     (without("blocks.1.mlp.fc1"), r"a C-RADIO, which does not fit the preset radio. 2 missing: .*mlp.fc1.bias"),
+    (nan_mean, r"is no C-RADIO that is known here \(mean.0: Input should be a finite number\); fetch it again"),
     (pickled, r"holds no safetensors, and c-radio_v3-b_half.pth.tar is a pickle, which is not read; fetch model.safe"),
     (misnamed, r"model.safetensors: is a pickle, which is not read; fetch the safetensors of C-RADIO's hub page"),
     (outside, r"index.json: names ../model.safetensors, which is no file beside it; fetch it again"),
@@ -221,6 +231,15 @@ def test_bad_folders_get_one_line(tmp_path: Path, change: Callable[[Path], None]
     assert "\n" not in str(raised.value)
 
 
+def test_a_file_beside_those_of_the_index_is_read_too(tmp_path: Path) -> None:
+    state = radio.state()
+    apart = {name: each for name, each in state.items() if ".adaptors." in name}
+    folder = radio.write(tmp_path, {name: each for name, each in state.items() if name not in apart}, files=2)
+    assert (folder / "model.safetensors.index.json").exists()
+    save_file(apart, folder / "adaptors.safetensors")
+    assert read_radio(folder).features == 80
+
+
 def test_a_text_tower_of_another_width_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="its adaptor siglip2-g makes 112 features, and the text tower makes 80; pass"):
         read_radio(folder, "ViT-gopt-16-SigLIP2-384").spec(radio.SPEC)
@@ -231,53 +250,6 @@ def test_specs_that_name_no_kind_of_head_have_the_papers() -> None:
     assert ModelSpec(**data) == radio.SPEC
     data["clip_head"] = {"depth": 2, "hidden": 64, "max_grid": 32}
     assert ModelSpec(**data).clip_head == ClipHeadSpec(depth=2, hidden=64)
-
-
-def test_init_makes_a_checkpoint_of_the_folder_and_of_sams_file(
-    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(PRESETS, "radio", radio.SPEC)
-    (folder / "README.md").write_text("---\nlicense: other\nlicense_name: nvidia-open-model-license\n---\n")
-    other = checkpoint.build(radio.SPEC, seed=9)
-    sam = {name: each for name, each in other.state_dict().items() if name.startswith(("prompt_", "mask_"))}
-    sam |= {f"image_encoder.neck.{name}": each for name, each in other.image_encoder.neck.state_dict().items()}
-    sam["image_encoder.pos_embed"] = torch.zeros(1, 8, 8, 40)  # and what else there is of SAM's own trunk
-    torch.save(sam, tmp_path / "sam.pth")
-    output = tmp_path / "made.safetensors"
-    asked = ("init", "--preset", "radio", "--radio", folder, "--sam", tmp_path / "sam.pth", "-o", output, "--json")
-    said = cli(capfd, monkeypatch, *asked)
-    assert said.code == 0, said.err
-    assert [(each["what"], each["license"]) for each in said.json["weights"]] == [
-        ("image encoder and adaptors", "nvidia-open-model-license"),
-        ("image encoder and masks", None),
-    ]
-    made, origin = checkpoint.load(output)
-    assert origin.note.startswith(f"C-RADIO from {folder}, SAM from ")
-    state = made.state_dict()
-    assert all(torch.equal(each, state[name]) for name, each in sam.items() if name in state)
-    assert all(torch.equal(each, state[name]) for name, each in read_radio(folder).state.items())
-    assert sum(said.json["parameters"].values()) == sum(each.numel() for each in made.parameters())
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        (("--preset", "tiny"), "--radio {folder}: is for the preset radio, and tiny has an encoder of its own"),
-        (("-o", "{folder}/made.safetensors"), "-o {folder}/made.safetensors: lies in the folder of --radio, whose"),
-    ],
-)
-def test_init_says_what_does_not_go_with_the_folder(
-    folder: Path,
-    tmp_path: Path,
-    asked: tuple[str, ...],
-    message: str,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given = ("-o", str(tmp_path / "made.safetensors"), *(each.format(folder=folder) for each in asked))
-    said = cli(capfd, monkeypatch, "init", "--radio", folder, *given)
-    assert said.code == 2
-    assert message.format(folder=folder) in said.err
 
 
 def test_the_preset_takes_the_neck_and_the_decoder_of_sam_vit_h() -> None:
