@@ -16,11 +16,15 @@ _PAGE, _LINE = 4096, 64
 
 
 class WeightFile:
-    """One file for the tensors of several graphs. Equal tensors are stored once."""
+    """One file for the tensors of several graphs. Equal tensors are stored once.
+
+    Tensors of two types are never equal, though their bytes may be: TensorRT refuses one place that is read as 320
+    floats and as 640 halves.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[bytes, int] = {}  # by the sha256 of the values
+        self._places: dict[tuple[int, bytes], int] = {}  # by the type and the sha256 of the values
         self._end = 0
 
     def take(self, model: onnx.ModelProto) -> None:
@@ -30,14 +34,14 @@ class WeightFile:
                 data = tensor.raw_data
                 if len(data) < SMALL:
                     continue
-                digest = hashlib.sha256(data).digest()
-                if digest not in self._places:
+                values = tensor.data_type, hashlib.sha256(data).digest()
+                if values not in self._places:
                     page = _PAGE if len(data) >= 16 * _PAGE else _LINE
                     file.write(bytes(-self._end % page))
                     start = self._end + -self._end % page
                     file.write(data)
-                    self._places[digest], self._end = start, start + len(data)
-                point_to(tensor, self.path.name, self._places[digest], len(data))
+                    self._places[values], self._end = start, start + len(data)
+                point_to(tensor, self.path.name, self._places[values], len(data))
 
 
 class Place(NamedTuple):
