@@ -81,6 +81,6 @@ _MOBILE_CLIP = Remote(  # the repository from which open_clip itself takes it
 PAIRS = {
     "mobilesam+vit-b-32": Pair(_MOBILE_SAM, _VIT_B_32, "apps: the fastest that may be shipped"),
     "mobilesam+vit-b-16": Pair(_MOBILE_SAM, _VIT_B_16, "apps: better names; CLIP's part is four times the work"),
-    "sam-vit-b+vit-b-16": Pair(_SAM_VIT_B, _VIT_B_16, "better masks: twelve times the work for each photo"),
+    "sam-vit-b+vit-b-16": Pair(_SAM_VIT_B, _VIT_B_16, "better masks, by twelve times the work of the encoder"),
     "mobilesam+mobileclip2-s0": Pair(_MOBILE_SAM, _MOBILE_CLIP, "research on phones, not products: the fastest"),
 }

@@ -29,7 +29,11 @@ Precision = Annotated[
 ]
 Sizes = Annotated[
     list[str] | None,
-    typer.Option(metavar="S|WxH", help="An input size: a multiple of 16, or two, as 1024x576; may be repeated."),
+    typer.Option(
+        metavar="S|WxH",
+        help="An input size: a multiple of 16 from 224 to 1024, or two, as 1024x576; may be repeated. Left out: all "
+        "that the model was made for.",
+    ),
 ]
 Vocabulary = Annotated[
     Path | None,

@@ -82,6 +82,6 @@ def run(
     }
     if bound := research_only(weights):
         note(f"{output}: {bound}")
-    state = "trained" if trained else f"untrained: {made_of}"
+    state = f"{'trained' if trained else 'untrained'}: {made_of}"
     total = sum(parameters.values()) / 1e6
     emit(document, json, lambda: note(f"{output}: {preset}, {total:.1f} M parameters, {state}"))

@@ -9,6 +9,7 @@ from samclip_edge import data
 from samclip_edge.bundle.device import Device
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import INTERPRETERS, SessionOptions, Units, runs_here
+from samclip_edge.bundle.weights import MASKS
 from samclip_edge.cli.common import note, option_names
 from samclip_edge.errors import InputError
 from samclip_edge.pipeline import SamClip
@@ -48,7 +49,8 @@ def load(
     with option_names(device="--device"):
         model = SamClip(opened, session_options(threads, units, interpreted, device))
     if not manifest.trained:
-        note(f"note: untrained weights ({manifest.origin}); names and masks mean nothing yet")
+        what = "names" if any(each.what == MASKS for each in manifest.weights) else "names and masks"
+        note(f"note: untrained weights ({manifest.origin}); {what} mean nothing yet")
     elif bundle is None:
         note("note: the shipped model knows rendered shapes and colours only; name a --bundle for photos")
     return model
