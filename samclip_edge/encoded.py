@@ -26,7 +26,7 @@ from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask, encode_rle, square_around
 from samclip_edge.photo.resize import Floats, Pixels, clip_square
 
-_BATCH = 64  # prompts decoded together, as SAM's own generator does
+BATCH = 16  # prompts decoded together: of 64, as in SAM's generator, the decoder's tensors fill gigabytes at 1024
 
 
 class Prompts(NamedTuple):
@@ -109,7 +109,7 @@ class Encoded(ABC):
         if not len(prompts.points):
             return np.zeros((0, 4, *self.frame.low_res), np.float32), np.zeros((0, 4), np.float32)
         masks, predicted_ious = [], []
-        step = 1 if fixed else _BATCH
+        step = 1 if fixed else BATCH
         for start in range(0, len(prompts.points), step):
             part = slice(start, start + step)
             prompted = run(
@@ -127,7 +127,7 @@ class Encoded(ABC):
 
     def mask(self, low_res: Floats, predicted_iou: float) -> Mask:
         """Low-res logits (S/4,S/4) as a mask over the photo."""
-        return Mask(encode_rle(self.frame.to_photo(low_res) > 0), predicted_iou, low_res.copy())
+        return Mask(encode_rle(self.frame.bits(low_res)), predicted_iou, low_res.copy())
 
 
 class Merged(Encoded):

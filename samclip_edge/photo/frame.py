@@ -56,13 +56,39 @@ class Frame:
         scale = np.array([width / self.width, height / self.height])
         return (np.asarray(points, np.float64) * scale).astype(np.float32)
 
+    @property
+    def reduced(self) -> Frame:
+        """The frame of the same photo made no larger than it lies in the input."""
+        height, width = self.scaled
+        return self if height >= self.height else Frame(height, width, self.size)
+
     def to_photo(self, logits: Floats) -> Floats:
         """Low-res mask logits (H/4,W/4) to logits over the photo's own pixels (SAM's `postprocess_masks`)."""
-        (height, width), (down, across) = self.scaled, sides(self.size)
-        rows = _way_back(logits.shape[0], down, height, self.height)
-        columns = _way_back(logits.shape[1], across, width, self.width)
+        rows, columns = self._ways_back(logits.shape)
         # Both products shrink with the smaller side first.
         return (rows @ logits) @ columns.T if self.height <= self.width else rows @ (logits @ columns.T)
+
+    def bits(self, logits: Floats) -> npt.NDArray[np.bool_]:
+        """Where `to_photo` of low-res logits is above 0: (H,W), in memory column after column, as COCO's runs go.
+
+        Only pixels are computed which a logit above 0 reaches: each is a weighted mean of logits near it.
+        """
+        found = np.zeros((self.width, self.height), bool)
+        above = logits > 0
+        if above.any():
+            rows, columns = self._ways_back(logits.shape)
+            y, down, rows = _reached(rows, above.any(axis=1))
+            x, across, columns = _reached(columns, above.any(axis=0))
+            near = logits[down, across].T
+            narrow = len(columns) <= len(rows)
+            found[x, y] = ((columns @ near) @ rows.T if narrow else columns @ (near @ rows.T)) > 0
+        return found.T
+
+    def _ways_back(self, low_res: tuple[int, ...]) -> tuple[Floats, Floats]:
+        """The matrices from rows and columns of a low-res mask to those of the photo."""
+        (height, width), (down, across) = self.scaled, sides(self.size)
+        rows = _way_back(low_res[0], down, height, self.height)
+        return rows, _way_back(low_res[1], across, width, self.width)
 
     def cell(self, shape: tuple[int, ...]) -> int:
         """Model pixels along the side of a cell of a map (h',w') over the input. The last cells may reach over it."""
@@ -108,3 +134,13 @@ class Frame:
 def _way_back(low: int, side: int, scaled: int, photo: int) -> Floats:
     """The matrix (photo,low_res) from one side of a low-res mask to that of the photo, by way of the input."""
     return between(scaled, photo) @ between(low, side)[:scaled]
+
+
+def _reached(way_back: Floats, above: npt.NDArray[np.bool_]) -> tuple[slice, slice, Floats]:
+    """The photo's rows that marked rows of a low-res mask reach, the low-res rows that these are made of, and the part
+    of the matrix from the latter to the former. The same for columns."""
+    reached = np.flatnonzero(way_back @ above.astype(np.float32))
+    photo = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
+    used = np.flatnonzero(way_back[photo][[0, -1]].any(axis=0)) if reached.size else reached
+    low = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
+    return photo, low, way_back[photo, low]

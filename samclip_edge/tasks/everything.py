@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samclip_edge.encoded import Encoded
+from samclip_edge.encoded import BATCH, Encoded
 from samclip_edge.errors import InputError
-from samclip_edge.photo.masks import Mask, encode_rle, mask_box, stability, suppress
+from samclip_edge.photo.masks import Mask, mask_box, stability, suppress
+from samclip_edge.photo.resize import Floats
 from samclip_edge.progress import Progress
 from samclip_edge.tasks.prompts import prepare
 from samclip_edge.text.judge import Judge
-
-_BATCH = 64  # clicks whose masks are in memory together
 
 
 @dataclass(frozen=True, init=False)
@@ -57,31 +56,43 @@ class Settings:
 
 
 def everything(encoded: Encoded, settings: Settings, progress: Progress) -> list[Mask]:
-    """All masks that pass the filters, best predicted IoU first, in photo pixels."""
+    """All masks that pass the filters, best predicted IoU first, in photo pixels.
+
+    SAM measures stability and boxes over the photo's own pixels. Here a photo that is larger than it lies in the input
+    is made that small first, and only masks that are kept are drawn over its own pixels.
+    """
     frame, side = encoded.frame, settings.points_per_side
+    reduced = frame.reduced
     middles = (np.arange(side) + 0.5) / side
     grid = np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2) * (frame.width, frame.height)
-    found: list[Mask] = []
-    boxes: list[tuple[int, int, int, int]] = []
-    for start in progress(range(0, len(grid), _BATCH), "clicking everywhere"):
-        clicks = grid[start : start + _BATCH]
+    found: list[_Candidate] = []
+    for start in progress(range(0, len(grid), BATCH), "clicking everywhere"):
+        clicks = grid[start : start + BATCH]
         masks, predicted_ious = encoded.decode(prepare(frame, points=clicks[:, None]))
         for click, k in zip(*np.nonzero(predicted_ious[:, 1:] > settings.predicted_iou), strict=True):
             low_res = masks[click, 1 + k]
-            logits = frame.to_photo(low_res)
-            if stability(logits, settings.offset) < settings.stability:
-                continue
-            bits = logits > 0
-            x, y = clicks[click].tolist()
-            predicted_iou = float(predicted_ious[click, 1 + k])
-            found.append(Mask(encode_rle(bits), predicted_iou, low_res.copy(), point=(x, y)))
-            boxes.append(mask_box(bits))
+            logits = reduced.to_photo(low_res)
+            if stability(logits, settings.offset) >= settings.stability:
+                x, y = clicks[click].tolist()
+                box = mask_box(logits > 0)
+                found.append(_Candidate(low_res.copy(), float(predicted_ious[click, 1 + k]), (x, y), box))
     if not found:
         return []
+    scale = (frame.width / reduced.width, frame.height / reduced.height) * 2
     # SAM's boxes end on the last pixel, not past it, and the overlap of small ones depends on that.
-    corners = np.array(boxes, np.float64) - (0, 0, 1, 1)
-    kept = suppress(corners, np.array([mask.predicted_iou for mask in found]), settings.overlap)
-    return [found[index] for index in kept]
+    corners = np.array([each.box for each in found], np.float64) * scale - (0, 0, 1, 1)
+    kept = suppress(corners, np.array([each.predicted_iou for each in found]), settings.overlap)
+    best = [found[index] for index in kept]
+    return [replace(encoded.mask(each.low_res, each.predicted_iou), point=each.point) for each in best]
+
+
+class _Candidate(NamedTuple):
+    """A mask that passed the filters, before suppression."""
+
+    low_res: Floats
+    predicted_iou: float
+    point: tuple[float, float]  # x, y in photo pixels
+    box: tuple[int, int, int, int]  # over the reduced photo
 
 
 class Fit(NamedTuple):

@@ -105,7 +105,7 @@ def _among_patches(
         low_res, predicted_iou = frame.enlarge(maps[k]), None
         if how.refine:
             low_res, predicted_iou = prompted(encoded, maps[k], _sample(inside[k], how.points, how.threshold))
-        bits = frame.to_photo(low_res) > 0
+        bits = frame.bits(low_res)
         under = encoded.features_under(bits) if bits.any() else np.zeros(features.shape[-1], np.float32)
         similarity = judge.similarity(under, names[k])
         claims.append(Claim(names[k], bits, float(log_odds[k]), float(scores[k]), similarity, predicted_iou, low_res))
