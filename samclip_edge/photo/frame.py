@@ -74,11 +74,11 @@ class Frame:
         Only pixels are computed which a logit above 0 reaches: each is a weighted mean of logits near it.
         """
         found = np.zeros((self.width, self.height), bool)
-        above = logits > 0
+        above = (logits > 0).astype(np.float32)
         if above.any():
             rows, columns = self._ways_back(logits.shape)
-            y, down, rows = _reached(rows, above.any(axis=1))
-            x, across, columns = _reached(columns, above.any(axis=0))
+            y, down, rows = _reached(rows, above.max(axis=1))
+            x, across, columns = _reached(columns, above.max(axis=0))
             near = logits[down, across].T
             narrow = len(columns) <= len(rows)
             found[x, y] = ((columns @ near) @ rows.T if narrow else columns @ (near @ rows.T)) > 0
@@ -136,10 +136,10 @@ def _way_back(low: int, side: int, scaled: int, photo: int) -> Floats:
     return between(scaled, photo) @ between(low, side)[:scaled]
 
 
-def _reached(way_back: Floats, above: npt.NDArray[np.bool_]) -> tuple[slice, slice, Floats]:
-    """The photo's rows that marked rows of a low-res mask reach, the low-res rows that these are made of, and the part
-    of the matrix from the latter to the former. The same for columns."""
-    reached = np.flatnonzero(way_back @ above.astype(np.float32))
+def _reached(way_back: Floats, marked: Floats) -> tuple[slice, slice, Floats]:
+    """The photo's rows that the marked rows of a low-res mask reach, the low-res rows that these are made of, and the
+    part of the matrix from the latter to the former. marked: 1 or 0 for each low-res row. The same for columns."""
+    reached = np.flatnonzero(way_back @ marked)
     photo = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
     used = np.flatnonzero(way_back[photo][[0, -1]].any(axis=0)) if reached.size else reached
     low = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
