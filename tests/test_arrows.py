@@ -19,7 +19,7 @@ CORE = {"numpy", "PIL", "tokenizers", "pydantic", "typer", "rich"}
 # lies in no smaller room belongs to the folder. A room may import those above it in this list, and no other.
 BASE = {"samclip_edge"}  # errors, progress and the names that apps import
 LOOK = BASE | {"samclip_edge/data", "samclip_edge/bundle", "samclip_edge/photo", "samclip_edge/text"}
-ASK = LOOK | {"samclip_edge/encoded", "samclip_edge/scene_file", "samclip_edge/tasks", "samclip_edge/pipeline"}
+ASK = LOOK | {f"samclip_edge/{name}" for name in ("encoded", "scene_file", "tasks", "scene", "pipeline")}
 ENGINES = {"runtimes", "runtimes/interpreters", "runtimes/tensorrt"}
 EXPORT = {"export", "export/forms", "export/precision", "export/targets"}
 TRACING = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "coremltools"}
@@ -32,7 +32,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge/encoded": ({"numpy"}, BASE | {"samclip_edge/bundle", "samclip_edge/photo"}),
     "samclip_edge/scene_file": ({"numpy", "PIL"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/tasks": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
-    "samclip_edge/pipeline": ({"numpy"}, ASK - {"samclip_edge/pipeline"}),
+    "samclip_edge/scene": ({"numpy"}, ASK - {"samclip_edge/scene", "samclip_edge/pipeline"}),
+    "samclip_edge/pipeline": (set(), ASK - {"samclip_edge/pipeline"}),
     "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
     "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
     "samclip_edge/model": (
@@ -70,17 +71,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         CORE | {"onnxruntime"},
         ASK
         | EXPORT
-        | {
-            "samclip_edge/accuracy",
-            "samclip_edge/model",
-            "runtimes",
-            "export/costs",
-            "export/get",
-            "export/order",
-            "train",
-            "train/recipe",
-            "benchmarks",
-        },
+        | {"export/costs", "export/get", "export/order", "runtimes", "train", "train/recipe", "benchmarks"}
+        | {"samclip_edge/accuracy", "samclip_edge/model"},
     ),
 }
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from samclip_edge.accuracy.measures import iou
 from samclip_edge.photo.masks import Bits
-from samclip_edge.pipeline import SamClip, Scene
+from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
 from samclip_edge.rendered import NAMES, RenderedScene
+from samclip_edge.scene import Scene
 from samclip_edge.tasks.everything import Settings, name_masks
 from samclip_edge.text.judge import MIN_SCORE
 from samclip_edge.text.names import BACKGROUND_NAMES

@@ -40,7 +40,7 @@ def run(
     max_pixels: MaxPixels = None,
     json: Json = False,
 ) -> None:
-    """Name photos by the labels given, at the bundle's smallest size unless --size says otherwise.
+    """Name photos by the labels given, at the smallest size that was trained, unless --size says otherwise.
 
     A label's score is the chance that it fits, by itself; its share is its probability among the labels given.
     """
@@ -55,7 +55,7 @@ def run(
     limit = pixel_limit(max_pixels)
     model = load(bundle, threads, units, device=device)
     with option_names(size="--size"):
-        chosen = model.sizes[0] if size is None else model.size_of(size)
+        chosen = model.names_size if size is None else model.size_of(size)
     model.words.features(labels, bar())
 
     def answer(number: int, image: str) -> dict[str, Any]:

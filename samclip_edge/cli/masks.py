@@ -16,7 +16,7 @@ from samclip_edge.cli.photos import Failed, Pictures
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Mask
 from samclip_edge.photo.pictures import draw_masks, save_picture
-from samclip_edge.pipeline import Scene
+from samclip_edge.scene import Scene
 
 _FORMATS = ("rle", "polygons", "coco", "png")
 _UNNAMED = "thing"  # the category of COCO of a mask without a label

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from samclip_edge.bundle.contract import BACKGROUND, FOREGROUND
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Mask
-from samclip_edge.pipeline import Scene
 from samclip_edge.progress import Progress
+from samclip_edge.scene import Scene
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.text.judge import MIN_SCORE
 from samclip_edge.text.names import BACKGROUND_NAMES, check_labels

@@ -13,8 +13,8 @@ from support import TOLERANCE, iou, off
 from vit_b import VitB
 
 from samclip_edge.photo.masks import Mask
-from samclip_edge.pipeline import Scene
 from samclip_edge.progress import silent
+from samclip_edge.scene import Scene
 from samclip_edge.tasks.everything import Settings
 
 SHAPES = ["landscape", "portrait", "tiny", "very wide"]

@@ -11,7 +11,7 @@ import pytest
 from samclip_edge import SamClip, data
 from samclip_edge.encoded import pool
 from samclip_edge.errors import InputError
-from samclip_edge.pipeline import Scene
+from samclip_edge.scene import Scene
 from samclip_edge.tasks.everything import Settings
 from samclip_edge.tasks.find import _sample
 from samclip_edge.tasks.published import _drawn
