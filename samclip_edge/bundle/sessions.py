@@ -75,7 +75,7 @@ class Sessions:
         self._options = options._replace(device=self._device(options.device))
         self._sessions: dict[tuple[GraphName, Size | None], Session] = {}
         self._checked: set[File] = set()
-        self._lock = threading.Lock()
+        self._locks: dict[tuple[GraphName, Size | None], threading.Lock] = {}
 
     def _device(self, device: Device) -> Device:
         """What a device is for this bundle, by which all is said early that can be said before a graph is opened."""
@@ -91,31 +91,39 @@ class Sessions:
 
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy` take along: no session, which is the engine's, and no lock."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_sessions", "_checked", "_lock")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_sessions", "_checked", "_locks")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open graphs anew, in a copy or another process, and trust no check of files that was made elsewhere."""
         self.__dict__.update(state)
-        self._sessions, self._checked, self._lock = {}, set(), threading.Lock()
+        self._sessions, self._checked, self._locks = {}, set(), {}
 
     def run(self, name: GraphName, size: Size | None = None, /, **inputs: Array) -> Arrays:
         """Run a graph on its inputs. Raises ChecksumError or InputError when its files are not what they should be."""
         return self.open(name, size).run(inputs)
 
     def open(self, name: GraphName, size: Size | None = None) -> Session:
-        """The session of a graph, opened at the first call. Raises what `run` raises."""
-        with self._lock:
+        """The session of a graph, opened at the first call. Raises what `run` raises.
+
+        Opening takes seconds. Other graphs can be opened and run meanwhile: each has a lock of its own.
+        """
+        session = self._sessions.get((name, size))
+        if session is not None:
+            return session
+        with self._locks.setdefault((name, size), threading.Lock()):
             if (name, size) not in self._sessions:
-                graph = self.bundle.graph(name, size)
-                for file in self._needed(graph):
-                    if file not in self._checked:
-                        self.bundle.checked(file)
-                        self._checked.add(file)
-                # `runtimes.base.OpenSession`, by which every runtime is held
-                open_session: Callable[[Bundle, Graph, SessionOptions], Session]
-                open_session = import_module(self._runtime).open_session
-                self._sessions[name, size] = open_session(self.bundle, graph, self._options)
+                self._sessions[name, size] = self._opened(self.bundle.graph(name, size))
             return self._sessions[name, size]
+
+    def _opened(self, graph: Graph) -> Session:
+        for file in self._needed(graph):
+            if file not in self._checked:
+                self.bundle.checked(file)
+                self._checked.add(file)
+        # `runtimes.base.OpenSession`, by which every runtime is held
+        open_session: Callable[[Bundle, Graph, SessionOptions], Session]
+        open_session = import_module(self._runtime).open_session
+        return open_session(self.bundle, graph, self._options)
 
     def _needed(self, graph: Graph) -> tuple[File, ...]:
         """The files that running a graph reads."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from samclip_edge import SamClip, data
+from samclip_edge.bundle.contract import probe
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import Graph
+from samclip_edge.bundle.sessions import Session, SessionOptions, Sessions
+from samclip_edge.runtimes import onnxruntime
 from samclip_edge.tasks.everything import Settings
 
 
@@ -33,6 +40,32 @@ def test_eight_threads_get_the_answers_of_one(tiny_folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda photo: ask(shared, photo), photos))
     assert answers == [wanted[photo] for photo in photos]
+
+
+def test_a_graph_is_opened_once_and_others_run_meanwhile(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(Bundle.open(tiny_folder))
+    warm = sessions.open("prompt_encoder", 128)
+    opened, begun, go = list[str](), threading.Event(), threading.Event()
+    open_session = onnxruntime.open_session
+
+    def slow(bundle: Bundle, graph: Graph, options: SessionOptions) -> Session:
+        opened.append(graph.name)
+        if graph.name == "clip_head":
+            begun.set()
+            assert go.wait(60)
+        return open_session(bundle, graph, options)
+
+    monkeypatch.setattr(onnxruntime, "open_session", slow)
+    with ThreadPoolExecutor(4) as pool:
+        heads = [pool.submit(sessions.open, "clip_head", 128) for _ in range(4)]
+        try:
+            assert begun.wait(60)
+            assert sessions.open("prompt_encoder", 128) is warm
+            sessions.run("mask_decoder", 128, **probe(sessions.bundle.manifest.spec, "mask_decoder", 128))
+        finally:
+            go.set()
+        assert len({id(head.result()) for head in heads}) == 1
+    assert sorted(opened) == ["clip_head", "mask_decoder"]
 
 
 def test_eight_threads_may_ask_one_scene(tiny: SamClip) -> None:

@@ -16,6 +16,7 @@ from samclip_edge import SamClip, data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.bundle.verify import verify
+from samclip_edge.encoded import BATCH
 from samclip_edge.photo.read import read_photo
 from samclip_edge.runtimes.tensorrt import library
 from samclip_edge.runtimes.tensorrt.library import load_module
@@ -92,10 +93,10 @@ def test_engines_share_their_working_memory_which_grows_with_what_is_asked(bundl
     wanted.append(click())
     assert len(gpu.workspaces) == 1, "one for all"
     (few,) = (len(gpu.memory[each]) for each in gpu.workspaces)
-    boxes = [[i, i, 90, 90] for i in range(64)]
+    boxes = [[i, i, 90, 90] for i in range(BATCH)]
     scores = [mask.predicted_iou for mask in model.look(pixels).segment(boxes=boxes)]
     (many,) = (len(gpu.memory[each]) for each in gpu.workspaces & gpu.memory.keys())  # what was outgrown is given back
-    assert many > 10 * few
+    assert many > BATCH / 6 * few
     assert [click() for _ in range(3)] == wanted[1:], "and no capture wants it back"
     assert [mask.predicted_iou for mask in model.look(pixels).segment(boxes=boxes)] == scores
 
