@@ -42,9 +42,14 @@ def parity_photos() -> list[Pixels]:
 
 
 def cases(model: MergedModel, size: Size) -> dict[GraphName, list[Case]]:
-    """Cases for the graphs of one size: the probe first, then two photos."""
+    """Cases for the graphs of one size: the probe first, of prompts also with one mask for all, then two photos."""
+
+    def probes(name: GraphName) -> list[Case]:
+        either: list[dict[str, int]] = [{}, {"M": 1}] if name in ("prompt_encoder", "mask_decoder") else [{}]
+        return [ask(model, name, size, probe(model.spec, name, size, fixed=fixed)) for fixed in either]
+
     seen = photo_cases(model, size, parity_photos())
-    return {name: [ask(model, name, size, probe(model.spec, name, size)), *asked] for name, asked in seen.items()}
+    return {name: [*probes(name), *asked] for name, asked in seen.items()}
 
 
 def photo_cases(model: MergedModel, size: Size, photos: Iterable[Pixels]) -> dict[GraphName, list[Case]]:

@@ -34,7 +34,7 @@ class Prompts(NamedTuple):
 
     points: Floats  # (B,N,2) x, y in model pixels
     labels: Floats  # (B,N)
-    mask: Floats  # (B,1,S/4,S/4) logits
+    mask: Floats  # (M,1,S/4,S/4) logits: one that all prompts share, or one for each
     has_mask: Floats  # (1,)
     ambiguous: bool  # one click and nothing else: SAM answers with three masks
 
@@ -99,17 +99,20 @@ class Encoded(ABC):
         Raises InputError where the bundle takes prompts of another number of points only.
         """
         size, run = self.frame.size, self.sessions.run
-        fixed = self.sessions.bundle.graph("prompt_encoder", size).points
-        if fixed not in (None, prompts.points.shape[1]):
+        graph = self.sessions.bundle.graph("prompt_encoder", size)
+        if graph.points not in (None, prompts.points.shape[1]):
             given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
             raise InputError(
-                f"prompt: the bundle takes prompts of {fixed} points, not of {given}; "
+                f"prompt: the bundle takes prompts of {graph.points} points, not of {given}; "
                 "export it with open shapes, or give `find` one point"
             )
         if not len(prompts.points):
             return np.zeros((0, 4, *self.frame.low_res), np.float32), np.zeros((0, 4), np.float32)
         masks, predicted_ious = [], []
-        step = 1 if fixed else BATCH
+        takes = graph.signature.input("mask").shape[0]  # M, or 1, or B in a bundle that takes a mask for each prompt
+        own = len(prompts.mask) > 1 or takes == "B"
+        each = np.broadcast_to(prompts.mask, (len(prompts.points), *prompts.mask.shape[1:])) if own else prompts.mask
+        step = 1 if graph.points or (own and takes == 1) else BATCH
         for start in range(0, len(prompts.points), step):
             part = slice(start, start + step)
             prompted = run(
@@ -117,7 +120,7 @@ class Encoded(ABC):
                 size,
                 points=prompts.points[part],
                 labels=prompts.labels[part],
-                mask=prompts.mask[part],
+                mask=np.ascontiguousarray(each[part]) if own else each,
                 has_mask=prompts.has_mask,
             )
             decoded = run("mask_decoder", size, embedding=self.embedding, **prompted)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from samclip_edge.bundle.contract import GraphName
-from samclip_edge.bundle.sizes import Size, grid
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.forms.attention import fix_blocks
 from samclip_edge.export.forms.clip_vision import fixed_tower
 from samclip_edge.export.forms.encoders import fixed_encoder
+from samclip_edge.export.forms.mask_decoder import MaskDecoderGraph
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.clip_vision import ClipImageEncoder
 from samclip_edge.model.merged import MergedModel
@@ -49,22 +50,6 @@ class ClipHeadGraph(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
         out: tuple[Tensor, Tensor] = self.head(tokens)
-        return out
-
-
-class MaskDecoderGraph(nn.Module):
-    """`embedding`, `sparse` and `dense` to `masks` and `scores`; the positions of the embedding are a constant."""
-
-    image_pe: Tensor
-
-    def __init__(self, model: MergedModel, size: Size) -> None:
-        super().__init__()
-        self.decoder = model.mask_decoder
-        self.register_buffer("image_pe", model.prompt_encoder.grid_positions(*grid(size)).detach())
-
-    def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """See `contract.signature`."""
-        out: tuple[Tensor, Tensor] = self.decoder(embedding, self.image_pe, sparse, dense)
         return out
 
 

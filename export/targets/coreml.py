@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from samclip_edge.bundle.contract import GraphName, probe, signature
+from samclip_edge.bundle.contract import GraphName, Signature, probe, signature
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import File, Graph, Precision, Step
 from samclip_edge.bundle.sizes import Size
@@ -46,6 +46,7 @@ from samclip_edge.runtimes.interpreters.steps import distance
 # Further than this from torch's value of the same name, an op's value is another one: coremltools reused the name.
 _OFF = {"fp32": 1e-2}
 _OFF_HALF = 0.5
+_MASKS = ("mask", "dense")  # the inputs that prompts may share
 
 
 def export_coreml(
@@ -99,8 +100,9 @@ class PackageWriter:
         self._written: list[_Written] = []
 
     def write(self, name: GraphName, size: Size | None, asked: list[Case]) -> None:
-        """See `Writer.write`. Changes `asked` to match the graph where options fix its points or ask for an image."""
-        sides, points = signature(self._model.spec, name, size), self._points(name)
+        """See `Writer.write`. Changes `asked` to match the graph: its mask, and what options fix."""
+        sides, points = self._sides(name, size), self._points(name)
+        asked[:] = [case for case in asked if all(len(case[0][each]) == 1 for each in _MASKS if each in case[0])]
         if points:
             asked[:] = [ask(self._model, name, size, probe(self._model.spec, name, size, (1, points)))]
         if self._image(name):
@@ -112,6 +114,10 @@ class PackageWriter:
         describe_sides(converted, sides)
         converted.save(str(self._folder / f"{name}_{size}.mlpackage" if size else self._folder / f"{name}.mlpackage"))
         self._written.append(_Written(name, size, asked, steps))
+
+    def _sides(self, name: GraphName, size: Size | None) -> Signature:
+        """The signature of a graph. All prompts of a call share one mask: Core ML has no side that is either 1 or B."""
+        return signature(self._model.spec, name, size).fixed({"M": 1})
 
     def _points(self, name: GraphName) -> int | None:
         return self._options.points if name in ("prompt_encoder", "mask_decoder") else None
@@ -152,7 +158,7 @@ class PackageWriter:
             function=f"size_{size}" if joined else "main",
             image=self._image(name),
             points=self._points(name),
-            signature=signature(self._model.spec, name, size),
+            signature=self._sides(name, size),
             parity={},
             reference={output: reference_of(values) for output, values in written.asked[0][1].items()},
         )

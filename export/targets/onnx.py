@@ -120,7 +120,8 @@ class OnnxWriter:
             asked[:] = [ask(model, name, size, probe(model.spec, name, size, (1, points))), *fitting]
         weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
         sides = signature(model.spec, name, size)
-        proto = trace(graph_module(model, name, size), sides.of_prompts(1, points) if points else sides, asked[0][0])
+        traced = sides.fixed({"B": 1, "M": 1, "N": points}) if points else sides
+        proto = trace(graph_module(model, name, size), traced, asked[0][0])
         done = self._change(name, size, proto)
         weights.take(proto)
         path = self._folder / (f"{name}_{size}.onnx" if size else f"{name}.onnx")

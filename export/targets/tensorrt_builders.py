@@ -20,16 +20,21 @@ from samclip_edge.files import write_whole
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import first_error, load_module, logger, version
 
-_USUAL = {"B": 1, "N": 2, "L": 12}  # a box is two points; a click is one and a padding point; a text is a short phrase
-_LEAST = {"B": 1, "N": 0, "L": 1}  # a prompt of a mask alone has no points
+_USUAL = {
+    "B": 1,
+    "M": 1,
+    "N": 2,
+    "L": 12,
+}  # a box is two points; a click is one and a padding point; a text is a short phrase
+_LEAST = {"B": 1, "M": 1, "N": 0, "L": 1}  # a prompt of a mask alone has no points
 _JETSONS = ("7.2", "8.7", "11.0")  # their compute capabilities
 # The least, the usual and the most of each input with open dimensions, by its name.
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 
 def profile(signature: Signature) -> Shapes:
-    """The optimisation profile of a graph: the shapes that its inputs with open dimensions (B, N, L) may have."""
-    bounds = _LEAST, _USUAL, {"B": PROMPTS, "N": POINTS, "L": TOKENS}
+    """The optimisation profile of a graph: the shapes that its inputs with open dimensions (B, M, N, L) may have."""
+    bounds = _LEAST, _USUAL, {"B": PROMPTS, "M": PROMPTS, "N": POINTS, "L": TOKENS}
     return {
         tensor.name: (_sides(tensor, bounds[0]), _sides(tensor, bounds[1]), _sides(tensor, bounds[2]))
         for tensor in signature.inputs

@@ -1,7 +1,9 @@
 """A module as an ONNX graph: traced by torch, simplified, and stripped of the tracer's notes.
 
 Graphs use opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Image sizes
-are fixed; the batch of prompts or texts (B), the number of points (N) and the length of texts (L) stay open.
+are fixed; the batch of prompts or texts (B), the number of points (N) and the length of texts (L) stay open. So does
+the number of mask prompts (M), which is 1 or B. Torch knows no such choice: M is traced as 1, and opened afterwards,
+because the ops of ONNX broadcast.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -47,13 +49,15 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
     """The ONNX graph of a module, with the names and the open dimensions of the contract."""
     open_sides = {"B": torch.export.Dim("B"), "N": torch.export.Dim("N"), "L": torch.export.Dim("L", max=TOKENS)}
     shapes = tuple(
-        {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str)}
+        {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str) and side != "M"}
         for tensor in signature.inputs
     )
+    masks = [tensor.name for tensor in signature.inputs if tensor.shape[0] == "M"]
+    given = (inputs[tensor.name][:1] if tensor.name in masks else inputs[tensor.name] for tensor in signature.inputs)
     with quiet():
         program = torch.onnx.export(
             module,
-            tuple(torch.from_numpy(inputs[tensor.name]) for tensor in signature.inputs),
+            tuple(map(torch.from_numpy, given)),
             dynamo=True,
             opset_version=OPSET,
             input_names=[tensor.name for tensor in signature.inputs],
@@ -65,7 +69,24 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
         )
         assert program is not None
         _simplify(program.model)
-    return _stripped(program.model_proto)
+    model = _stripped(program.model_proto)
+    _open_masks(model.graph, masks)
+    return model
+
+
+def _open_masks(graph: onnx.GraphProto, masks: Sequence[str]) -> None:
+    """Open the first side of the inputs `masks`, and of all that has a first side of 1 because theirs was."""
+    known = {each.name: each for each in (*graph.input, *graph.value_info, *graph.output)}
+    follow = set(masks)
+    for node in graph.node:
+        if follow.intersection(node.input):
+            follow.update(name for name in node.output if _first(known[name]).dim_value == 1)
+    for name in follow:
+        _first(known[name]).dim_param = "M"
+
+
+def _first(value: onnx.ValueInfoProto) -> onnx.TensorShapeProto.Dimension:
+    return value.type.tensor_type.shape.dim[0]
 
 
 def _simplify(model: ir.Model) -> None:

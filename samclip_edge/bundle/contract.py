@@ -27,7 +27,8 @@ Arrays = dict[str, Array]
 class Tensor(Frozen):
     """An input or output. A dimension is a number, or a letter: each call chooses that number.
 
-    B is a number of prompts or texts, N of points in each prompt, L of token ids in each text.
+    B is a number of prompts or texts, N of points in each prompt, L of token ids in each text. M is a number of mask
+    prompts: 1, which all prompts of the call share, or B, one for each.
     """
 
     name: str
@@ -41,12 +42,15 @@ class Signature(Frozen):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
-    def of_prompts(self, prompts: int, points: int) -> Signature:
-        """The same with both open dimensions fixed: B to `prompts`, N to `points`."""
-        numbers = {"B": prompts, "N": points}
+    def input(self, name: str) -> Tensor:
+        """The input of a name."""
+        return next(tensor for tensor in self.inputs if tensor.name == name)
+
+    def fixed(self, numbers: Mapping[str, int]) -> Signature:
+        """The same with some open dimensions fixed. numbers: by letter."""
 
         def fix(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            shapes = [tuple(numbers[s] if isinstance(s, str) else s for s in tensor.shape) for tensor in tensors]
+            shapes = [tuple(numbers.get(str(side), side) for side in tensor.shape) for tensor in tensors]
             return tuple(t.model_copy(update={"shape": shape}) for t, shape in zip(tensors, shapes, strict=True))
 
         return Signature(inputs=fix(self.inputs), outputs=fix(self.outputs))
@@ -102,7 +106,7 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
     tokens = Tensor(name="tokens", shape=(1, spec.encoder.width, *cells))
     embedding = Tensor(name="embedding", shape=(1, CHANNELS, *cells))
     sparse = Tensor(name="sparse", shape=("B", "N", CHANNELS))
-    dense = Tensor(name="dense", shape=("B", CHANNELS, *cells))
+    dense = Tensor(name="dense", shape=("M", CHANNELS, *cells))
     return {
         "image_encoder": Signature(inputs=(image,), outputs=(embedding,) if spec.clip_vision else (tokens, embedding)),
         "clip_head": Signature(
@@ -116,7 +120,7 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
             inputs=(
                 Tensor(name="points", shape=("B", "N", 2)),
                 Tensor(name="labels", shape=("B", "N")),
-                Tensor(name="mask", shape=("B", 1, *low)),
+                Tensor(name="mask", shape=("M", 1, *low)),
                 Tensor(name="has_mask", shape=(1,)),
             ),
             outputs=(sparse, dense),
@@ -131,7 +135,8 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
 def fixed_sides(own: Signature, contract: Signature) -> dict[str, int]:
     """The numbers that a graph fixes, by the letter which stands there in the contract. Empty where all are open.
 
-    A fixed number satisfies a letter. Raises ValueError where the graph does not keep the contract.
+    A fixed number satisfies a letter. Where the contract says M a graph may say B, as older bundles do: it takes a mask
+    for each prompt. Raises ValueError where the graph does not keep the contract.
     """
     chosen: dict[str, int | str] = {}
     for tensors, wanted in ((own.inputs, contract.inputs), (own.outputs, contract.outputs)):
@@ -140,7 +145,8 @@ def fixed_sides(own: Signature, contract: Signature) -> dict[str, int]:
         for ours, theirs in zip(tensors, wanted, strict=True):
             for side, asked in zip(ours.shape, theirs.shape, strict=True):
                 if isinstance(asked, str):  # whatever stands in the first place of a letter stands in all
-                    asked = chosen.setdefault(asked, side if isinstance(side, int) and side > 0 else asked)
+                    named = (isinstance(side, int) and side > 0) or (asked, side) == ("M", "B")
+                    asked = chosen.setdefault(asked, side if named else asked)
                 if side != asked:
                     raise ValueError(f"{ours.name} is {ours.shape}, not {theirs.shape}")
     return {letter: side for letter, side in chosen.items() if isinstance(side, int)}
@@ -155,11 +161,11 @@ def probe(
 ) -> Arrays:
     """Random inputs that come out the same on every machine, so that a graph can be checked wherever it runs.
 
-    They are drawn from numpy's `RandomState`, whose stream is promised never to change. prompts: B and N. fixed: the
-    numbers of a graph that takes no others (`fixed_sides`). Texts are as long as the context.
+    They are drawn from numpy's `RandomState`, whose stream is promised never to change. prompts: B and N; each prompt
+    has a mask. fixed: the numbers of a graph that takes no others (`fixed_sides`). Texts are as long as the context.
     """
     random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
-    numbers = {**dict(zip("BN", prompts, strict=True)), "L": spec.text.context, **(fixed or {})}
+    numbers = {**dict(zip("BNM", (*prompts, prompts[0]), strict=True)), "L": spec.text.context, **(fixed or {})}
     inputs: Arrays = {}
     for tensor in signature(spec, name, size).inputs:
         shape = [numbers[side] if isinstance(side, str) else side for side in tensor.shape]

@@ -107,14 +107,15 @@ class MaskDecoder(nn.Module):
     def forward(self, embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """Decode every prompt.
 
-        embedding: (1,256,h,w) of one image, image_pe: (1,256,h,w), sparse: (B,N,256), dense: (B,256,h,w).
+        embedding: (1,256,h,w) of one image, image_pe: (1,256,h,w), sparse: (B,N,256), dense: (B,256,h,w), or
+        (1,256,h,w), which broadcasts.
         Returns masks (B,4,4h,4w) as logits, the single-mask token first, and their predicted IoUs (B,4).
         """
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([learned[None].expand(sparse.shape[0], -1, -1), sparse], dim=1)
         image = embedding + dense
         out, pixels = self.transformer(image, image_pe, tokens)
-        upscaled = self.output_upscaling(pixels.transpose(1, 2).reshape(image.shape))
+        upscaled = self.output_upscaling(pixels.transpose(1, 2).reshape(-1, *image.shape[1:]))
         kernels = torch.stack([mlp(out[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         masks = (kernels @ upscaled.flatten(2)).reshape(-1, MASKS, *upscaled.shape[2:])
         return masks, self.iou_prediction_head(out[:, 0])

@@ -65,9 +65,9 @@ class PromptEncoder(nn.Module):
     def forward(self, points: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Embed B prompts of N points each.
 
-        points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (B,1,H/4,W/4) low-res logits. has_mask: (1,), 1 to
-        use the masks, 0 to ignore them.
-        Returns sparse (B,N,256) and dense (B,256,h,w).
+        points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (M,1,H/4,W/4) low-res logits, one for each prompt or
+        one that all share. has_mask: (1,), 1 to use the masks, 0 to ignore them.
+        Returns sparse (B,N,256) and dense (M,256,h,w).
         """
         side = MASK_STRIDE * max(mask.shape[2:])  # of the square that the input is, or is a part of
         sparse = self.pe_layer((points + 0.5) / side)  # + 0.5: from a pixel's corner to its centre

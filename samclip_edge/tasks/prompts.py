@@ -57,7 +57,7 @@ def prepare(
     return Prompts(
         points=np.concatenate(parts, axis=1),
         labels=np.concatenate(kinds, axis=1),
-        mask=np.zeros((batch, 1, *frame.low_res), np.float32) if logits is None else logits[:, None],
+        mask=np.zeros((1, 1, *frame.low_res), np.float32) if logits is None else logits[:, None],
         has_mask=np.array([logits is not None], np.float32),
         ambiguous=where is not None and where.shape[1] == 1 and corners is None and logits is None,
     )
