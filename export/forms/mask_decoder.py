@@ -1,9 +1,9 @@
 """SAM's mask decoder in the order that costs least: the answers of `model.mask_decoder`, in fewer products.
 
-A prompt has few tokens (T, seven for a click) and the image has many pixels (4096 at 1024). The model projects every
-pixel to queries, keys and values, anew for every prompt. Here the tokens are taken to the pixels instead, since products
-may be grouped anew: q (x W)' = (q W') x', and (A x) W = A (x W). A pixel then costs 8 T x 256 multiply-adds where it cost
-128 x 256, which is less below T = 16. What the bias of the keys adds to all scores of a query, softmax takes away again.
+A prompt has few tokens (T, seven for a click), and the image has many pixels (4096 at 1024). The model projects every
+pixel to queries, keys and values, anew for every prompt. Here the tokens are taken to the pixels instead, since
+products may be grouped anew: q (x W)' = (q W') x', and (A x) W = A (x W). A pixel then costs 8 T x 256 multiply-adds
+where it cost 128 x 256: less, below T = 16. What the bias of the keys adds to all scores of a query, softmax takes away.
 
 Prompts share the image where they share the mask prompt (`dense` of one): the first layer reads it once for all. The
 upscaling is a product at each pixel, because the strides of its convolutions are as long as their kernels.
