@@ -17,7 +17,8 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Graph
 from samclip_edge.bundle.sizes import Size
 
-_SIDES = {"B": 1, "N": 2}  # B: one prompt or text; N: one point, and one labelled as padding
+# One photo, prompt or text; one point, and one labelled as padding; a text as long as CLIP's context.
+_SIDES = {"I": 1, "B": 1, "N": 2, "M": 1, "L": 77}
 
 
 class Cost(NamedTuple):

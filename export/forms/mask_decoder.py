@@ -3,7 +3,7 @@
 A prompt has few tokens (T, seven for a click), and the image has many pixels (4096 at 1024). The model projects every
 pixel to queries, keys and values, anew for every prompt. Here the tokens are taken to the pixels instead, since
 products may be grouped anew: q (x W)' = (q W') x', and (A x) W = A (x W). A pixel then costs 8 T x 256 multiply-adds
-where it cost 128 x 256: less, below T = 16. What the bias of the keys adds to all scores of a query, softmax takes away.
+where it cost 128 x 256: less, below T = 16. What the bias of the keys adds to a query, softmax takes away again.
 
 Prompts share the image where they share the mask prompt (`dense` of one): the first layer reads it once for all. The
 upscaling is a product at each pixel, because the strides of its convolutions are as long as their kernels.
@@ -115,7 +115,8 @@ class Block(nn.Module):
         tokens, placed = self.norm1(tokens), image + image_pe
         tokens = self.norm2(tokens + self.to_image(tokens + token_pe, placed, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        return tokens, self.norm4(image + self.to_tokens(placed, tokens + token_pe, tokens))
+        image = image + self.to_tokens(placed, tokens + token_pe, tokens)
+        return tokens, self.norm4(image.reshape(-1, CHANNELS)).reshape(image.shape)
 
 
 class Upscale(nn.Module):

@@ -282,3 +282,8 @@ def test_a_fixed_number_satisfies_an_open_side_of_the_contract() -> None:
     ):
         with pytest.raises(ValueError, match=r"not|for"):
             fixed_sides(wrong, contract)
+    shared = made(("M", 2), ("M", 8))
+    assert fixed_sides(made(("B", 2), ("B", 8)), shared) == {}, "an older bundle: a mask for each prompt"
+    assert fixed_sides(made((1, 2), (1, 8)), shared) == {"M": 1}
+    with pytest.raises(ValueError, match="not"):
+        fixed_sides(made(("M", 2), ("B", 8)), shared)

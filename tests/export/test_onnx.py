@@ -37,10 +37,12 @@ GRAPHS: list[tuple[GraphName, int | None]] = [(name, size) for name in SIZED for
 ]
 
 
-def inputs(spec: object, name: GraphName, size: int | None, batch: int, points: int) -> dict[str, np.ndarray]:
-    """The probe, with another number of prompts or texts and of points."""
+def inputs(
+    spec: object, name: GraphName, size: int | None, batch: int, points: int, masks: int
+) -> dict[str, np.ndarray]:
+    """The probe, with another number of prompts or texts, of points, and of masks."""
     base = probe(spec, name, size)  # type: ignore[arg-type]
-    sides = {"B": batch, "N": points, "L": 77}
+    sides = {"B": batch, "N": points, "M": masks, "L": 77}
     out = {}
     for tensor in signature(spec, name, size).inputs:  # type: ignore[arg-type]
         shape = tuple(sides[side] if isinstance(side, str) else side for side in tensor.shape)
@@ -58,13 +60,13 @@ def test_modules_made_for_tracing_answer_as_the_model(tiny_checkpoint: Path, nam
         assert off(a, b) < 1e-5
 
 
-@pytest.mark.parametrize(("batch", "points"), [(1, 1), (1, 4), (5, 2), (64, 3)])
+@pytest.mark.parametrize(("batch", "points", "masks"), [(1, 1, 1), (1, 4, 1), (5, 2, 5), (5, 2, 1), (64, 3, 1)])
 @pytest.mark.parametrize(("name", "size"), GRAPHS)
 def test_graphs_answer_as_torch_at_every_batch(
-    tiny: SamClip, tiny_checkpoint: Path, name: GraphName, size: int | None, batch: int, points: int
+    tiny: SamClip, tiny_checkpoint: Path, name: GraphName, size: int | None, batch: int, points: int, masks: int
 ) -> None:
     model, _ = checkpoint.load(tiny_checkpoint)
-    asked = inputs(model.spec, name, size, batch, points)
+    asked = inputs(model.spec, name, size, batch, points, masks)
     got = tiny.sessions.run(name, size, **asked)
     wanted = answer(model, name, {key: torch.from_numpy(value) for key, value in asked.items()})
     for tensor, value in zip(signature(model.spec, name, size).outputs, wanted, strict=True):
@@ -74,7 +76,7 @@ def test_graphs_answer_as_torch_at_every_batch(
 
 def test_a_mask_alone_prompts_without_points(tiny: SamClip, tiny_checkpoint: Path) -> None:
     model, _ = checkpoint.load(tiny_checkpoint)
-    asked = inputs(model.spec, "prompt_encoder", 128, 2, 0)
+    asked = inputs(model.spec, "prompt_encoder", 128, 2, 0, 2)
     got = tiny.sessions.run("prompt_encoder", 128, **asked)
     wanted = answer(model, "prompt_encoder", {key: torch.from_numpy(value) for key, value in asked.items()})
     assert got["sparse"].shape == (2, 0, 256)
@@ -109,7 +111,7 @@ def test_graphs_use_only_what_every_engine_takes(tiny_folder: Path, vit_b: VitB)
             assert b".py" not in text, "a stack trace of the machine that exported"
             for tensor in (*model.graph.input, *model.graph.output):
                 sides = [side.dim_param or side.dim_value for side in tensor.type.tensor_type.shape.dim]
-                assert all(side in ("B", "N", "L") or (isinstance(side, int) and side > 0) for side in sides), (
+                assert all(side in ("B", "N", "M", "L") or (isinstance(side, int) and side > 0) for side in sides), (
                     tensor.name
                 )
 
