@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +23,8 @@ from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask, encode_rle, square_around
-from samclip_edge.photo.resize import Floats, Pixels, clip_square
+from samclip_edge.photo.opened import OpenPhoto
+from samclip_edge.photo.resize import Floats, clip_square
 
 BATCH = 16  # prompts decoded together: of 64, as in SAM's generator, the decoder's tensors fill gigabytes at 1024
 
@@ -44,42 +44,54 @@ class Encoded(ABC):
 
     has_patch_features: bool  # whether the CLIP of this kind says what each patch is of
     encoders: tuple[GraphName, ...]  # the graphs that encode the photo, which are the slow ones
+    at_look: tuple[GraphName, ...]  # those of them that run when a photo is looked at
+    for_names: GraphName  # the graph that says what the photo is of
 
-    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays]) -> None:
-        """pixels: the photo (H,W,3) RGB, which nobody may change. known: what graphs said of it already."""
-        self.sessions, self.pixels, self.frame = sessions, pixels, frame
+    def __init__(self, sessions: Sessions, photo: OpenPhoto, frame: Frame, known: dict[GraphName, Arrays]) -> None:
+        """known: what graphs said of the photo already."""
+        self.sessions, self.photo, self.frame = sessions, photo, frame
         self._lock = threading.Lock()
         self._known = dict(known)
 
     def __reduce__(self) -> tuple[object, ...]:
         """What `pickle` and `copy` make another of: a lock cannot be copied, nor what lies in an engine's memory."""
-        return type(self), (self.sessions, self.pixels, self.frame, self.known())
+        return type(self), (self.sessions, self.photo, self.frame, self.known())
 
     def known(self) -> dict[GraphName, Arrays]:
         """What those of the `encoders` that ran said of the photo, as numpy arrays."""
         found = {name: self._known[name] for name in self.encoders if name in self._known}
         return {name: {output: np.asarray(each) for output, each in said.items()} for name, said in found.items()}
 
-    @abstractmethod
     def ask(self, graph: GraphName) -> Arrays:
         """What a graph that takes nothing but the photo, or what was made of it, says. It runs at most once."""
-
-    def _once(self, graph: GraphName, size: Size | None, inputs: Callable[[], Arrays]) -> Arrays:
-        """What a graph says of this photo: it runs at most once, on what `inputs` makes."""
         with self._lock:
             if graph not in self._known:
-                self._known[graph] = self.sessions.run(graph, size, **inputs())
+                self._known[graph] = self.sessions.run(graph, size_of(graph, self.frame.size), **self.inputs(graph))
             return self._known[graph]
 
-    @property
+    def learn(self, graph: GraphName, said: Arrays) -> None:
+        """Take what such a graph said of this photo, which was run elsewhere."""
+        with self._lock:
+            self._known[graph] = said
+
+    def inputs(self, graph: GraphName) -> Arrays:
+        """What such a graph takes."""
+        if graph == "image_encoder":
+            return {"image": self.frame.image(self.photo.reduced(self.frame.scale))}
+        return self._inputs_for_names()
+
     @abstractmethod
-    def embedding(self) -> Array:
-        """SAM's embedding of the photo (1,256,h,w), where the engine has it."""
+    def _inputs_for_names(self) -> Arrays: ...
 
     @property
-    @abstractmethod
+    def embedding(self) -> Array:
+        """SAM's embedding of the photo (1,256,h,w), where the engine has it."""
+        return self.ask("image_encoder")["embedding"]
+
+    @property
     def image_features(self) -> Floats:
         """The photo in CLIP's space (E,), L2-normalised."""
+        return _first(self.ask(self.for_names))
 
     @property
     @abstractmethod
@@ -130,34 +142,20 @@ class Encoded(ABC):
 
     def mask(self, low_res: Floats, predicted_iou: float) -> Mask:
         """Low-res logits (S/4,S/4) as a mask over the photo."""
-        return Mask(encode_rle(self.frame.bits(low_res)), predicted_iou, low_res.copy())
+        corner, part = self.frame.part(low_res)
+        rle = encode_rle(part, corner, (self.frame.height, self.frame.width))
+        return Mask(rle, predicted_iou, low_res.copy())
 
 
 class Merged(Encoded):
     """What the merged model says: one run of its encoder, when the photo is looked at, serves both heads."""
 
     has_patch_features = True
-    encoders = ("image_encoder",)
+    encoders = at_look = ("image_encoder",)
+    for_names = "clip_head"
 
-    def __init__(self, sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays]) -> None:
-        super().__init__(sessions, pixels, frame, known)
-        self.ask("image_encoder")
-
-    def ask(self, graph: GraphName) -> Arrays:
-        """See `Encoded.ask`."""
-        if graph == "image_encoder":
-            return self._once(graph, self.frame.size, lambda: {"image": self.frame.image(self.pixels)})
-        return self._once(graph, self.frame.size, lambda: {"tokens": self._known["image_encoder"]["tokens"]})
-
-    @property
-    def embedding(self) -> Array:
-        """See `Encoded.embedding`."""
-        return self._known["image_encoder"]["embedding"]
-
-    @property
-    def image_features(self) -> Floats:
-        """See `Encoded.image_features`."""
-        return np.asarray(self.ask("clip_head")["image_features"][0], np.float32)
+    def _inputs_for_names(self) -> Arrays:
+        return {"tokens": self._known["image_encoder"]["tokens"]}
 
     @property
     def patch_features(self) -> Floats:
@@ -177,22 +175,11 @@ class SideBySide(Encoded):
 
     has_patch_features = False
     encoders = ("image_encoder", "clip_image_encoder")
+    at_look = ()
+    for_names = "clip_image_encoder"
 
-    def ask(self, graph: GraphName) -> Arrays:
-        """See `Encoded.ask`."""
-        if graph == "image_encoder":
-            return self._once(graph, self.frame.size, lambda: {"image": self.frame.image(self.pixels)})
-        return self._once(graph, None, lambda: {"image": self._seen(self.pixels)})
-
-    @property
-    def embedding(self) -> Array:
-        """See `Encoded.embedding`."""
-        return self.ask("image_encoder")["embedding"]
-
-    @property
-    def image_features(self) -> Floats:
-        """See `Encoded.image_features`."""
-        return _first(self.ask("clip_image_encoder"))
+    def _inputs_for_names(self) -> Arrays:
+        return {"image": self._seen(self.photo)}
 
     @property
     def patch_features(self) -> Floats:
@@ -202,21 +189,32 @@ class SideBySide(Encoded):
     def features_under(self, mask: Bits) -> Floats:
         """See `Encoded.features_under`: what CLIP says of the photo in a square around the mask's box."""
         rows, columns = square_around(mask)
-        return _first(self.sessions.run("clip_image_encoder", image=self._seen(self.pixels[rows, columns])))
+        return _first(
+            self.sessions.run("clip_image_encoder", image=self._seen(OpenPhoto(self.photo.pixels[rows, columns])))
+        )
 
-    def _seen(self, pixels: Pixels) -> Floats:
-        """Pixels as the `image` of CLIP's own encoder."""
+    def _seen(self, photo: OpenPhoto) -> Floats:
+        """A photo as the `image` of CLIP's own encoder."""
         vision = self.sessions.bundle.manifest.spec.clip_vision
         assert vision is not None
+        pixels = photo.reduced(vision.size / min(photo.height, photo.width))
         return clip_square(pixels, vision.size, vision.resize, vision.interpolation == "bicubic")[None]
 
 
-def encode(sessions: Sessions, pixels: Pixels, frame: Frame, known: dict[GraphName, Arrays] | None = None) -> Encoded:
-    """A photo (H,W,3) RGB as the encoders of a bundle see it, of whichever kind the bundle is.
+def encode(sessions: Sessions, photo: OpenPhoto, frame: Frame, known: dict[GraphName, Arrays] | None = None) -> Encoded:
+    """A photo as the encoders of a bundle see it, of whichever kind the bundle is.
 
     known: what graphs said of it already, which are then not run.
     """
-    return kind_of(sessions.bundle)(sessions, pixels, frame, known or {})
+    encoded = kind_of(sessions.bundle)(sessions, photo, frame, known or {})
+    for graph in encoded.at_look:
+        encoded.ask(graph)
+    return encoded
+
+
+def size_of(graph: GraphName, size: Size) -> Size | None:
+    """The input size at which a graph runs for photos of a size: CLIP's own encoder has one only."""
+    return None if graph == "clip_image_encoder" else size
 
 
 def kind_of(bundle: Bundle) -> type[Merged] | type[SideBySide]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 
 from samclip_edge import data
 from samclip_edge.bundle.device import Device
@@ -19,14 +21,17 @@ from samclip_edge.bundle.sessions import SessionOptions, Sessions, Units
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.encoded import encode
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.photo.ahead import opened_ahead
 from samclip_edge.photo.frame import Frame
-from samclip_edge.photo.read import MAX_PIXELS, Photo, read_photo
+from samclip_edge.photo.opened import OpenPhoto
+from samclip_edge.photo.read import MAX_PIXELS, Photo, open_photo
 from samclip_edge.progress import Progress, silent
 from samclip_edge.scene import Scene
 from samclip_edge.tasks.classify import Guesses
 from samclip_edge.text.judge import Judge
 from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
 from samclip_edge.text.words import Words
+from samclip_edge.together import at_once, encode_together
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +106,52 @@ class SamClip:
         uint8: 1 or 255 for floats. Raises InputError for what is no photo.
         """
         chosen = self.size_of(self.sizes[-1] if size is None else size)
-        pixels = read_photo(photo, max_pixels, white)
-        pixels.flags.writeable = False
-        return Scene(self, encode(self.sessions, pixels, Frame.of(pixels, chosen)))
+        opened = open_photo(photo, chosen, max_pixels, white)
+        return Scene(self, encode(self.sessions, opened, Frame(opened.height, opened.width, chosen)))
+
+    def look_many(
+        self,
+        photos: Iterable[Photo | Scene],
+        size: Size | None = None,
+        max_pixels: int = MAX_PIXELS,
+        white: float | None = None,
+        named: bool = False,
+    ) -> Iterator[Scene | InputError]:
+        """A scene for each photo, in order; in the place of one that has none, the InputError that says why.
+
+        Files are decoded in threads while the photos before them are encoded, and at small sizes several photos are
+        encoded in one call, where the bundle takes that. Fewer than `2 * PHOTOS` photos are open at any time, beside
+        the scenes that you keep. Ending early, by `close` too, ends the threads. A scene stays as it is. size,
+        max_pixels, white: see `look`. named: whether the photos will be named: what names need is then computed
+        for several at once too.
+        """
+        chosen = self.size_of(self.sizes[-1] if size is None else size)
+
+        def opened(photo: Photo | Scene) -> OpenPhoto | Scene | InputError:
+            try:
+                return photo if isinstance(photo, Scene) else open_photo(photo, chosen, max_pixels, white)
+            except InputError as error:
+                return error
+
+        def looked() -> Iterator[Scene | InputError]:
+            most = at_once(self.bundle, chosen, named)
+            with closing(opened_ahead(photos, opened, max(most, 2))) as ready:
+                while some := list(islice(ready, most)):
+                    yield from self._encoded(some, chosen, named)
+
+        return looked()
+
+    def _encoded(
+        self, opened: Sequence[OpenPhoto | Scene | InputError], size: Size, named: bool
+    ) -> Iterator[Scene | InputError]:
+        """Scenes in the places of photos, from one call of the encoder; or what that call raises."""
+        new = [each for each in opened if isinstance(each, OpenPhoto)]
+        try:
+            scenes = iter([Scene(self, each) for each in encode_together(self.sessions, new, size, named)])
+        except InputError as error:
+            yield from (error if isinstance(each, OpenPhoto) else each for each in opened)
+            return
+        yield from (next(scenes) if isinstance(each, OpenPhoto) else each for each in opened)
 
     def size_of(self, size: Size) -> Size:
         """One of `sizes`, which may be given as text. Raises InputError for any other."""
@@ -142,13 +190,11 @@ class SamClip:
         wanted = self.words.features([text])[0] if self.words.vocabulary else self.words.encode([text])[0]
         found: list[tuple[int, float]] = []
         failed: list[InputError] = []
-        for index, photo in enumerate(photos):
-            try:
-                scene = photo if isinstance(photo, Scene) else self.look(photo, size)
-            except InputError as error:
-                failed.append(error)
-                continue
-            found.append((index, float(scene.image_features @ wanted)))
+        for index, scene in enumerate(self.look_many(photos, size, named=True)):
+            if isinstance(scene, InputError):
+                failed.append(scene)
+            else:
+                found.append((index, float(scene.image_features @ wanted)))
         if failed and not found:
             raise failed[0]
         for each in failed:

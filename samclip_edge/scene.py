@@ -63,8 +63,8 @@ class Scene:
 
     @property
     def pixels(self) -> Pixels:
-        """The photo (H,W,3) RGB, not to be written to: copy it first."""
-        return self.encoded.pixels
+        """The photo (H,W,3) RGB, not to be written to: copy it first. Of a large JPEG, decoded when first asked for."""
+        return self.encoded.photo.pixels
 
     @property
     def frame(self) -> Frame:

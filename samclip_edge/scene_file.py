@@ -25,6 +25,7 @@ from samclip_edge.files import replacing
 from samclip_edge.json_files import parse_json
 from samclip_edge.photo.decode import decode
 from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.opened import OpenPhoto
 
 _FORMAT = 1
 _NEAR = 1e-3  # over the deviation: references of one model exported on two machines are nearer than this
@@ -33,7 +34,7 @@ _NEAR = 1e-3  # over the deviation: references of one model exported on two mach
 def write_scene(path: Path, encoded: Encoded) -> None:
     """Write a photo and all that its encoders say of it. Raises InputError where the file cannot be written."""
     size, photo = encoded.frame.size, io.BytesIO()
-    Image.fromarray(encoded.pixels).save(photo, "PNG", compress_level=1)
+    Image.fromarray(encoded.photo.pixels).save(photo, "PNG", compress_level=1)
     about = {"format": _FORMAT, "size": size, "model": _model(encoded.sessions.bundle, size)}
     for graph in encoded.encoders:
         encoded.ask(graph)
@@ -70,8 +71,7 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
     if not _same(model, _model(bundle, size)):
         raise InputError(f"{path}: was encoded by another model than that of {bundle.given}; look at the photo again")
     pixels = decode(photo, f"{path}: the photo", max_pixels)
-    pixels.flags.writeable = False
-    return encode(sessions, pixels, Frame.of(pixels, size), _outputs(path, bundle, size, stored))
+    return encode(sessions, OpenPhoto(pixels), Frame.of(pixels, size), _outputs(path, bundle, size, stored))
 
 
 def _outputs(path: Path, bundle: Bundle, size: Size, stored: Arrays) -> dict[GraphName, Arrays]:

@@ -19,7 +19,7 @@ CORE = {"numpy", "PIL", "tokenizers", "pydantic", "typer", "rich"}
 # lies in no smaller room belongs to the folder. A room may import those above it in this list, and no other.
 BASE = {"samclip_edge"}  # errors, progress and the names that apps import
 LOOK = BASE | {"samclip_edge/data", "samclip_edge/bundle", "samclip_edge/photo", "samclip_edge/text"}
-ASK = LOOK | {f"samclip_edge/{name}" for name in ("encoded", "scene_file", "tasks", "scene", "pipeline")}
+ASK = LOOK | {f"samclip_edge/{name}" for name in ("encoded", "together", "scene_file", "tasks", "scene", "pipeline")}
 ENGINES = {"runtimes", "runtimes/interpreters", "runtimes/tensorrt"}
 EXPORT = {"export", "export/forms", "export/precision", "export/targets"}
 TRACING = {"torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "coremltools"}
@@ -30,6 +30,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge/photo": ({"numpy", "PIL"}, BASE | {"samclip_edge/bundle"}),
     "samclip_edge/text": ({"numpy", "tokenizers"}, BASE | {"samclip_edge/data", "samclip_edge/bundle"}),
     "samclip_edge/encoded": ({"numpy"}, BASE | {"samclip_edge/bundle", "samclip_edge/photo"}),
+    "samclip_edge/together": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/scene_file": ({"numpy", "PIL"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/tasks": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/scene": ({"numpy"}, ASK - {"samclip_edge/scene", "samclip_edge/pipeline"}),

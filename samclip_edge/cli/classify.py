@@ -45,7 +45,7 @@ def run(
     A label's score is the chance that it fits, by itself; its share is its probability among the labels given.
     """
     from samclip_edge.cli.loading import load
-    from samclip_edge.cli.photos import Pictures, answer_each, end, pixel_limit
+    from samclip_edge.cli.photos import Pictures, answer_each, end, next_of, pixel_limit
     from samclip_edge.photo.pictures import draw_names, save_picture
     from samclip_edge.text.names import BACKGROUND_NAMES, check_labels
 
@@ -57,16 +57,17 @@ def run(
     with option_names(size="--size"):
         chosen = model.names_size if size is None else model.size_of(size)
     model.words.features(labels, bar())
+    scenes = model.look_many(images, chosen, limit, named=True)
 
     def answer(number: int, image: str) -> dict[str, Any]:
         with option_names(size="--size", max_pixels="--max-pixels", device="--device", path="-o"):
-            scene = model.look(image, chosen, limit)
+            scene = next_of(scenes)
             guesses = scene.classify(labels, background=rivals)
             if path := pictures.file(number):
                 save_picture(draw_names(scene.pixels, [(g.label, g.score) for g in guesses[:_SHOWN]]), path)
-        height, width, _ = scene.pixels.shape
+        sides = {"width": scene.frame.width, "height": scene.frame.height}
         named = [guess._asdict() for guess in guesses]
-        return {"photo": image, "width": width, "height": height, "any_fits": guesses.any_fits, "labels": named}
+        return {"photo": image, **sides, "any_fits": guesses.any_fits, "labels": named}
 
     answers, failed = answer_each(images, answer)
     document = {

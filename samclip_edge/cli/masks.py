@@ -46,8 +46,8 @@ def written(scene: Scene, masks: Sequence[Mask], form: str, pictures: Pictures, 
             fields["png"] = str(path)
     if form != "png" and (path := pictures.file(number)):
         save_picture(draw_masks(scene.pixels, masks), path)
-    height, width, _ = scene.pixels.shape
-    return {"photo": photo, "width": width, "height": height, "size": scene.frame.size, "masks": found}
+    frame = scene.frame
+    return {"photo": photo, "width": frame.width, "height": frame.height, "size": frame.size, "masks": found}
 
 
 def document(form: str, ran: Fields, answers: Sequence[Fields], failed: Sequence[Failed], several: bool) -> Fields:

@@ -12,6 +12,7 @@ import typer
 
 from samclip_edge.cli.common import bar, note, option_names
 from samclip_edge.errors import ChecksumError, InputError, one_line
+from samclip_edge.scene import Scene
 
 Answer = TypeVar("Answer")
 
@@ -53,6 +54,14 @@ def answer_each(photos: Sequence[str], answer: Callable[[int, str], Answer]) -> 
             failed.append(Failed(photo, told if photo in told else f"{photo}: {told}"))
             note(f"error: {failed[-1].error}")
     return answers, failed
+
+
+def next_of(scenes: Iterator[Scene | InputError]) -> Scene:
+    """The next scene of `look_many`. Raises the InputError that stands in its place."""
+    scene = next(scenes)
+    if isinstance(scene, InputError):
+        raise scene
+    return scene
 
 
 def end(failed: Sequence[Failed]) -> None:

@@ -62,14 +62,16 @@ def decode(data: bytes, name: str, max_pixels: int, white: float | None = None) 
     Logs a warning where a JPEG breaks off, and where samples were scaled by a guess.
     Raises InputError for anything that is no whole photo or has more than `max_pixels` pixels.
     """
+    return pixels_of(open_image(data, name, max_pixels)[0], name, white)
+
+
+def open_image(data: bytes, name: str, max_pixels: int) -> tuple[Image.Image, bytes]:
+    """A photo file whose header is read, and its bytes: of a JPEG that breaks off, with an end mark."""
     image = _open(data, name, max_pixels)
-    broken_off = image.format == "JPEG" and not has_end(data)
-    if broken_off:
-        image = _open(data + _END, name, max_pixels)  # what is missing stays grey, as in any viewer
-    pixels = pixels_of(image, name, white)
-    if broken_off:
-        log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
-    return pixels
+    if image.format != "JPEG" or has_end(data):
+        return image, data
+    log.warning("%s: the JPEG breaks off before its end mark; what is missing of it is grey", name)
+    return _open(data + _END, name, max_pixels), data + _END  # what is missing stays grey, as in any viewer
 
 
 def check_photo(data: bytes, name: str, max_pixels: int) -> None:

@@ -17,6 +17,8 @@ from samclip_edge.bundle.sizes import MASK_STRIDE, PATCH, Size, grid, low_res, s
 from samclip_edge.bundle.spec import PIXEL_MEAN
 from samclip_edge.photo.resize import Floats, Pixels, between, resize, shares
 
+_TILE = 128  # rows of a photo that are computed together: their floats stay in the processor's cache
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -33,17 +35,21 @@ class Frame:
         return cls(height, width, size)
 
     @property
-    def scaled(self) -> tuple[int, int]:
-        """Height and width of the photo inside the input, which it fills as far as its shape allows.
-
-        In a square its longest side becomes S (SAM's `ResizeLongestSide`).
-        """
+    def scale(self) -> float:
+        """How large the photo lies in the input: in a square its longest side is S (SAM's `ResizeLongestSide`)."""
         height, width = sides(self.size)
-        scale = min(height / self.height, width / self.width)
-        return max(int(self.height * scale + 0.5), 1), max(int(self.width * scale + 0.5), 1)
+        return min(height / self.height, width / self.width)
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """Height and width of the photo inside the input, which it fills as far as its shape allows."""
+        return max(int(self.height * self.scale + 0.5), 1), max(int(self.width * self.scale + 0.5), 1)
 
     def image(self, pixels: Pixels) -> Floats:
-        """The photo as the `image` input: (1,3,H,W) RGB, 0..255, padded with the pixel mean at the right and bottom."""
+        """The photo as the `image` input: (1,3,H,W) RGB, 0..255, padded with the pixel mean at the right and bottom.
+
+        pixels: (h,w,3) RGB, all those of the photo or reduced ones.
+        """
         height, width = self.scaled
         image = np.empty((1, 3, *sides(self.size)), np.float32)
         image[:] = np.array(PIXEL_MEAN, np.float32)[:, None, None]
@@ -69,20 +75,28 @@ class Frame:
         return (rows @ logits) @ columns.T if self.height <= self.width else rows @ (logits @ columns.T)
 
     def bits(self, logits: Floats) -> npt.NDArray[np.bool_]:
-        """Where `to_photo` of low-res logits is above 0: (H,W), in memory column after column, as COCO's runs go.
+        """Where `to_photo` of low-res logits is above 0: (H,W), in memory column after column, as COCO's runs go."""
+        (top, left), part = self.part(logits)
+        found = np.zeros((self.height, self.width), bool, order="F")
+        found[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return found
 
-        Only pixels are computed which a logit above 0 reaches: each is a weighted mean of logits near it.
+    def part(self, logits: Floats) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
+        """The part of `bits` that is computed, and the row and column where it begins. Around it there is no mask.
+
+        Each pixel is a weighted mean of logits near it. So only pixels are computed which a logit above 0 reaches.
         """
-        found = np.zeros((self.width, self.height), bool)
         above = (logits > 0).astype(np.float32)
-        if above.any():
-            rows, columns = self._ways_back(logits.shape)
-            y, down, rows = _reached(rows, above.max(axis=1))
-            x, across, columns = _reached(columns, above.max(axis=0))
-            near = logits[down, across].T
-            narrow = len(columns) <= len(rows)
-            found[x, y] = ((columns @ near) @ rows.T if narrow else columns @ (near @ rows.T)) > 0
-        return found.T
+        rows, columns = self._ways_back(logits.shape)
+        y, down, rows = _reached(rows, above.max(axis=1))
+        x, across, columns = _reached(columns, above.max(axis=0))
+        wide = columns @ logits[down, across].T
+        part = np.empty((len(columns), len(rows)), bool)
+        for start in range(0, len(rows), _TILE):  # whose rows are made of few low-res ones each
+            tile = slice(start, start + _TILE)
+            used = _used(rows[tile])
+            np.greater(wide[:, used] @ rows[tile, used].T, 0, out=part[:, tile])
+        return (y.start, x.start), part.T
 
     def _ways_back(self, low_res: tuple[int, ...]) -> tuple[Floats, Floats]:
         """The matrices from rows and columns of a low-res mask to those of the photo."""
@@ -141,6 +155,11 @@ def _reached(way_back: Floats, marked: Floats) -> tuple[slice, slice, Floats]:
     part of the matrix from the latter to the former. marked: 1 or 0 for each low-res row. The same for columns."""
     reached = np.flatnonzero(way_back @ marked)
     photo = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
-    used = np.flatnonzero(way_back[photo][[0, -1]].any(axis=0)) if reached.size else reached
-    low = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
+    low = _used(way_back[photo])
     return photo, low, way_back[photo, low]
+
+
+def _used(way_back: Floats) -> slice:
+    """The low-res rows of which some of the photo's rows, one after another, are made."""
+    used = np.flatnonzero(way_back[[0, -1]].any(axis=0)) if len(way_back) else np.zeros(0, int)
+    return slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)

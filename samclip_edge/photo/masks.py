@@ -94,18 +94,20 @@ class Mask:
         return fields | named
 
 
-def encode_rle(bits: Bits) -> Rle:
+def encode_rle(bits: Bits, corner: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None) -> Rle:
     """A mask (H,W) as compressed COCO RLE, the string that `pycocotools.mask.encode` makes.
+
+    bits: the mask, or the part of it that is not background, whose first pixel lies at row and column `corner` of a
+    mask of `size`. It is read as it lies where it lies in memory column after column.
 
     Runs go down the columns and start with background. A run from the fourth on is stored as its difference from the
     one two before, in base 32 with a continuation bit, as `rleToString` in COCO's `maskApi.c` writes it.
     """
-    flat = bits.ravel(order="F")
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate([[0], edges, [flat.size]])) if flat.size else np.zeros(1, int)
-    if flat.size and flat[0]:
-        runs = np.concatenate([[0], runs])
-    stored = runs.astype(np.int64)
+    height, width = size or bits.shape
+    runs = np.diff(_edges(bits, corner, height), prepend=0, append=height * width)
+    if len(runs) > 1 and not runs[-1]:
+        runs = runs[:-1]
+    stored = runs.copy()
     stored[3:] -= runs[1:-2]
     out = bytearray()
     for value in stored.tolist():
@@ -115,7 +117,22 @@ def encode_rle(bits: Bits) -> Rle:
             value >>= 5
             more = value != (-1 if digit & 0x10 else 0)
             out.append((digit | (0x20 if more else 0)) + 48)
-    return {"size": [int(side) for side in bits.shape], "counts": out.decode("ascii")}
+    return {"size": [int(height), int(width)], "counts": out.decode("ascii")}
+
+
+def _edges(bits: Bits, corner: tuple[int, int], height: int) -> npt.NDArray[np.int64]:
+    """Where, counted down the columns of a mask that is `height` high, it begins and ends; see `encode_rle`."""
+    if not bits.size:
+        return np.zeros(0, np.int64)
+    columns = np.ascontiguousarray(bits.T)
+    turns = np.empty((bits.shape[1], bits.shape[0] + 1), bool)
+    turns[:, 0], turns[:, -1] = columns[:, 0], columns[:, -1]
+    np.not_equal(columns[:, 1:], columns[:, :-1], out=turns[:, 1:-1])
+    x, y = np.divmod(np.flatnonzero(turns), turns.shape[1])
+    edges = (x + corner[1]) * height + y + corner[0]
+    # Where a mask leaves a column at its foot and is at the head of the next, it goes on.
+    goes_on = np.flatnonzero(edges[1:] == edges[:-1])
+    return np.delete(edges, np.concatenate([goes_on, goes_on + 1]))
 
 
 def decode_rle(rle: Rle | Mapping[str, object]) -> Bits:

@@ -9,9 +9,11 @@ from typing import Any, BinaryIO
 import numpy.typing as npt
 from PIL import Image
 
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.arrays import photo_of_array, value_of_white
 from samclip_edge.photo.decode import check_photo, check_size, decode, pixels_of
+from samclip_edge.photo.opened import OpenPhoto, open_file
 from samclip_edge.photo.resize import Pixels
 
 # And anything with `__array__`, torch's tensors among it.
@@ -40,17 +42,32 @@ def read_photo(photo: Photo, max_pixels: int = MAX_PIXELS, white: float | None =
     return decode(data, _name_of(photo), max_pixels, white)
 
 
+def open_photo(photo: Photo, size: Size, max_pixels: int = MAX_PIXELS, white: float | None = None) -> OpenPhoto:
+    """Open a photo to be looked at in an input of `size`. Takes and raises what `read_photo` does.
+
+    Of a JPEG with far more pixels than the input, fewer are decoded now (see `opened`), and all when asked for.
+    """
+    data = None if isinstance(photo, Image.Image) else _bytes_of(photo)
+    if data is None:
+        return OpenPhoto(read_photo(photo, max_pixels, white))
+    return open_file(data, _name_of(photo), size, max_pixels, None if white is None else value_of_white(white))
+
+
 def check_photo_file(path: str, max_pixels: int = MAX_PIXELS) -> None:
     """Raise InputError unless the file begins as a photo of a known format and an allowed size. Decodes nothing."""
     check_photo(_read_file(Path(path)), path, max_pixels)
 
 
+def is_file(photo: Any) -> bool:
+    """Whether a photo is a path, or the bytes of a file: what any thread may read, and several at once."""
+    kinds = (str, os.PathLike, bytes, bytearray)
+    return isinstance(photo, kinds) or (isinstance(photo, memoryview) and photo.ndim == 1)
+
+
 def _bytes_of(photo: Any) -> bytes | None:
     """The bytes of a file, from its path, from itself, or as they are; None for an array."""
-    if isinstance(photo, str | os.PathLike):
-        return _read_file(Path(photo))
-    if isinstance(photo, bytes | bytearray) or (isinstance(photo, memoryview) and photo.ndim == 1):
-        return bytes(photo)
+    if is_file(photo):
+        return _read_file(Path(photo)) if isinstance(photo, str | os.PathLike) else bytes(photo)
     if not hasattr(photo, "read"):
         return None
     try:

@@ -58,7 +58,7 @@ def find(encoded: Encoded, judge: Judge, names: Sequence[str], how: FindSettings
     check(encoded, how)
     claims = (_among_patches if encoded.has_patch_features else _among_masks)(encoded, judge, names, how, progress)
     claims.sort(key=lambda claim: -claim.log_odds)
-    taken = np.zeros(encoded.pixels.shape[:2], bool)
+    taken = np.zeros((encoded.frame.height, encoded.frame.width), bool, order="F")  # as `Frame.bits` has it
     masks = []
     for claim in claims:
         masks.append(

@@ -41,6 +41,15 @@ def test_rle_is_that_of_pycocotools(bits: np.ndarray) -> None:
     assert mask.box == mask_box(bits) == (x, y, x + width, y + height)
 
 
+@pytest.mark.parametrize("bits", masks(), ids=lambda m: f"{m.shape} {m.mean():.2f}")
+def test_rle_of_a_part_is_that_of_the_whole(bits: np.ndarray) -> None:
+    height, width = bits.shape
+    for top, left, below, right in ((0, 0, 0, 0), (3, 2, 1, 4), (0, 5, 0, 0), (2, 0, 0, 1)):
+        whole = np.pad(bits, ((top, below), (left, right)))
+        assert encode_rle(bits, (top, left), (height + top + below, width + left + right)) == encode_rle(whole)
+    assert encode_rle(bits[:0, :0], (0, 0), (4, 3)) == encode_rle(np.zeros((4, 3), bool))
+
+
 @pytest.mark.parametrize("bits", masks()[3:6], ids=lambda m: f"{m.shape} {m.mean():.2f}")
 def test_counts_may_be_bytes_or_a_list(bits: np.ndarray) -> None:
     """As `pycocotools` has them, and as it reads them in `frPyObjects`; a run of 0 leads to a mask's first pixel."""
