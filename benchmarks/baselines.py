@@ -37,18 +37,22 @@ def random_bundle(
     in a trained one. A bundle that is in the folder already is kept. Returns the folder.
     """
     if not (folder / MANIFEST).is_file():
-        made = MergedModel(PRESETS[model] if isinstance(model, str) else model)
-        random_init(made, seed=0)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         path = folder.with_name(f"{folder.name}.safetensors")
         try:
-            checkpoint.save(made, path, checkpoint.Origin(note="random, to be measured"))
-            del made  # export reads the file, and two of the largest would fill the memory
+            random_checkpoint(model, path)
             export = export_tensorrt if target == "tensorrt" else export_onnx
             export(path, folder, sizes, WORDS, progress, precision, templates=TEMPLATES)
         finally:
             path.unlink(missing_ok=True)
     return folder
+
+
+def random_checkpoint(model: str | ModelSpec, path: Path) -> None:
+    """Write a checkpoint of random weights, always the same. The file is what is left of the model in memory."""
+    made = MergedModel(PRESETS[model] if isinstance(model, str) else model)
+    random_init(made, seed=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(made, path, checkpoint.Origin(note="random, to be measured"))
 
 
 def naive_encoder(path: Path) -> Path | None:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import torch
 
 from samclip_edge.benchmarks.baselines import PRECISIONS, random_bundle
-from samclip_edge.benchmarks.bench import Measured, in_turn, machine
 from samclip_edge.benchmarks.costs import costs, download_size
+from samclip_edge.benchmarks.machine import machine
 from samclip_edge.benchmarks.marks import Judged, judged
+from samclip_edge.benchmarks.measured import Measured, in_turn
 from samclip_edge.benchmarks.operators import encoder_by_operator
 from samclip_edge.benchmarks.scenarios import WIDE
 from samclip_edge.bundle.folder import Bundle

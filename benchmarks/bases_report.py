@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 
 from samclip_edge.benchmarks.bases import CAMERA, REFERENCE, SIZES, Bases
-from samclip_edge.benchmarks.bench import Measured
+from samclip_edge.benchmarks.measured import Measured
 from samclip_edge.benchmarks.published import PUBLISHED
-from samclip_edge.benchmarks.report import head, megabytes, seconds, short, table
+from samclip_edge.benchmarks.tables import head, megabytes, seconds, short, table
 
 _NAMED = {"encode": "the encoder alone"}  # scenarios whose names say too little
 

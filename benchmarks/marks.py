@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from samclip_edge.benchmarks.bench import Measured
+from samclip_edge.benchmarks.measured import Measured
 
 
 class Mark(NamedTuple):

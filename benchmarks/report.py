@@ -3,48 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from samclip_edge.benchmarks.bench import BOTH, MERGED, NAIVE, Measured, Result
+from samclip_edge.benchmarks.bench import BOTH, MERGED, NAIVE, Result
+from samclip_edge.benchmarks.tables import head, megabytes, seconds, short, table
 
 
 def markdown(result: Result) -> str:
     """All tables of a result, below a line that names the model and the machine."""
     parts = [_scenarios, _encoder, _sizes, _by_graph, _costs, _growth]
     return "\n\n".join([head(result.machine["model"], result.machine), *(part(result) for part in parts)])
-
-
-def head(what: str, on: Mapping[str, Any]) -> str:
-    """The line above tables: what was measured, and on which machine."""
-    return (
-        f"{what} at {on['sizes'][0]} and {on['sizes'][1]}, {on['threads']} threads; {on['processor']}, "
-        f"{on['cores']} cores, {on['memory_gb']} GB, {on['system']}, {on['engine']}. Medians, and in "
-        "brackets the least and the most of all runs; peak memory is of the whole process."
-    )
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in [columns, ["---"] * len(columns), *rows])
-
-
-def seconds(found: Measured) -> str:
-    """The median of the runs, and in brackets the shortest and the longest."""
-    return f"{short(found.latency)} ({short(min(found.seconds))} to {short(max(found.seconds))})"
-
-
-def short(value: float) -> str:
-    """Seconds, or milliseconds below one."""
-    return f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def megabytes(value: float) -> str:
-    """Bytes in MB of a million."""
-    return f"{value / 1e6:.0f} MB"
 
 
 def _scenarios(result: Result) -> str:

@@ -65,7 +65,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},
     ),
     "benchmarks": (
-        {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything"},
+        {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything", "PIL"},
         ASK | EXPORT | {"samclip_edge/model"},
     ),
     "samclip_edge/cli": (

@@ -1,4 +1,4 @@
-"""`samclip-edge bench`: time and memory of merged models beside SAM and CLIP, on this machine."""
+"""`samclip-edge bench`: time and memory, on this machine: beside SAM and CLIP, beside another version, or alone."""
 
 from __future__ import annotations
 
@@ -10,23 +10,53 @@ import typer
 from samclip_edge.cli.common import Json, Threads, bar, emit, note, option_names
 
 DEFAULT_BASES = ("mobile",)
+DAY = 24 * 60  # minutes
+FORMAT = 1  # of report.json
+REPORT, TABLES = "report.json", "bench.md"
+
+
+Bundle = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[BUNDLE]",
+        help="A merged bundle; with --against also a checkpoint, which each version exports for itself. When left out, "
+        "vit_b of random weights.",
+    ),
+]
+Base = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Measure only the table of bases, of mobile, vit_l, vit_h or radio, each beside vit_b and beside its own "
+        "two models; can be given several times.",
+    ),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Measure only this version beside another one, which `pip install --no-deps --target PATH` put there.",
+    ),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        help="At the end run one scenario for N minutes, and compare the first with the last. With BUNDLE and without "
+        "--against, BUNDLE is measured alone, which needs no torch.",
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("-o", metavar="DIR", help="Where systems are exported to, and the report is written.")
+]
 
 
 def run(
-    bundle: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE]", help="A merged bundle; vit_b of random weights when left out.")
-    ] = None,
-    base: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Measure only the table of bases, of mobile, vit_l, vit_h or radio, each beside vit_b and beside its "
-            "own two models; can be given several times.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", metavar="DIR", help="Where systems are exported to, and the report is written.")
-    ] = Path("bench"),
+    bundle: Bundle = None,
+    base: Base = None,
+    against: Against = None,
+    minutes: Minutes = None,
+    output: Output = Path("bench"),
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -37,42 +67,100 @@ def run(
 
     On two cores that takes about an hour and a half the first time, of which half is exporting, and 7 GB of disk; the
     table of `mobile` alone takes half an hour, and that of vit_l or vit_h hours. What is exported is kept in DIR, and
-    found again: delete DIR after an upgrade.
+    found again: delete DIR after an upgrade. `--against PATH` takes about half an hour, of which a third is exporting.
+
+    DIR/report.json holds all runs, and names no user, host or path: it can be sent.
     """
     import os
 
-    from samclip_edge.benchmarks.bases import measure_bases
-    from samclip_edge.benchmarks.bases_report import bases_markdown
-    from samclip_edge.benchmarks.bench import bench
-    from samclip_edge.benchmarks.report import markdown, picture
     from samclip_edge.errors import InputError
 
-    if bundle and base:
-        raise InputError(f"--base {base[0]}: is measured without a bundle; leave {bundle} out")
-    threads = threads or os.cpu_count() or 1
-    document: dict[str, Any] = {}
-    texts: list[str] = []
-    written = ["bench.json", "bench.md"]
-    if not base:
-        found = bench(bundle, output, threads, bar())
-        document |= found.to_json()
-        texts.append(markdown(found))
-        _write(output, document, texts)  # after each part, so that a fault in the second does not lose the first
-        picture(found, output / "bench.png")
-        written.append("bench.png")
+    if base and (bundle or against):
+        other = f"leave {bundle} out" if bundle else "leave --against out"
+        raise InputError(f"--base {base[0]}: is measured {'without a bundle' if bundle else 'by itself'}; {other}")
+    if minutes is not None and not 0 < minutes <= DAY:
+        raise InputError(f"--minutes {minutes:g}: give more than 0, and at most {DAY}")
+    report = Report(output, threads or os.cpu_count() or 1)
+    if against:
+        bundle = report.compare(bundle, against)
+    elif bundle and minutes:
+        report.alone(bundle)
+    elif not base:
+        report.beside_two(bundle)
     if bases := base or (DEFAULT_BASES if bundle is None else ()):
+        report.bases(bases)
+    if minutes:
+        report.long(bundle, minutes)
+    emit(report.document, json, lambda: print("\n\n".join(report.texts)))
+    note(f"{output}: {', '.join(report.written)}")
+
+
+class Report:
+    """What was measured so far, in a document and in tables, both written after each part: a later fault loses none."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        from samclip_edge import __version__
+
+        self.folder, self.threads = folder, threads
+        self.document: dict[str, Any] = {"format": FORMAT, "package": __version__}
+        self.texts: list[str] = []
+        self.written = [REPORT, TABLES]
+
+    def compare(self, model: Path | None, installed: Path) -> Path:
+        """Measure the version in a folder beside this one. Returns the bundle that this one ran."""
+        from samclip_edge.benchmarks.against import compare
+        from samclip_edge.benchmarks.device_report import compared_markdown
+
+        with option_names(installed="--against"):
+            found, bundle = compare(model, installed, self.folder, self.threads, bar())
+        self._add(found.to_json(), compared_markdown(found))
+        return bundle
+
+    def alone(self, bundle: Path) -> None:
+        """Measure a bundle by itself."""
+        from samclip_edge.benchmarks.alone import measure_alone
+        from samclip_edge.benchmarks.device_report import alone_markdown
+
+        found = measure_alone(bundle, self.threads, bar())
+        self._add(found.to_json(), alone_markdown(found))
+
+    def beside_two(self, bundle: Path | None) -> None:
+        """Measure a merged bundle beside SAM and CLIP."""
+        from samclip_edge.benchmarks.bench import bench
+        from samclip_edge.benchmarks.report import markdown, picture
+
+        found = bench(bundle, self.folder, self.threads, bar())
+        self._add(found.to_json(), markdown(found))
+        picture(found, self.folder / "bench.png")
+        self.written.append("bench.png")
+
+    def bases(self, names: list[str] | tuple[str, ...]) -> None:
+        """Measure the table of bases."""
+        from samclip_edge.benchmarks.bases import measure_bases
+        from samclip_edge.benchmarks.bases_report import bases_markdown
+
         with option_names(base="--base"):
-            beside = measure_bases(bases, output, threads, bar())
-        document["bases"] = beside.to_json()
-        texts.append(bases_markdown(beside))
-        _write(output, document, texts)
-    emit(document, json, lambda: print("\n\n".join(texts)))
-    note(f"{output}: {', '.join(written)}")
+            found = measure_bases(names, self.folder, self.threads, bar())
+        self._add({"bases": found.to_json()}, bases_markdown(found))
 
+    def long(self, bundle: Path | None, minutes: float) -> None:
+        """Run a bundle for minutes: vit_b, which other parts have exported, where it is None."""
+        from samclip_edge.benchmarks.alone import long_run
+        from samclip_edge.benchmarks.device_report import long_markdown, row
 
-def _write(folder: Path, document: dict[str, Any], texts: list[str]) -> None:
-    from json import dumps
+        found = long_run(bundle or self.folder / "vit_b", minutes, self.threads, bar())
+        self.document["long"] = found.to_json()
+        alone = "versions" not in self.document and bundle is not None
+        told = f"\n\nFor docs/devices.md:\n\n{row(self.document)}" if alone else ""
+        self._add({}, long_markdown(self.document["long"]) + told)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.json").write_text(dumps(document, indent=1), "utf-8")
-    (folder / "bench.md").write_text("\n\n".join(texts) + "\n", "utf-8")
+    def _add(self, found: dict[str, Any], text: str) -> None:
+        from json import dumps
+
+        from samclip_edge.files import write_whole
+
+        self.document |= found
+        self.texts.append(text)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.folder / REPORT, dumps(self.document, indent=1))
+        write_whole(self.folder / TABLES, "\n\n".join(self.texts) + "\n")

@@ -14,8 +14,8 @@ from samclip_edge import data
 from samclip_edge.benchmarks import bases, child, scenarios
 from samclip_edge.benchmarks.bases import CAMERA, PAIRS, SIZES, Facts, measure_bases
 from samclip_edge.benchmarks.bases_report import bases_markdown
-from samclip_edge.benchmarks.bench import Measured
 from samclip_edge.benchmarks.marks import MARKS, judged
+from samclip_edge.benchmarks.measured import Measured
 from samclip_edge.benchmarks.operators import by_operator, encoder_by_operator
 from samclip_edge.benchmarks.published import PUBLISHED
 from samclip_edge.benchmarks.scenarios import WIDE, Asked, widened
@@ -98,12 +98,12 @@ def test_tables_with_ratios_by_hand(stub: Stub, tmp_path: Path) -> None:
     assert PUBLISHED.strip() in text
     assert PUBLISHED in (Path(__file__).parents[2] / "docs/performance.md").read_text("utf-8")
     assert "| mobile | 5.7 M | 38.4 G |  | 300 MB | 1.00 | 200 MB |" in text
-    assert "| mobile | 250 ms | 500 ms (500 ms to 500 ms) | 0.125 | 600 MB | 0.60 |" in text
+    assert "| mobile | 250 ms | 500 ms (1 run) | 0.125 | 600 MB | 0.60 |" in text
     assert "| time of mobile, of vit_b: name and click | 0.15 | 0.12 | yes |" in text
     assert "| peak memory of mobile, of vit_b: name and click | 0.50 | 0.60 | no |" in text
     assert f"| time of mobile, of {MOBILE_PAIR}: name and click | 1.00 | 1.00 | yes |" in text
     assert "| time of mobile int8, of mobile: the encoder alone | 0.70 | 0.60 | yes |" in text
-    wide = "| mobile, the encoder alone | 4.00 s (4.00 s to 4.00 s) | 2.00 s (2.00 s to 2.00 s) | 0.50 |"
+    wide = "| mobile, the encoder alone | 4.00 s (1 run) | 2.00 s (1 run) | 0.50 |"
     assert f"{wide} 1000 MB | 500 MB |" in text
     assert "| mobile's encoder: operator | seconds | share |\n| --- | --- | --- |\n| MatMul | 3.00 s | 0.75 |" in text
 

@@ -13,9 +13,12 @@ from segment_anything.modeling import ImageEncoderViT
 from support import Ran
 
 from samclip_edge import SamClip, data
-from samclip_edge.benchmarks import baselines, bases, bench, child, report
-from samclip_edge.benchmarks.bench import BOTH, MERGED, Measured
+from samclip_edge.benchmarks import baselines, bases, bench, child, measured, report
+from samclip_edge.benchmarks.any_version import peak
+from samclip_edge.benchmarks.bench import BOTH, MERGED
 from samclip_edge.benchmarks.costs import costs, multiply_adds
+from samclip_edge.benchmarks.machine import machine
+from samclip_edge.benchmarks.measured import MANY, RUNS, Measured
 from samclip_edge.benchmarks.scenarios import MASKS, SCENARIOS, WORDS, Asked, scattered, settings_for
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.presets import PRESETS
@@ -119,17 +122,17 @@ def test_the_settings_of_random_weights_keep_a_hundred_masks(systems: dict[str, 
 
 
 def test_a_process_tells_time_and_memory(systems: dict[str, Path]) -> None:
-    found = bench.in_a_process(systems[MERGED], "one click", threads=1)
-    assert len(found["seconds"]) == bench.RUNS
+    found = measured.in_a_process(systems[MERGED], "one click", threads=1)
+    assert RUNS <= len(found["seconds"]) <= MANY
     assert set(found["by_graph"][0]) == {"image_encoder", "prompt_encoder", "mask_decoder"}
     for total, by_graph in zip(found["seconds"], found["by_graph"], strict=True):
         assert 0 < sum(by_graph.values()) < total
     assert 0 < found["above"] < found["peak"]
     block = np.ones(80 << 20, np.uint8)  # what this process takes, its own peak shows
-    assert child.peak() >= block.nbytes
-    before = child.peak()
+    assert peak() >= block.nbytes
+    before = peak()
     more = np.ones(before, np.uint8)
-    assert child.peak() >= before + more.nbytes // 2
+    assert peak() >= before + more.nbytes // 2
 
 
 def test_systems_take_turns_and_a_long_one_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,16 +143,16 @@ def test_systems_take_turns_and_a_long_one_has_one(monkeypatch: pytest.MonkeyPat
         seconds = 61.0 if path.name == "slow" else 1.0
         return {"seconds": [seconds], "load": 1.0, "first": 1.0, "peak": 1, "above": 1, "by_graph": [{}]}
 
-    monkeypatch.setattr(bench, "in_a_process", one)
-    found = bench.in_turn({name: Path(name) for name in ("a", "slow", "b")}, "one click", threads=1)
+    monkeypatch.setattr(measured, "in_a_process", one)
+    found = measured.in_turn({name: Path(name) for name in ("a", "slow", "b")}, "one click", threads=1)
     assert turns == ["a", "slow", "b", "a", "b", "a", "b"]
     assert {name: len(each.seconds) for name, each in found.items()} == {"a": 3, "slow": 1, "b": 3}
 
 
 def test_words_are_read_before_they_are_timed() -> None:
     """The shipped bundle holds a text encoder, where the baselines of the other tests hold a vocabulary."""
-    found = bench.in_a_process(data.TINY, "words to masks", threads=1)
-    assert [set(by_graph) for by_graph in found["by_graph"]] == [set(MERGED_GRAPHS)] * bench.RUNS
+    found = measured.in_a_process(data.TINY, "words to masks", threads=1)
+    assert [set(by_graph) for by_graph in found["by_graph"]] == [set(MERGED_GRAPHS)] * len(found["seconds"])
 
 
 def test_the_naive_export_is_what_torch_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,33 +170,38 @@ def test_the_naive_export_is_what_torch_makes(tmp_path: Path, monkeypatch: pytes
     assert [each.name for each in tmp_path.iterdir()] == ["naive"]
 
 
-def measured(seconds: float, peak: int) -> Measured:
+def made_up(seconds: float, peak: int) -> Measured:
     return Measured([seconds, seconds * 1.1, seconds * 0.9], [0.5], [seconds * 2], [peak], [peak - 50], {})
 
 
 def test_ratios_by_hand_and_where_two_models_win() -> None:
-    found = {name: {MERGED: measured(1.0, 300_000_000), BOTH: measured(4.0, 600_000_000)} for name in ("a", "b")}
-    found["b"][MERGED] = measured(5.0, 300_000_000)
+    found = {name: {MERGED: made_up(1.0, 300_000_000), BOTH: made_up(4.0, 600_000_000)} for name in ("a", "b")}
+    found["b"][MERGED] = made_up(5.0, 300_000_000)
     result = bench.Result(
-        machine=bench.machine(2, Bundle.open(data.TINY)) | {"sizes": [1, 2], "model": "m"},
+        machine=machine(2, Bundle.open(data.TINY)) | {"sizes": [1, 2], "model": "m"},
         sizes={MERGED: (100, 50), BOTH: (200, 200)},
         scenarios=found,
-        encoder={bench.NAIVE: measured(8.0, 1_000_000_000), "merged int8": measured(2.0, 80_000_000)},
+        encoder={bench.NAIVE: made_up(8.0, 1_000_000_000), "merged int8": made_up(2.0, 80_000_000)},
         growth={},
         costs=[],
     )
     text = report.markdown(result)
-    assert "| a | 1.00 s (900 ms to 1.10 s) | 4.00 s (3.60 s to 4.40 s) | 0.25 | 300 MB | 600 MB | 0.50 |" in text
+    assert (
+        "| a | 1.00 s (900 ms to 1.10 s, 3 runs) | 4.00 s (3.60 s to 4.40 s, 3 runs) | 0.25 | 300 MB | 600 MB | 0.50 |"
+        in text
+    )
     assert "| 1.25 two models are faster |" in text
-    assert "| merged int8 | 500 ms | 4.00 s | 2.00 s (1.80 s to 2.20 s) | 0.25 | 80 MB | 80 MB | 0.080 |" in text
+    assert (
+        "| merged int8 | 500 ms | 4.00 s | 2.00 s (1.80 s to 2.20 s, 3 runs) | 0.25 | 80 MB | 80 MB | 0.080 |" in text
+    )
     assert "| merged | 0 MB | 0.50 | 0 MB | 0.25 |" in text
 
 
 def test_the_command_writes_a_report(
     run: Callable[..., Ran], systems: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "ROUNDS", 1)
-    monkeypatch.setattr(bench, "RUNS", 1)
+    for name in ("ROUNDS", "RUNS", "MANY"):
+        monkeypatch.setattr(measured, name, 1)
     folder = systems[BOTH].parent  # where the baseline is found again
     ran = run("bench", systems[MERGED], "-o", folder, "--threads", 1, "--json")
     assert ran.code == 0, ran.err
