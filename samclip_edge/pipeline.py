@@ -106,6 +106,8 @@ class SamClip:
         uint8: 1 or 255 for floats. Raises InputError for what is no photo.
         """
         chosen = self.size_of(self.sizes[-1] if size is None else size)
+        if self.bundle.manifest.kind == "merged":  # else the encoder runs when a mask is asked for
+            self.sessions.prepare("image_encoder", size=chosen)
         opened = open_photo(photo, chosen, max_pixels, white)
         return Scene(self, encode(self.sessions, opened, Frame(opened.height, opened.width, chosen)))
 
@@ -152,6 +154,14 @@ class SamClip:
             yield from (error if isinstance(each, OpenPhoto) else each for each in opened)
             return
         yield from (next(scenes) if isinstance(each, OpenPhoto) else each for each in opened)
+
+    def prepare(self, size: Size | None = None) -> None:
+        """Begin to open the graphs of masks at a size, in a thread: while a photo is read, or while an app starts.
+
+        size: one of `sizes`; None takes the largest. Raises InputError for any other.
+        """
+        chosen = self.sizes[-1] if size is None else self.size_of(size)
+        self.sessions.prepare("image_encoder", "prompt_encoder", "mask_decoder", size=chosen)
 
     def size_of(self, size: Size) -> Size:
         """One of `sizes`, which may be given as text. Raises InputError for any other."""

@@ -21,9 +21,11 @@ from vit_b import VitB
 
 from samclip_edge import SamClip
 from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.cache import VARIABLE
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
 
+os.environ[VARIABLE] = "off"  # no test writes into the cache of whoever runs it
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 

@@ -19,6 +19,7 @@ from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.hub import locate
 from samclip_edge.bundle.manifest import FORMAT, MANIFEST, File, Graph, Manifest, Step
 from samclip_edge.bundle.sizes import Size
+from samclip_edge.cache import known_sha256
 from samclip_edge.errors import ChecksumError, InputError, one_line
 from samclip_edge.files import sha256
 from samclip_edge.json_files import read_json
@@ -88,10 +89,11 @@ class Bundle:
         every = [file for graph in self.manifest.graphs for file in graph.files] + [f for f in extra if f is not None]
         return list({file.path: file for file in every}.values())
 
-    def checked(self, file: File) -> Path:
+    def checked(self, file: File, fresh: bool = False) -> Path:
         """The path of a file, after its bytes were held against the manifest. It may be a link.
 
-        Raises ChecksumError when it is missing, cut short, unreadable, or another file.
+        fresh: read them even where the cache knows their sha256 (`cache.known_sha256`). Raises ChecksumError when the
+        file is missing, cut short, unreadable, or another file.
         """
         path, mend = self.folder / file.path, "copy or export the bundle again"
         try:
@@ -99,7 +101,7 @@ class Bundle:
                 raise ChecksumError(f"{path}: missing from the bundle; {mend}")
             if path.stat().st_size != file.bytes:
                 raise ChecksumError(f"{path}: {path.stat().st_size} bytes where the manifest says {file.bytes}; {mend}")
-            if sha256(path) != file.sha256:
+            if known_sha256(path, fresh) != file.sha256:
                 raise ChecksumError(f"{path}: its sha256 is not the manifest's; {mend}")
         except OSError as error:
             raise ChecksumError(f"{path}: cannot be read ({one_line(error)}); {mend}") from None

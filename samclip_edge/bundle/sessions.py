@@ -6,9 +6,13 @@ asks for one.
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
@@ -28,6 +32,11 @@ _RUNTIMES: dict[Target, str] = {
 }
 # What runs a target's graphs on a machine without its engine: Core ML's programs op by op, TensorRT's ONNX as it is.
 INTERPRETERS: dict[Target, str] = {"coreml": "samclip_edge.runtimes.interpreters.mil", "tensorrt": _ONNX_RUNTIME}
+_ENGINES = {  # the package that a runtime runs graphs by; TensorRT's version stands in the manifest
+    _ONNX_RUNTIME: "onnxruntime",
+    "samclip_edge.runtimes.coreml": "coremltools",
+    "samclip_edge.runtimes.interpreters.mil": "torch",
+}
 Units = Literal["all", "cpu", "cpu+gpu", "cpu+ne"]
 
 
@@ -89,6 +98,17 @@ class Sessions:
             import_module(_PROVIDERS).ready(device)
         return device if isinstance(device, str) else providers_of(device)  # a list may be changed later
 
+    @property
+    def engine(self) -> str:
+        """What decides the bits of an answer besides the graph: the engine as it is installed here, and its options."""
+        spec = find_spec(_ENGINES[self._runtime]) if self._runtime in _ENGINES else None
+        installed = ""
+        if spec is not None and spec.origin is not None:  # another version is another file; importing it takes long
+            stat = Path(spec.origin).stat()
+            installed = f"{spec.origin} {stat.st_size} {stat.st_mtime_ns}"
+        where = platform.machine(), platform.mac_ver()[0], spoken(self._options.device), self._options.units
+        return " ".join([self._runtime, installed, *where])
+
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy` take along: no session, which is the engine's, and no lock."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_sessions", "_checked", "_locks")}
@@ -114,6 +134,20 @@ class Sessions:
             if (name, size) not in self._sessions:
                 self._sessions[name, size] = self._opened(self.bundle.graph(name, size))
             return self._sessions[name, size]
+
+    def prepare(self, *names: GraphName, size: Size | None = None) -> None:
+        """Begin to open graphs, one after another in a thread, so that they are there when they are asked for.
+
+        What goes wrong is raised where they are asked for.
+        """
+
+        def work() -> None:
+            for name in names:
+                with suppress(Exception):
+                    self.open(name, size)
+
+        if any((name, size) not in self._sessions for name in names):
+            threading.Thread(target=work, name="samclip-prepare").start()
 
     def _opened(self, graph: Graph) -> Session:
         for file in self._needed(graph):

@@ -90,7 +90,7 @@ def verify(bundle: Bundle, options: SessionOptions | None = None, progress: Prog
 
 def _file_row(bundle: Bundle, file: File) -> Iterator[Row]:
     try:
-        bundle.checked(file)
+        bundle.checked(file, fresh=True)
         yield Row(file.path, True, "sha256")
     except ChecksumError as error:
         yield Row(file.path, False, str(error))

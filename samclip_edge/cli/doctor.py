@@ -42,6 +42,7 @@ def run(json: Json = False) -> None:
         "engines": _engines(),
         "devices": _devices(),
         "photos": _photos(),
+        "cache": _cache(),
     }
     shown = machine | {name: ", ".join(machine[name]) for name in ("engines", "devices", "photos")}
     rows = [*shown.items(), *abilities.items(), *((name, found or "not installed") for name, found in have.items())]
@@ -142,3 +143,11 @@ def _photos() -> list[str]:
     known = find_spec("PIL.AvifImagePlugin") is not None  # before 11.3 Pillow warns of what it does not know
     avif = ["avif"] if known and features.check("avif") else []
     return avif + (["heic"] if find_spec("pillow_heif") is not None else [])
+
+
+def _cache() -> str:
+    """Where things are kept that come out the same each time, and how large that is."""
+    from samclip_edge.cache import VARIABLE, folder, size
+
+    place = folder()
+    return f"off ({VARIABLE})" if place is None else f"{place}, {size() / 1e6:.1f} MB"

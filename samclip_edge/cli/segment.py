@@ -106,8 +106,7 @@ def run(
         settings = grid_settings(everything, grid, min_iou, min_stability)
         question = Question.of(point, box, click, text, everything, label, all_masks, asked, settings)
     pictures = Pictures.of(picture, images, folder=form == "png")
-    model = load(bundle, threads, units, device=device)
-    limit = pixel_limit(max_pixels)
+    model, limit = load(bundle, threads, units, device=device), pixel_limit(max_pixels)
     if text and model.bundle.manifest.kind == "sam+clip":
         note("SAM + CLIP: finds every mask of a photo before it looks for a name, which takes as long as --everything")
     if question.names is not None:
@@ -115,6 +114,7 @@ def run(
 
     def answer(number: int, image: str) -> dict[str, Any]:
         with option_names(**OPTIONS):
+            model.prepare(size)
             scene = model.look(image, size, limit)
             masks = question.ask(scene, bar())
             return shown.written(scene, masks, form, pictures, number, image) | {"absent": question.absent(masks)}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +16,7 @@ from samclip_edge.bundle.contract import fixed_sides, signature
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import File
 from samclip_edge.bundle.sessions import Sessions
+from samclip_edge.cache import Shelf
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.progress import Progress, silent
 from samclip_edge.text.names import check_text, read_names, read_templates
@@ -19,7 +24,9 @@ from samclip_edge.text.tokenizer import Tokenizer, clean
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 32
+_TOGETHER = 32  # names whose texts are read together
 _REMEMBERED = 10_000  # names whose features are kept; at most 30 MB
+_KEPT = Shelf("names", most=20_000)  # on disk
 
 
 def vocabulary_names(bundle: Bundle) -> list[str] | None:
@@ -40,32 +47,50 @@ def read_features(bundle: Bundle, names: File, features: File) -> tuple[list[str
     return listed, found
 
 
+class _Call(NamedTuple):
+    """One call of the text encoder."""
+
+    rows: npt.NDArray[np.intp]  # which texts it reads
+    tokens: npt.NDArray[np.int32]  # (B,L), more rows than texts where the graph fixes B
+
+
 class Words:
-    """The text side of a bundle. May be used from several threads."""
+    """The text side of a bundle. Its tokenizer or vocabulary is read when needed. May be used from several threads."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._lock = threading.Lock()
         self.bundle = bundle = sessions.bundle
-        text = bundle.manifest.text
+        self._text = text = bundle.manifest.text
         self.logit_scale, self.logit_bias = text.logit_scale, text.logit_bias
         self.templates = read_templates(bundle.checked(text.templates))
-        self._known: dict[str, Floats] = {}  # by the name as `clean` leaves it
-        self._names: list[str] = []  # of the vocabulary
-        self._tokenizer: Tokenizer | None = None
-        self._fixed: dict[str, int] = {}  # texts in a call (B) and their length (L), where the graph takes no others
-        if text.tokenizer is not None:
-            spec, graph = bundle.manifest.spec, bundle.graph("text_encoder")
-            self._fixed = fixed_sides(graph.signature, signature(spec, "text_encoder"))
-            self._tokenizer = Tokenizer.read(bundle.checked(text.tokenizer), spec.text, self._fixed.get("L"))
-        elif text.names is not None and text.features is not None:
-            self._names, features = read_features(bundle, text.names, text.features)
-            self._known = dict(zip(map(clean, self._names), features, strict=True))
+        self._learned: dict[str, Floats] = {}  # by the name as `clean` leaves it
+
+    @functools.cached_property
+    def _tokenizer(self) -> Tokenizer | None:
+        if self._text.tokenizer is None:
+            return None
+        path, spec = self.bundle.checked(self._text.tokenizer), self.bundle.manifest.spec.text
+        return Tokenizer.read(path, spec, self._fixed.get("L"))
+
+    @functools.cached_property
+    def _fixed(self) -> dict[str, int]:
+        """Texts in a call (B) and their length (L), where the graph takes no others."""
+        graph = self.bundle.graph("text_encoder")
+        return fixed_sides(graph.signature, signature(self.bundle.manifest.spec, "text_encoder"))
+
+    @functools.cached_property
+    def _vocabulary(self) -> dict[str, Floats]:
+        """The names of the vocabulary in its order, with their features; empty where there is the text encoder."""
+        if self._text.names is None or self._text.features is None:
+            return {}
+        names, features = read_features(self.bundle, self._text.names, self._text.features)
+        return dict(zip(names, features, strict=True))
 
     @property
     def vocabulary(self) -> list[str] | None:
         """The names of a bundle without a text encoder; None where any word will do."""
-        return None if self._tokenizer else list(self._names)
+        return None if self._text.names is None else list(self._vocabulary)
 
     def features(self, names: Sequence[str], progress: Progress = silent) -> Floats:
         """A feature for each name (K,E), L2-normalised: the mean over the prompt templates (CLIP, Sec. 3.1.4).
@@ -76,19 +101,49 @@ class Words:
         for name in names:
             check_text(name, "name")
         keys = [clean(name) for name in names]
-        with self._lock:
-            missing = [name for key, name in dict(zip(keys, names, strict=True)).items() if key not in self._known]
-            if missing and self._tokenizer is None:
-                raise InputError(
-                    f"name {missing[0]!r}: not in the bundle's vocabulary of {len(self._known)} names; choose one of "
-                    "them (`samclip-edge info` lists them) or export with the text encoder"
-                )
-            if len(self._known) + len(missing) > _REMEMBERED and self._tokenizer is not None:
-                self._known = {key: self._known[key] for key in keys if key in self._known}
-            for name in progress(missing, "reading names") if missing else ():
-                mean = self.encode([template.replace("{}", name) for template in self.templates]).mean(axis=0)
-                self._known[clean(name)] = mean / np.linalg.norm(mean)
-            return np.stack([self._known[key] for key in keys])
+        learned = self._learned
+        if not all(key in learned for key in keys):
+            with self._lock:
+                self._learn(dict(zip(keys, names, strict=True)), progress)
+                learned = self._learned
+        return np.stack([learned[key] for key in keys])
+
+    def _learn(self, names: dict[str, str], progress: Progress) -> None:
+        """Find the features of those that are not known, by the keys of `_learned`: on disk, or by reading them."""
+        if self._text.names is not None and not self._learned:
+            self._learned = {clean(name): feature for name, feature in self._vocabulary.items()}
+        missing = {key: name for key, name in names.items() if key not in self._learned}
+        if missing and self._text.names is not None:
+            raise InputError(
+                f"name {next(iter(missing.values()))!r}: not in the bundle's vocabulary of {len(self._learned)} names; "
+                "choose one of them (`samclip-edge info` lists them) or export with the text encoder"
+            )
+        if len(self._learned) + len(missing) > _REMEMBERED and self._text.names is None:
+            self._learned = {key: self._learned[key] for key in names if key in self._learned}
+        kept = {key: _KEPT.read(self._decides + name) for key, name in missing.items()}
+        self._learned.update({key: np.frombuffer(each, "<f4") for key, each in kept.items() if each is not None})
+        self._read([(key, name) for key, name in missing.items() if kept[key] is None], progress)
+
+    def _read(self, names: list[tuple[str, str]], progress: Progress) -> None:
+        """Read names, each after its key, by the text encoder, and keep their features."""
+        # Integer products take the range of a whole call: what is read together would change the answer.
+        step = 1 if self.bundle.manifest.precision == "int8" else _TOGETHER
+        parts = [names[start : start + step] for start in range(0, len(names), step)]
+        texts = [[template.replace("{}", name) for _, name in part for template in self.templates] for part in parts]
+        for part, features in zip(parts, self._encoded(texts, progress) if parts else (), strict=True):
+            for (key, _), own in zip(part, np.split(features, len(part)), strict=True):
+                mean = own.mean(axis=0)
+                self._learned[key] = mean / np.linalg.norm(mean)
+            _KEPT.write({self._decides + name: self._learned[key].astype("<f4").tobytes() for key, name in part})
+
+    @functools.cached_property
+    def _decides(self) -> str:
+        """All that decides the feature of a name besides the name, in front of which it stands as a key."""
+        spec, graph = self.bundle.manifest.spec.text, self.bundle.graph("text_encoder")
+        files = self._text.templates, self._text.tokenizer, graph.built_engine, *graph.files
+        digests = [file and file.sha256 for file in files]
+        told = spec.model_dump_json(), graph.signature.model_dump_json(), self.bundle.manifest.precision
+        return json.dumps([digests, told, self._sessions.engine]) + "\n"
 
     def probabilities(self, features: Floats, names: Sequence[str], progress: Progress = silent) -> Floats:
         """Softmax over names of the scaled cosines. features: (..., E), L2-normalised. Returns (..., K).
@@ -107,18 +162,37 @@ class Words:
         """
         for text in texts:
             check_text(text, "text")
-        if self._tokenizer is None:
+        if self._text.names is not None:
             raise InputError(": the bundle holds a vocabulary, not a text encoder; use the names in it", "text")
-        tokens = self._tokenizer(texts)
-        spec = self.bundle.manifest.spec.text
-        ends = (tokens == spec.end_of_text).argmax(axis=1)
-        lengths = np.full(len(tokens), tokens.shape[1]) if spec.filled else ends + 1
-        order, step = np.argsort(lengths, kind="stable"), self._fixed.get("B", _BATCH)  # near lengths go together
-        features = np.empty((len(tokens), self._sessions.bundle.manifest.spec.features), np.float32)
-        for rows in np.split(order, range(step, len(order), step)):
-            columns = lengths[rows].max()
-            shape = self._fixed.get("B", len(rows)), self._fixed.get("L", columns)
-            given = np.full(shape, self._tokenizer.pad, np.int32)
-            given[: len(rows), :columns] = tokens[rows, :columns]
-            features[rows] = self._sessions.run("text_encoder", tokens=given)["text_features"][: len(rows)]
+        (features,) = self._encoded([texts], silent)
         return features
+
+    def _encoded(self, groups: Sequence[Sequence[str]], progress: Progress) -> Iterator[Floats]:
+        """The features (B,E) of each group of texts, which are read together; progress is that of all groups."""
+        assert self._tokenizer is not None
+        planned = [list(self._calls(self._tokenizer(texts))) for texts in groups]
+        steps = iter(progress([call for calls in planned for call in calls], "reading names"))
+        for texts, calls in zip(groups, planned, strict=True):
+            features = np.empty((len(texts), self.bundle.manifest.spec.features), np.float32)
+            for rows, tokens in islice(steps, len(calls)):
+                answer = self._sessions.run("text_encoder", tokens=tokens)["text_features"]
+                features[rows] = np.asarray(answer)[: len(rows)]
+            yield features
+        next(steps, None)  # so that whoever shows progress sees its end
+
+    def _calls(self, tokens: npt.NDArray[np.int32]) -> Iterator[_Call]:
+        """The calls that read texts (T,L), each of texts of one length, so that nothing is filled up."""
+        assert self._tokenizer is not None
+        spec, step = self.bundle.manifest.spec.text, self._fixed.get("B", _BATCH)
+        lengths = (tokens == spec.end_of_text).argmax(axis=1) + 1
+        if spec.filled or "L" in self._fixed:
+            lengths[:] = tokens.shape[1]
+        for length in np.unique(lengths):
+            same = np.flatnonzero(lengths == length)
+            for rows in np.split(same, range(step, len(same), step)):
+                # Engines have a way of their own for a single text, whose last bits differ. So it is read twice, and
+                # the feature of a name does not depend on what it is asked with.
+                texts = self._fixed.get("B", max(len(rows), 2))
+                given = np.full((texts, self._fixed.get("L", length)), self._tokenizer.pad, np.int32)
+                given[:, :length] = tokens[np.resize(rows, texts), :length]
+                yield _Call(rows, given)

@@ -6,16 +6,19 @@ import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle.contract import probe
+from samclip_edge.bundle.contract import GraphName, probe
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Graph
 from samclip_edge.bundle.sessions import Session, SessionOptions, Sessions
+from samclip_edge.errors import InputError
+from samclip_edge.photo.opened import OpenPhoto, open_photo
 from samclip_edge.runtimes import onnxruntime
 from samclip_edge.tasks.everything import Settings
 
@@ -90,3 +93,32 @@ def test_500_looks_do_not_grow_memory(tiny_folder: Path) -> None:
     before = look(60)
     grown = look(500) - before
     assert grown < 8 * 2**20  # one leaked photo a look would be 300 MB
+
+
+def test_graphs_are_opened_while_a_photo_is_read(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the photo waits for what `prepare` opens, so nothing else can have opened it."""
+    model = SamClip.load(tiny_folder)
+    names: list[GraphName] = ["image_encoder", "prompt_encoder", "mask_decoder"]
+    opened = {name: threading.Event() for name in names}
+    open_session = onnxruntime.open_session
+
+    def told(bundle: Bundle, graph: Graph, options: SessionOptions) -> Session:
+        opened[graph.name].set()
+        return open_session(bundle, graph, options)
+
+    def read(*given: Any) -> OpenPhoto:
+        assert all(event.wait(60) for event in opened.values())
+        return open_photo(*given)
+
+    monkeypatch.setattr(onnxruntime, "open_session", told)
+    monkeypatch.setattr("samclip_edge.pipeline.open_photo", read)
+    model.prepare()
+    model.look(data.photos()[0])
+
+
+def test_what_fails_in_a_thread_is_raised_where_it_is_asked_for(bundle_copy: Path) -> None:
+    model = SamClip.load(bundle_copy)
+    (bundle_copy / "mask_decoder.weights").write_bytes(b"")
+    model.prepare(128)
+    with pytest.raises(InputError, match=r"mask_decoder\.weights"):
+        model.look(data.photos()[0], 128).segment(points=[[20, 30]])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from standin_coreml import Mac
+from standin_coreml import Mac, MacCompiled
 from support import TOLERANCE, Ran, iou
 
 from samclip_edge import SamClip, data
@@ -20,6 +20,7 @@ from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import MANIFEST
 from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.bundle.verify import verify
+from samclip_edge.cache import VARIABLE
 from samclip_edge.errors import InputError
 from samclip_edge.export.forms.fixed_size import answer
 from samclip_edge.export.options import CoreMLOptions
@@ -252,6 +253,29 @@ def test_on_a_mac_the_pipeline_runs_core_ml(bundle: Bundle, small: Bundle, monke
             scene = model.look(pixels)
             with pytest.raises(InputError, match="no empty arrays" if made is bundle else "prompts of 2 points"):
                 scene.segment(mask=np.zeros((SIZE // 4, SIZE // 4)))
+
+
+def test_a_package_is_compiled_once_and_kept(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr(ct.models, "MLModel", Mac)
+    monkeypatch.setattr(ct.models, "CompiledMLModel", MacCompiled)
+    wanted = [f"{bundle.folder / name}.mlpackage" for name in ("image_encoder", "mask_decoder", "prompt_encoder")]
+
+    def ask() -> list[Mask]:
+        Mac.compiled.clear()
+        return SamClip.load(bundle.folder).look(data.photos()[0]).segment(points=[[60, 60]])
+
+    first = ask()
+    assert sorted(Mac.compiled) == wanted
+    same(ask(), first)
+    assert Mac.compiled == []
+    weights = max((tmp_path / "coreml").rglob("*.bin"), key=lambda path: path.stat().st_size)
+    weights.write_bytes(weights.read_bytes()[:-1])
+    same(ask(), first)
+    assert Mac.compiled == wanted[:1]  # the encoder's, whose weights are the largest
+    same(ask(), first)
+    assert Mac.compiled == []
 
 
 def test_info_lists_the_ops(bundle: Bundle, run: Callable[..., Ran]) -> None:
