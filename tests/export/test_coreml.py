@@ -273,7 +273,7 @@ def test_a_package_is_compiled_once_and_kept(bundle: Bundle, tmp_path: Path, mon
     weights = max((tmp_path / "coreml").rglob("*.bin"), key=lambda path: path.stat().st_size)
     weights.write_bytes(weights.read_bytes()[:-1])
     same(ask(), first)
-    assert Mac.compiled == wanted[:1]  # the encoder's, whose weights are the largest
+    assert len(Mac.compiled) == 1
     same(ask(), first)
     assert Mac.compiled == []
 
