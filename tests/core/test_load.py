@@ -18,7 +18,8 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Graph
 from samclip_edge.bundle.sessions import Session, SessionOptions, Sessions
 from samclip_edge.errors import InputError
-from samclip_edge.photo.opened import OpenPhoto, open_photo
+from samclip_edge.photo.opened import OpenPhoto
+from samclip_edge.photo.read import open_photo
 from samclip_edge.runtimes import onnxruntime
 from samclip_edge.tasks.everything import Settings
 
