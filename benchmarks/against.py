@@ -33,7 +33,7 @@ SPENT = 60.0  # seconds of a scenario from which on no further round begins
 SIZES = ("224", "1024")  # of the model that is measured where none is named
 HELP = "--help"
 WHOLE = (HELP, "start to the first mask")  # measured from the start of the process to its end
-NAMES = ("twenty new names", "twenty known names")  # the second in the cache that the first one filled
+NAMES = ("twenty new names", "twenty known names")  # the second in the cache that the first one filled in its first round
 
 
 class Version(NamedTuple):
@@ -47,8 +47,9 @@ class Version(NamedTuple):
 
         cache: where a version that keeps features of names, or sums of files, is to keep them.
         """
-        given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        path = os.pathsep.join(map(os.path.abspath, [*([self.installed] if self.installed else []), *given]))
+        given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+        places = given if self.installed is None else [str(self.installed), *given]
+        path = os.pathsep.join(os.path.abspath(each) for each in places)
         env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
         if cache is not None:
             env |= {"XDG_CACHE_HOME": str(cache), "SAMCLIP_EDGE_CACHE": str(cache)}
@@ -97,7 +98,7 @@ def compare(
     """
     if not (installed / "samclip_edge" / "__init__.py").is_file():
         raise InputError(
-            f" {installed}: holds no samclip-edge; pip install --no-deps --target {installed} samclip-edge==VERSION",
+            f" {installed}: holds no samclip-edge; put one there by pip install --no-deps --target {installed}",
             "installed",
         )
     versions = [Version(BEFORE, installed), Version(NOW, None)]
@@ -155,11 +156,13 @@ def _rounds(
         for version, asked in asked_of:
             _once(scenario, version, asked, folder / version.name)
     begun = time.perf_counter()
-    for turn in range(measured.ROUNDS):
+    once = scenario in (*WHOLE, *NAMES)  # a process has one run
+    for turn in range(measured.ROUNDS * measured.RUNS if once else measured.ROUNDS):
         if turn and time.perf_counter() - begun > SPENT:
             break
         for version, asked in asked_of:
-            cache = folder / (f"{version.name}-{turn}" if scenario in NAMES else version.name)
+            fill = turn if scenario == NAMES[0] else 0
+            cache = folder / (f"{version.name}-{fill}" if scenario in NAMES else version.name)
             parts[version.name].append(_once(scenario, version, asked, cache))
     return parts
 
