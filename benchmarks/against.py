@@ -33,7 +33,7 @@ SPENT = 60.0  # seconds of a scenario from which on no further round begins
 SIZES = ("224", "1024")  # of the model that is measured where none is named
 HELP = "--help"
 WHOLE = (HELP, "start to the first mask")  # measured from the start of the process to its end
-NAMES = ("twenty new names", "twenty known names")  # the second in the cache that the first one filled in its first round
+NAMES = ("twenty new names", "twenty known names")  # the second in the cache of the first round of the first
 
 
 class Version(NamedTuple):
