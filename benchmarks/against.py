@@ -53,14 +53,23 @@ class Version(NamedTuple):
         env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
         if cache is not None:
             env |= {"XDG_CACHE_HOME": str(cache), "SAMCLIP_EDGE_CACHE": str(cache)}
-        with tempfile.TemporaryDirectory() as empty:  # Python looks for modules where it is started, too
-            ran = subprocess.run(
-                [sys.executable, *arguments], capture_output=True, text=True, env=env, cwd=empty, check=False
-            )
-        if ran.returncode:
-            last = (ran.stderr.strip().splitlines() or ["it was killed, perhaps because memory ran out"])[-1]
+        pipe = subprocess.PIPE
+        with (
+            tempfile.TemporaryDirectory() as empty,  # Python looks for modules where it is started, too
+            subprocess.Popen(
+                [sys.executable, *arguments], stdout=pipe, stderr=pipe, text=True, env=env, cwd=empty
+            ) as process,
+        ):
+            try:
+                out, errors = process.communicate()
+            except BaseException:
+                process.terminate()  # and not killed: it is to take away what it has half written
+                process.wait()
+                raise
+        if process.returncode:
+            last = (errors.strip().splitlines() or ["it was killed, perhaps because memory ran out"])[-1]
             raise InputError(f"the version {self.name} did not run to its end ({last})")
-        return ran.stdout
+        return out
 
     def about(self) -> dict[str, str]:
         """Its number, and a hash of the code that exports."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -120,6 +122,25 @@ def test_a_process_imports_the_version_that_it_is_told_to(older: Path) -> None:
     before, now = Version(BEFORE, older).about(), Version(NOW, None).about()
     assert (before["version"], now["version"]) == (f"0.0.1 of {samclip_edge.__version__}", samclip_edge.__version__)
     assert before["code"] != now["code"]
+
+
+def test_a_process_may_tidy_up_where_the_command_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = tmp_path / "half-written"
+    code = (
+        f"import pathlib, signal, sys, time; half = pathlib.Path({str(half)!r})\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (half.unlink(), sys.exit()))\n"
+        "half.touch(); time.sleep(60)"
+    )
+
+    def stopped(process: subprocess.Popen[str]) -> None:
+        while not half.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        Version(NOW, None).run(["-c", code], threads=1)
+    assert not half.exists()
 
 
 def test_the_command_measures_a_bundle_with_both(
