@@ -21,6 +21,7 @@ from samclip_edge.benchmarks.measured import Measured, together
 from samclip_edge.benchmarks.scenarios import WORDS
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import MANIFEST
+from samclip_edge.cache import VARIABLE
 from samclip_edge.errors import InputError
 from samclip_edge.json_files import read_json
 from samclip_edge.progress import Progress, silent
@@ -52,7 +53,7 @@ class Version(NamedTuple):
         path = os.pathsep.join(os.path.abspath(each) for each in places)
         env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
         if cache is not None:
-            env |= {"XDG_CACHE_HOME": str(cache), "SAMCLIP_EDGE_CACHE": str(cache)}
+            env |= {VARIABLE: str(cache)}
         pipe = subprocess.PIPE
         with (
             tempfile.TemporaryDirectory() as empty,  # Python looks for modules where it is started, too
