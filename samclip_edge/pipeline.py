@@ -106,8 +106,6 @@ class SamClip:
         uint8: 1 or 255 for floats. Raises InputError for what is no photo.
         """
         chosen = self.size_of(self.sizes[-1] if size is None else size)
-        if self.bundle.manifest.kind == "merged":  # else the encoder runs when a mask is asked for
-            self.sessions.prepare("image_encoder", size=chosen)
         opened = open_photo(photo, chosen, max_pixels, white)
         return Scene(self, encode(self.sessions, opened, Frame(opened.height, opened.width, chosen)))
 

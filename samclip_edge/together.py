@@ -49,8 +49,7 @@ def _at_once(bundle: Bundle, graph: GraphName, size: Size) -> int:
     """
     manifest = bundle.manifest
     photos = bundle.graph(graph, size_of(graph, size)).signature.inputs[0].shape[0]
-    dynamic = manifest.target == "onnx" and manifest.precision == "int8" and manifest.quantisation != "qdq"
-    if dynamic or isinstance(photos, int):
+    if manifest.dynamic or isinstance(photos, int):
         return 1
     clip = manifest.spec.clip_vision
     height, width = sides(clip.size if clip and graph == "clip_image_encoder" else size)

@@ -178,6 +178,11 @@ class Manifest(Frozen):
         """The old name of `built_engines`, until 0.3; the key in the manifest keeps it."""
         return self.built_engines
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether scales of int8 are found in each call, so that what shares a call changes what is said of each."""
+        return self.target == "onnx" and self.precision == "int8" and self.quantisation != "qdq"
+
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
         want: set[tuple[str, Size | None]] = {(name, size) for name in sized(self.spec) for size in self.sizes}

@@ -126,8 +126,7 @@ class Words:
 
     def _read(self, names: list[tuple[str, str]], progress: Progress) -> None:
         """Read names, each after its key, by the text encoder, and keep their features."""
-        # Integer products take the range of a whole call: what is read together would change the answer.
-        step = 1 if self.bundle.manifest.precision == "int8" else _TOGETHER
+        step = 1 if self.bundle.manifest.dynamic else _TOGETHER  # no name may change the feature of another
         parts = [names[start : start + step] for start in range(0, len(names), step)]
         texts = [[template.replace("{}", name) for _, name in part for template in self.templates] for part in parts]
         for part, features in zip(parts, self._encoded(texts, progress) if parts else (), strict=True):

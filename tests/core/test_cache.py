@@ -32,12 +32,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Counting(Sessions):
-    """Counts the texts that the text encoder is given."""
+    """Counts the texts that the text encoder is given, and its calls."""
 
-    texts = 0
+    texts = calls = 0
 
     def run(self, name: GraphName, size: Size | None = None, /, **inputs: Array) -> Arrays:
         self.texts += len(inputs["tokens"])
+        self.calls += 1
         return super().run(name, size, **inputs)
 
 
@@ -62,6 +63,19 @@ def test_what_is_read_together_does_not_change_a_feature(tiny_folder: Path) -> N
     together, _ = read(tiny_folder, [*NAMES, "dog", "an astronaut in a suit"])
     for name, feature in zip(NAMES, together, strict=False):
         assert read(tiny_folder, [name])[0][0].tobytes() == feature.tobytes()
+
+
+def test_no_name_shares_a_call_where_a_call_decides_the_scales_of_int8(tiny_folder: Path) -> None:
+    def calls(names: list[str], **manifest: str) -> int:
+        bundle = Bundle.open(tiny_folder)
+        bundle.manifest = bundle.manifest.model_copy(update=manifest)
+        sessions = Counting(bundle)
+        SamClip(bundle, sessions=sessions).words.features(names)
+        return sessions.calls
+
+    names = ["cat", "dog", "cup"]  # each a token; of two templates
+    assert calls(names) == calls(names, precision="int8", quantisation="qdq") == 2
+    assert calls(names, precision="int8", quantisation="dynamic") == 6
 
 
 def test_another_spelling_or_other_templates_are_read_anew(bundle_copy: Path, place: Path) -> None:
