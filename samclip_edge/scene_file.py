@@ -81,7 +81,7 @@ def _outputs(path: Path, bundle: Bundle, size: Size, stored: Arrays) -> dict[Gra
         outputs[encoder] = {}
         for each in signature(bundle.manifest.spec, encoder, size).outputs:
             array = left.pop(f"{encoder}.{each.name}", None)
-            shape = tuple(1 if side == "B" else side for side in each.shape)
+            shape = tuple(1 if isinstance(side, str) else side for side in each.shape)
             if array is None or array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
                 raise InputError(f"{path}: {encoder}.{each.name} is damaged or missing; save it again with Scene.save")
             outputs[encoder][each.name] = array

@@ -29,51 +29,54 @@ class FixedAttention(nn.Module):
         """Share the weights of `attention`, for maps of height x width."""
         super().__init__()
         self.heads, self.scale, self.height, self.width = attention.heads, attention.scale, height, width
-        self.qkv, self.proj = attention.qkv, attention.proj
+        self.qkv, self.proj, self.channels = attention.qkv, attention.proj, attention.qkv.in_features // attention.heads
         rows, columns = attention.positions(height, width)
         self.register_buffer("rows", rows.detach().transpose(-2, -1).contiguous())
         self.register_buffer("columns", columns.detach().transpose(-2, -1).contiguous())
 
     def attend(self, qkv: Tensor) -> Tensor:
-        """Queries, keys and values (B,H,W,3D) of B maps. Returns (B,H,W,D): what each token takes from its own map."""
-        batch, heads, count = qkv.shape[0], self.heads, self.height * self.width
-        q, k, v = qkv.reshape(batch, count, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
-        maps = max(1, BLOCK // count**2)  # in a group, each with one head
-        groups = [slice(first, first + maps) for first in range(0, batch * heads, maps)]
-        x = torch.cat([self._attend(q[group], k[group], v[group]) for group in groups])
-        x = x.reshape(batch, heads, count, -1).transpose(1, 2)
-        return x.reshape(batch, self.height, self.width, -1)
+        """Queries, keys and values (B,N,H,W,3D) of N maps a photo. Returns what tokens take of it (B,N,H,W,D)."""
+        number, heads, count = qkv.shape[1], self.heads, self.height * self.width
+        qkv = qkv.reshape(-1, number, count, 3, heads, self.channels).permute(0, 3, 1, 4, 2, 5)
+        q, k, v = qkv.reshape(-1, 3, number * heads, count, self.channels).unbind(1)
+        maps = max(1, BLOCK // count**2)  # of each photo in a group, each with one head
+        groups = [slice(first, min(first + maps, number * heads)) for first in range(0, number * heads, maps)]
+        x = torch.cat([self._attend(q[:, group], k[:, group], v[:, group]) for group in groups], dim=1)
+        x = x.reshape(-1, number, heads, count, self.channels).transpose(2, 3)
+        return x.reshape(-1, number, self.height, self.width, heads * self.channels)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The same for M maps with one head each: q, k and v are (M,H*W,C). Returns (M,H*W,C)."""
-        height, width = self.height, self.width
-        q = q.reshape(-1, height, width, q.shape[-1])
-        by_row = q @ self.rows  # (M,H,W,H): the query's row against the key's
-        by_column = (q.transpose(1, 2) @ self.columns).transpose(1, 2)  # (M,H,W,W)
-        q, k = q * self.scale, k.transpose(-2, -1)
-        step = max(1, BLOCK // (len(q) * height * width**2))
+        """The same for M maps of each photo with one head each: q, k and v are (B,M,H*W,C). Returns (B,M,H*W,C)."""
+        height, width, maps, count = self.height, self.width, q.shape[1], self.height * self.width
+        q = q.reshape(-1, height, width, self.channels)
+        by_row = q @ self.rows  # (B*M,H,W,H): the query's row against the key's
+        by_column = (q.transpose(1, 2) @ self.columns).transpose(1, 2)  # (B*M,H,W,W)
+        q, k = q * self.scale, k.reshape(-1, count, self.channels).transpose(-2, -1)
+        v = v.reshape(-1, count, self.channels)
+        step = max(1, BLOCK // (maps * height * width**2))
         parts = []
         for first in range(0, height, step):
             block = slice(first, min(first + step, height))
-            scores = q[:, block].flatten(1, 2) @ k
-            scores = scores.reshape(len(q), -1, width, height, width)
+            rows = block.stop - first
+            scores = q[:, block].reshape(-1, rows * width, self.channels) @ k
+            scores = scores.reshape(-1, rows, width, height, width)
             scores = scores + by_row[:, block, :, :, None] + by_column[:, block, :, None, :]
-            parts.append(scores.reshape(len(q), -1, height * width).softmax(dim=-1) @ v)
-        return torch.cat(parts, dim=1)
+            parts.append(scores.reshape(-1, rows * width, count).softmax(dim=-1) @ v)
+        return torch.cat(parts, dim=1).reshape(-1, maps, count, self.channels)
 
     def forward(self, x: Tensor, window: int) -> Tensor:
-        """(1,H,W,D) to the same shape; `window` 0 attends to the whole map."""
-        if not window:
-            out: Tensor = self.proj(self.attend(self.qkv(x)))
-            return out
+        """(B,H,W,D) to the same shape; `window` 0 attends to the whole map."""
         _, height, width, dim = x.shape
+        if not window or (height, width) == (window, window):  # a map of one window
+            out: Tensor = self.proj(self.attend(self.qkv(x)[:, None]).reshape(-1, height, width, dim))
+            return out
         down, right = -height % window, -width % window
         rows, columns = (height + down) // window, (width + right) // window
-        qkv = F.pad(x @ self.qkv.weight.T, (0, 0, 0, right, 0, down))
-        qkv = qkv.reshape(rows, window, columns, window, 3 * dim).transpose(1, 2)
-        x = self.attend(qkv.reshape(-1, window, window, 3 * dim) + self.qkv.bias)
-        x = x.reshape(rows, columns, window, window, dim).transpose(1, 2)
-        out = self.proj(x.reshape(1, rows * window, columns * window, dim)[:, :height, :width])
+        qkv = F.pad(F.linear(x, self.qkv.weight), (0, 0, 0, right, 0, down))
+        qkv = qkv.reshape(-1, rows, window, columns, window, 3 * dim).transpose(2, 3)
+        x = self.attend(qkv.reshape(-1, rows * columns, window, window, 3 * dim) + self.qkv.bias)
+        x = x.reshape(-1, rows, columns, window, window, dim).transpose(2, 3)
+        out = self.proj(x.reshape(-1, rows * window, columns * window, dim)[:, :height, :width])
         return out
 
 
@@ -87,7 +90,7 @@ class FixedBlock(nn.Module):
         self.attn = FixedAttention(block.attn, block.window or height, block.window or width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1,H,W,D) to the same shape."""
+        """(B,H,W,D) to the same shape."""
         x = x + self.attn(self.norm1(x), self.window)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out

@@ -36,21 +36,22 @@ class FixedAttention(nn.Module):
         self.scale = (source.qkv.in_features // source.heads) ** -0.5
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1,T,D) to the same shape."""
+        """(B,T,D) to the same shape."""
         count, width = x.shape[1:]
-        q, k, v = self.qkv(x).reshape(count, 3, self.heads, -1).permute(1, 2, 0, 3).unbind(0)  # each (heads,T,C)
+        qkv = self.qkv(x).reshape(-1, count, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(0, 2, 3, 1, 4).unbind(1)  # each (B,heads,T,C)
         q, k = q * self.scale, k.transpose(-2, -1)
         heads = max(1, attention.BLOCK // count**2)
         step = max(1, attention.BLOCK // (heads * count))
         groups = []
         for first in range(0, self.heads, heads):
-            group = slice(first, first + heads)
+            group = slice(first, min(first + heads, self.heads))
             rows = [
-                (q[group, top : min(top + step, count)] @ k[group]).softmax(dim=-1) @ v[group]
+                (q[:, group, top : min(top + step, count)] @ k[:, group]).softmax(dim=-1) @ v[:, group]
                 for top in range(0, count, step)
             ]
-            groups.append(torch.cat(rows, dim=1))
-        out: Tensor = self.proj(torch.cat(groups).transpose(0, 1).reshape(1, count, width))
+            groups.append(torch.cat(rows, dim=2))
+        out: Tensor = self.proj(torch.cat(groups, dim=1).transpose(1, 2).reshape(-1, count, width))
         return out
 
 
@@ -64,7 +65,7 @@ class FixedBlock(nn.Module):
         self.attn = FixedAttention(block.attn)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1,T,D) to the same shape."""
+        """(B,T,D) to the same shape."""
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
@@ -88,10 +89,11 @@ class Fixed(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
         x = self.embedder((image - self.mean) / self.std) + self.positions
-        x = torch.cat([self.first, x.flatten(2).transpose(1, 2)], dim=1)
+        x = x.flatten(2).transpose(1, 2)
+        x = torch.cat([self.first + 0 * x[:, :1], x], dim=1)  # broadcast to as many as there are photos
         for block in self.blocks:
             x = block(x)
-        patches = x[:, self.prefix :].reshape(1, self.height, self.width, -1)
+        patches = x[:, self.prefix :].unflatten(1, (self.height, self.width))
         summary = x[:, self.summary, None, None].expand_as(patches)
         embedding = self.neck(self.sam_adaptor(patches).permute(0, 3, 1, 2))
         return torch.cat([patches, summary], dim=3).permute(0, 3, 1, 2), embedding

@@ -99,17 +99,18 @@ class FixedAttention(nn.Module):
         self.register_buffer("bias", attention.bias().detach()[:, None].contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1,H,W,D) to the same shape."""
+        """(B,H,W,D) to the same shape."""
         side, heads, rows, columns = self.side, self.heads, self.rows, self.columns
+        channels = self.proj.in_features // heads
         x = F.pad(self.norm(x), (0, 0, 0, columns * side - self.width, 0, rows * side - self.height))
         # One transpose cuts windows and heads apart, and one joins both again.
-        x = self.qkv(x).reshape(rows, side, columns, side, 3 * heads, -1).permute(4, 0, 2, 1, 3, 5)
-        x = x.reshape(heads, 3, rows * columns, side * side, -1)
-        q, k, v = x[:, 0], x[:, 1], x[:, 2]  # each (heads, windows, N, C)
+        x = self.qkv(x).reshape(-1, rows, side, columns, side, 3 * heads, channels).permute(0, 5, 1, 3, 2, 4, 6)
+        x = x.reshape(-1, heads, 3, rows * columns, side * side, channels)
+        q, k, v = x[:, :, 0], x[:, :, 1], x[:, :, 2]  # each (B, heads, windows, N, C)
         scores = (q * self.scale) @ k.transpose(-2, -1) + self.bias
-        x = (scores.softmax(dim=-1) @ v).reshape(heads, rows, columns, side, side, -1).permute(1, 3, 2, 4, 0, 5)
-        x = x.reshape(1, rows * side, columns * side, -1)[:, : self.height, : self.width]
-        out: Tensor = self.proj(x)
+        x = (scores.softmax(dim=-1) @ v).reshape(-1, heads, rows, columns, side, side, channels)
+        x = x.permute(0, 2, 4, 3, 5, 1, 6).reshape(-1, rows * side, columns * side, heads * channels)
+        out: Tensor = self.proj(x[:, : self.height, : self.width])
         return out
 
 

@@ -116,8 +116,11 @@ class PackageWriter:
         self._written.append(_Written(name, size, asked, steps))
 
     def _sides(self, name: GraphName, size: Size | None) -> Signature:
-        """The signature of a graph. All prompts of a call share one mask: Core ML has no side that is either 1 or B."""
-        return signature(self._model.spec, name, size).fixed({"M": 1})
+        """The signature of a graph, of one photo, as suits the Neural Engine.
+
+        All prompts of a call share one mask: Core ML has no side that is either 1 or B.
+        """
+        return signature(self._model.spec, name, size).fixed({"I": 1, "M": 1})
 
     def _points(self, name: GraphName) -> int | None:
         return self._options.points if name in ("prompt_encoder", "mask_decoder") else None

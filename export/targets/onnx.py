@@ -119,7 +119,7 @@ class OnnxWriter:
             fitting = [case for case in asked if has_points(case[0], points)]
             asked[:] = [ask(model, name, size, probe(model.spec, name, size, (1, points))), *fitting]
         weights = self._weights.setdefault(name, WeightFile(self._folder / f"{name}.weights"))
-        sides = signature(model.spec, name, size)
+        sides = signature(model.spec, name, size).fixed({"I": 1} if self._points else {})
         traced = sides.fixed({"B": 1, "M": 1, "N": points}) if points else sides
         proto = trace(graph_module(model, name, size), traced, asked[0][0])
         done = self._change(name, size, proto)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from samclip_edge.bundle.contract import Signature, Tensor
+from samclip_edge.bundle.contract import PHOTOS, Signature, Tensor
 from samclip_edge.bundle.machine import gpus
 from samclip_edge.bundle.manifest import BuilderName
 from samclip_edge.errors import InputError
@@ -26,15 +26,15 @@ _USUAL = {
     "N": 2,
     "L": 12,
 }  # a box is two points; a click is one and a padding point; a text is a short phrase
-_LEAST = {"B": 1, "M": 1, "N": 0, "L": 1}  # a prompt of a mask alone has no points
+_LEAST = {"I": 1, "B": 1, "M": 1, "N": 0, "L": 1}  # a prompt of a mask alone has no points
 _JETSONS = ("7.2", "8.7", "11.0")  # their compute capabilities
 # The least, the usual and the most of each input with open dimensions, by its name.
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 
 def profile(signature: Signature) -> Shapes:
-    """The optimisation profile of a graph: the shapes that its inputs with open dimensions (B, M, N, L) may have."""
-    bounds = _LEAST, _USUAL, {"B": PROMPTS, "M": PROMPTS, "N": POINTS, "L": TOKENS}
+    """The optimisation profile of a graph: the shapes that its inputs with open dimensions (I, B, M, N, L) may have."""
+    bounds = _LEAST, _USUAL, {"I": PHOTOS, "B": PROMPTS, "M": PROMPTS, "N": POINTS, "L": TOKENS}
     return {
         tensor.name: (_sides(tensor, bounds[0]), _sides(tensor, bounds[1]), _sides(tensor, bounds[2]))
         for tensor in signature.inputs

@@ -1,9 +1,10 @@
 """A module as an ONNX graph: traced by torch, simplified, and stripped of the tracer's notes.
 
 Graphs use opset 20 and the default domain only, which ONNX Runtime, TensorRT and onnxruntime-web all take. Image sizes
-are fixed; the batch of prompts or texts (B), the number of points (N) and the length of texts (L) stay open. So does
-the number of mask prompts (M), which is 1 or B. Torch knows no such choice: M is traced as 1, and opened afterwards,
-because the ops of ONNX broadcast.
+are fixed; the number of prompts or texts (B), of points (N) and of a text's token ids (L) stay open. So do those of
+photos (I) and of mask prompts (M), which are traced as 1 and opened afterwards: torch knows no number that is either 1
+or B, as M is, and takes half as long again for a graph of I photos. The ops of ONNX broadcast, and the modules write -1
+where they reshape.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from onnx import numpy_helper
 from onnx_ir.passes import common
 from onnxscript.optimizer import fold_constants
 from onnxscript.rewriter import RewritePass
@@ -25,6 +28,7 @@ from torch import nn
 
 from samclip_edge.bundle.contract import Arrays, Signature
 from samclip_edge.export.options import TOKENS
+from samclip_edge.export.precision.int8 import drop_unread
 
 OPSET = 20
 _RULES = [
@@ -47,13 +51,13 @@ _RULES = [
 
 def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.ModelProto:
     """The ONNX graph of a module, with the names and the open dimensions of the contract."""
-    open_sides = {"B": torch.export.Dim("B"), "N": torch.export.Dim("N"), "L": torch.export.Dim("L", max=TOKENS)}
+    open_sides = {side: torch.export.Dim(side, max=TOKENS if side == "L" else None) for side in "BNL"}
     shapes = tuple(
-        {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if isinstance(side, str) and side != "M"}
+        {axis: open_sides[side] for axis, side in enumerate(tensor.shape) if side in open_sides}
         for tensor in signature.inputs
     )
-    masks = [tensor.name for tensor in signature.inputs if tensor.shape[0] == "M"]
-    given = (inputs[tensor.name][:1] if tensor.name in masks else inputs[tensor.name] for tensor in signature.inputs)
+    later = {tensor.name: str(tensor.shape[0]) for tensor in signature.inputs if tensor.shape[0] in ("I", "M")}
+    given = (inputs[each.name][:1] if each.name in later else inputs[each.name] for each in signature.inputs)
     with quiet():
         program = torch.onnx.export(
             module,
@@ -70,23 +74,38 @@ def trace(module: nn.Module, signature: Signature, inputs: Arrays) -> onnx.Model
         assert program is not None
         _simplify(program.model)
     model = _stripped(program.model_proto)
-    _open_masks(model.graph, masks)
+    _open_first_sides(model.graph, later)
     return model
 
 
-def _open_masks(graph: onnx.GraphProto, masks: Sequence[str]) -> None:
-    """Open the first side of the inputs `masks`, and of all that has a first side of 1 because theirs was."""
-    known = {each.name: each for each in (*graph.input, *graph.value_info, *graph.output)}
-    follow = set(masks)
+def _open_first_sides(graph: onnx.GraphProto, letters: Mapping[str, str]) -> None:
+    """Open the first side of inputs, which was traced as 1, by letter, and of the outputs that have it from them.
+
+    What is computed of them has a first side that grows with theirs, and no other that does: the modules see to it. So
+    a reshape infers its first side. Shapes in between are dropped; engines infer them.
+    """
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    of = dict(letters)  # the letter of each tensor that depends on these inputs
     for node in graph.node:
-        if follow.intersection(node.input):
-            follow.update(name for name in node.output if _first(known[name]).dim_value == 1)
-    for name in follow:
-        _first(known[name]).dim_param = "M"
-
-
-def _first(value: onnx.ValueInfoProto) -> onnx.TensorShapeProto.Dimension:
-    return value.type.tensor_type.shape.dim[0]
+        found = [of[name] for name in node.input if name in of]
+        if not found:
+            continue
+        of.update(dict.fromkeys(node.output, found[0]))
+        shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is not None and -1 not in shape:
+            name = f"{node.input[1]}_open"
+            if name not in constants:
+                constants[name] = np.array([-1, *shape[1:]], np.int64)
+                graph.initializer.append(numpy_helper.from_array(constants[name], name))
+            node.input[1] = name
+    for value in (*graph.input, *graph.output):
+        first = value.type.tensor_type.shape.dim[0]
+        if value.name in of and first.dim_value == 1:
+            first.dim_param = of[value.name]
+    for value in graph.value_info:
+        if value.name in of:
+            value.type.tensor_type.ClearField("shape")
+    drop_unread(graph)
 
 
 def _simplify(model: ir.Model) -> None:

@@ -18,6 +18,7 @@ GraphName = Literal[
 ]
 SIZED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")  # of a merged model
 
+PHOTOS = 8  # the most photos of one call, where an engine asks for a bound
 NOTHING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # what `labels` say of `points`
 
 PHOTOS = 8  # the most photos in one call of a graph that takes several
@@ -28,8 +29,8 @@ Arrays = dict[str, Array]
 class Tensor(Frozen):
     """An input or output. A dimension is a number, or a letter: each call chooses that number.
 
-    B is a number of prompts or texts, N of points in each prompt, L of token ids in each text. M is a number of mask
-    prompts: 1, which all prompts of the call share, or B, one for each.
+    I is a number of photos, B of prompts or texts, N of points in each prompt, L of token ids in each text. M is a
+    number of mask prompts: 1, which all prompts of the call share, or B, one for each.
     """
 
     name: str
@@ -103,9 +104,10 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
         )
     assert size is not None
     cells, features, low = grid(size), spec.feature_grid(size), low_res(size)
-    image = Tensor(name="image", shape=(1, 3, *sides(size)))
-    tokens = Tensor(name="tokens", shape=(1, spec.encoder.width, *cells))
-    embedding = Tensor(name="embedding", shape=(1, CHANNELS, *cells))
+    image = Tensor(name="image", shape=("I", 3, *sides(size)))
+    tokens = Tensor(name="tokens", shape=("I", spec.encoder.width, *cells))
+    embedding = Tensor(name="embedding", shape=("I", CHANNELS, *cells))
+    of_one = Tensor(name="embedding", shape=(1, CHANNELS, *cells))  # the prompts of a call are for one photo
     sparse = Tensor(name="sparse", shape=("B", "N", CHANNELS))
     dense = Tensor(name="dense", shape=("M", CHANNELS, *cells))
     return {
@@ -113,8 +115,8 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
         "clip_head": Signature(
             inputs=(tokens,),
             outputs=(
-                Tensor(name="image_features", shape=(1, spec.features)),
-                Tensor(name="patch_features", shape=(1, spec.features, *features)),
+                Tensor(name="image_features", shape=("I", spec.features)),
+                Tensor(name="patch_features", shape=("I", spec.features, *features)),
             ),
         ),
         "prompt_encoder": Signature(
@@ -127,7 +129,7 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
             outputs=(sparse, dense),
         ),
         "mask_decoder": Signature(
-            inputs=(embedding, sparse, dense),
+            inputs=(of_one, sparse, dense),
             outputs=(Tensor(name="masks", shape=("B", 4, *low)), Tensor(name="scores", shape=("B", 4))),
         ),
     }[name]
@@ -164,9 +166,11 @@ def probe(
 
     They are drawn from numpy's `RandomState`, whose stream is promised never to change. prompts: B and N; each prompt
     has a mask. fixed: the numbers of a graph that takes no others (`fixed_sides`). Texts are as long as the context.
+    There is one photo.
     """
     random = np.random.RandomState(zlib.crc32(f"{name}/{size}".encode()))
-    numbers = {**dict(zip("BNM", (*prompts, prompts[0]), strict=True)), "L": spec.text.context, **(fixed or {})}
+    batch, points = prompts
+    numbers = {"I": 1, "B": batch, "N": points, "M": batch, "L": spec.text.context, **(fixed or {})}
     inputs: Arrays = {}
     for tensor in signature(spec, name, size).inputs:
         shape = [numbers[side] if isinstance(side, str) else side for side in tensor.shape]
