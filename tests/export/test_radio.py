@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import radio
 import torch
-from support import GPUS, TEMPLATES, TOLERANCE
+from support import GPUS, TEMPLATES, TOLERANCE, off
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle.contract import GraphName, probe, signature
@@ -17,10 +18,11 @@ from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
 from samclip_edge.export.parity import ask
 from samclip_edge.export.precision.half import halve_types
 from samclip_edge.export.precision.int8 import layer_names
+from samclip_edge.export.precision.int8 import run as run_graph
 from samclip_edge.export.precision.qdq import calibrate, insert_pairs
 from samclip_edge.export.targets.coreml import PackageWriter
 from samclip_edge.export.targets.onnx import export_onnx
-from samclip_edge.export.targets.tensorrt_builders import choose
+from samclip_edge.export.targets.tensorrt_builders import choose, profile
 from samclip_edge.export.targets.tracing import trace
 from samclip_edge.model.checkpoint import load
 from samclip_edge.runtimes.interpreters.mil import coremltools as ct
@@ -42,7 +44,7 @@ def test_forms_are_the_model(radio_checkpoint: Path, name: GraphName, size: int 
     for ours, wanted, tensor in zip(
         got, fixed_size.answer(model, name, inputs), signature(model.spec, name, size).outputs, strict=True
     ):
-        assert ours.shape == wanted.shape == tuple(2 if s == "B" else s for s in tensor.shape)
+        assert ours.shape == wanted.shape == tuple({"I": 1, "B": 2}.get(s, s) for s in tensor.shape)
         assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
 
 
@@ -80,11 +82,15 @@ def test_tensorrt_takes_each_matrix_once_and_in_int8(
     module = fixed_size.graph_module(model, name, "128x80")
     proto = trace(module, signature(model.spec, name, "128x80"), asked)
     assert not any(node.op_type == "Gemm" for node in proto.graph.node)  # which would stay in float
+    several = {each: np.concatenate([values, 0.7 * values]) for each, values in asked.items()}
+    (found,) = run_graph(proto, [several])
+    wanted = fixed_size.answer(model, name, {each: torch.from_numpy(values) for each, values in several.items()})
+    assert all(off(theirs, ours) < TOLERANCE for theirs, ours in zip(wanted, found, strict=True))
     scales = calibrate(proto, layer_names(model), [asked])
     insert_pairs(proto, layer_names(model), scales)
     halve_types(proto)
     onnx.save(proto, tmp_path / "graph.onnx")
-    builder.build(tmp_path / "graph.onnx", {})
+    builder.build(tmp_path / "graph.onnx", profile(signature(model.spec, name, "128x80")))
     assert len([line for line in builder.layers.splitlines() if "Int8" in line]) >= matrices == len(scales)
 
 

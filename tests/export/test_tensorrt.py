@@ -116,7 +116,7 @@ def test_a_layer_that_fell_to_half_would_be_seen(tiny_folder: Path, builder: Bui
     graph = bundle.graph("clip_head", 128)
     model = typed(bundle, graph, "fp16", {}, {})
     onnx.save(model, tmp_path / "graph.onnx")
-    builder.build(tmp_path / "graph.onnx", {})
+    builder.build(tmp_path / "graph.onnx", profile(graph.signature))
     products = [node.name for node in model.graph.node if node.op_type == "MatMul"]
     assert products
     assert not any(in_int8(builder.layers, node) for node in products)
