@@ -20,12 +20,8 @@ from samclip_edge.files import write_whole
 from samclip_edge.runtimes.tensorrt.cuda import the_device
 from samclip_edge.runtimes.tensorrt.library import first_error, load_module, logger, version
 
-_USUAL = {
-    "B": 1,
-    "M": 1,
-    "N": 2,
-    "L": 12,
-}  # a box is two points; a click is one and a padding point; a text is a short phrase
+# A box is two points; a click is one and a padding point; a text is a short phrase.
+_USUAL = {"I": 1, "B": 1, "M": 1, "N": 2, "L": 12}
 _LEAST = {"I": 1, "B": 1, "M": 1, "N": 0, "L": 1}  # a prompt of a mask alone has no points
 _JETSONS = ("7.2", "8.7", "11.0")  # their compute capabilities
 # The least, the usual and the most of each input with open dimensions, by its name.
