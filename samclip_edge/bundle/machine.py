@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def on_a_mac() -> bool:
@@ -20,3 +23,10 @@ def gpus() -> int:
     count = ctypes.c_int()
     found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
     return count.value if found else 0
+
+
+def avx2_alone() -> bool:
+    """Whether the processor has AVX2 and not AVX-512, as far as Linux tells; False on other systems."""
+    lines = CPUINFO.read_text("utf-8", "replace").splitlines() if CPUINFO.is_file() else []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return "avx2" in flags and "avx512f" not in flags
