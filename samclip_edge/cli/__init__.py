@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -79,6 +80,7 @@ def main() -> None:
 
     70: a fault of the program; 128 and more: a signal, of which 141 is for a pipe that nobody reads any more.
     """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it reads what every package here says of itself
     with streams(), notes(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of a photo is logged or raised
         try:
