@@ -178,3 +178,18 @@ def test_the_preset_is_of_sam_vit_b_and_openclip_vit_b_16() -> None:
     visual = {f"visual.{name}": tensor.shape for name, tensor in ours.visual.state_dict().items()}
     assert visual | {name: tensor.shape for name, tensor in ours.text_encoder.state_dict().items()} == wanted
     assert (spec.encoder, spec.decoder) == (PRESETS["vit_b"].encoder, PRESETS["vit_b"].decoder)
+
+
+def test_many_photos_go_through_clips_encoder_together(two: SamClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, run, calls = [*data.photos(), *data.photos()], two.sessions.run, []
+
+    def counted(name: str, *size: object, **inputs: np.ndarray) -> object:
+        calls.append((name, len(inputs["image"])))
+        return run(name, *size, **inputs)
+
+    monkeypatch.setattr(two.sessions, "run", counted)
+    many = list(two.look_many(photos, named=True))
+    assert calls == [("clip_image_encoder", len(photos))]
+    for photo, scene in zip(photos, many, strict=True):
+        assert off(two.look(photo).image_features, scene.image_features) < TOLERANCE
+    assert len(calls) == 1 + len(photos)  # and SAM's encoder ran for none
