@@ -120,10 +120,10 @@ class SamClip:
         """A scene for each photo, in order; in the place of one that has none, the InputError that says why.
 
         Files are decoded in threads while the photos before them are encoded, and at small sizes several photos are
-        encoded in one call, where the bundle takes that. Fewer than `2 * PHOTOS` photos are open at any time, beside
-        the scenes that you keep. Ending early, by `close` too, ends the threads. A scene stays as it is. size,
-        max_pixels, white: see `look`. named: whether the photos will be named: what names need is then computed
-        for several at once too.
+        encoded in one call, where the bundle takes that. At most `2 * PHOTOS` photos are open at a time, at 1024 three,
+        beside the scenes that you keep. Ending early, by `close` too, ends the threads. photos: a scene among them
+        stays as it is. size, max_pixels, white: see `look`. named: whether they will be named: what names need is
+        then computed for several at once too. Raises InputError for a size that there is not.
         """
         chosen = self.size_of(self.sizes[-1] if size is None else size)
 
