@@ -18,10 +18,10 @@ GraphName = Literal[
 ]
 SIZED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")  # of a merged model
 
-PHOTOS = 8  # the most photos of one call, where an engine asks for a bound
 NOTHING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # what `labels` say of `points`
 
 PHOTOS = 8  # the most photos in one call of a graph that takes several
+
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 
