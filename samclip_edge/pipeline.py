@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
@@ -116,7 +116,7 @@ class SamClip:
         max_pixels: int = MAX_PIXELS,
         white: float | None = None,
         named: bool = False,
-    ) -> Iterator[Scene | InputError]:
+    ) -> Generator[Scene | InputError, None, None]:
         """A scene for each photo, in order; in the place of one that has none, the InputError that says why.
 
         Files are decoded in threads while the photos before them are encoded, and at small sizes several photos are
@@ -133,7 +133,7 @@ class SamClip:
             except InputError as error:
                 return error
 
-        def looked() -> Iterator[Scene | InputError]:
+        def looked() -> Generator[Scene | InputError, None, None]:
             most = at_once(self.bundle, chosen, named)
             with closing(opened_ahead(photos, opened, max(most, 2))) as ready:
                 while some := list(islice(ready, most)):

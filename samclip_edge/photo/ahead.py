@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -16,7 +16,9 @@ Opened = TypeVar("Opened")
 Photo = TypeVar("Photo")
 
 
-def opened_ahead(photos: Iterable[Photo], open_: Callable[[Photo], Opened], ahead: int) -> Iterator[Opened]:
+def opened_ahead(
+    photos: Iterable[Photo], open_: Callable[[Photo], Opened], ahead: int
+) -> Generator[Opened, None, None]:
     """`open_` of each photo, in order; `ahead` of them are at work, or done and not asked for yet.
 
     What is no file yet, such as an array or Pillow's image, is opened when its turn comes, by the thread that asks.
