@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.bundle.spec import CHANNELS
+from samclip_edge.model.layers import LayerNorm2d
 from samclip_edge.model.mask_decoder import MASKS, Attention, MaskDecoder, TwoWayAttentionBlock
 from samclip_edge.model.merged import MergedModel
 
@@ -133,10 +134,14 @@ class Upscale(nn.Module):
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
         first, norm, _, second, _ = layers
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(norm, LayerNorm2d)
+        assert isinstance(second, nn.ConvTranspose2d)
         self.norm = nn.LayerNorm(CHANNELS // 4, norm.eps)
         self.norm.weight, self.norm.bias = norm.weight, norm.bias
         for name, layer in (("first", first), ("second", second)):
             self.register_buffer(name, layer.weight.detach().permute(0, 2, 3, 1).flatten(1).contiguous())
+            assert layer.bias is not None
             self.register_buffer(f"{name}_bias", layer.bias.detach().repeat(4))
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class RadioHead(nn.Module):
         # In one pass, so that each matrix stands once in a graph.
         rows = torch.cat([tokens[:, self.trunk :, :1, 0], patches.flatten(2)], dim=2).transpose(1, 2)
         features = F.normalize(self.adaptor(rows), dim=-1)
-        return features[:, 0], features[:, 1:].transpose(1, 2).unflatten(2, patches.shape[2:])
+        return features[:, 0], features[:, 1:].transpose(1, 2).reshape(-1, features.shape[-1], *patches.shape[2:])
 
     def image_features(self, tokens: Tensor, left_out: Tensor | None = None) -> Tensor:
         """Only the image features (B,E) of `forward`.
