@@ -42,6 +42,8 @@ def halve_weights(model: onnx.ModelProto, stored: Mapping[bytes, Place]) -> None
         tensor.name, tensor.data_type, tensor.raw_data = half, onnx.TensorProto.FLOAT16, content
         place = stored.get(content)
         turned = place is not None and place.transposed
+        if turned and len(tensor.dims) != 2:  # heads of a matrix, which a transpose alone does not make of it
+            place, turned = None, False
         if place is not None:
             if turned:
                 tensor.ClearField("dims")
