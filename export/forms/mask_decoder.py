@@ -36,15 +36,11 @@ class TokensToImage(nn.Module):
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.heads, self.scale, self.query, self.out = (
-            attention.heads,
-            attention.scale,
-            attention.q_proj,
-            attention.out_proj,
-        )
+        self.heads, self.scale = attention.heads, attention.scale
+        self.query, self.out = attention.q_proj, attention.out_proj
         self.register_buffer("keys", by_head(attention.k_proj, self.heads))
-        self.register_buffer("values", by_head(attention.v_proj, self.heads).transpose(1, 2).contiguous())
-        self.register_buffer("bias", attention.v_proj.bias.detach().reshape(self.heads, 1, -1))
+        self.register_buffer("values", by_head(attention.v_proj, self.heads))
+        self.register_buffer("bias", attention.v_proj.bias.detach().reshape(self.heads, -1, 1))
 
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
         """tokens: (B,T,256). image: (M,h*w,256), and placed: the same with its positions. Returns (B,T,256)."""
@@ -52,8 +48,9 @@ class TokensToImage(nn.Module):
         q = self.query(tokens).reshape(batch, count, self.heads, -1).transpose(1, 2) * self.scale
         q = (q @ self.keys).reshape(batch, -1, CHANNELS)  # (B,heads * T,256)
         taken = (q @ placed.transpose(1, 2)).softmax(dim=-1) @ image
-        taken = taken.reshape(batch, self.heads, count, CHANNELS) @ self.values + self.bias
-        out: Tensor = self.out(taken.transpose(1, 2).reshape(batch, count, -1))
+        taken = taken.reshape(batch, self.heads, count, CHANNELS).transpose(2, 3)
+        values = self.values @ taken + self.bias  # (B,heads,D / heads,T)
+        out: Tensor = self.out(values.permute(0, 3, 1, 2).reshape(batch, count, -1))
         return out
 
 
@@ -62,23 +59,18 @@ class ImageToTokens(nn.Module):
 
     queries: Tensor
     bias: Tensor
-    back: Tensor
     back_bias: Tensor
+    own: Tensor
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
-        self.heads, self.scale, self.key, self.value = (
-            attention.heads,
-            attention.scale,
-            attention.k_proj,
-            attention.v_proj,
-        )
+        self.heads, self.scale = attention.heads, attention.scale
+        self.key, self.value = attention.k_proj, attention.v_proj
         self.register_buffer("queries", by_head(attention.q_proj, self.heads))
         self.register_buffer("bias", attention.q_proj.bias.detach().reshape(self.heads, -1, 1))
-        self.register_buffer(
-            "back", attention.out_proj.weight.detach().T.reshape(self.heads, -1, CHANNELS).contiguous()
-        )
+        self.back = attention.out_proj.weight
         self.register_buffer("back_bias", attention.out_proj.bias.detach() / self.heads)
+        self.register_buffer("own", torch.eye(self.heads)[:, None, :, None])
 
     def forward(self, placed: Tensor, keyed: Tensor, tokens: Tensor) -> Tensor:
         """placed: the image with its positions (M,h*w,256); keyed: tokens with theirs, and tokens (B,T,256).
@@ -92,8 +84,10 @@ class ImageToTokens(nn.Module):
         k = (k @ self.queries).reshape(batch, -1, CHANNELS).transpose(1, 2)  # (B,256,heads * T)
         scores = placed @ k + common
         weights = scores.reshape(batch, -1, self.heads, count).softmax(dim=-1).reshape(batch, -1, self.heads * count)
+        # The values of a head, among zeros for the other heads, go through the last product before they are summed.
         # The weights of a head add up to 1, so its share of the bias may ride on its values.
-        return weights @ (v @ self.back + self.back_bias).reshape(batch, -1, CHANNELS)
+        v = (v[:, :, :, None] * self.own).reshape(batch, self.heads * count, -1)
+        return weights @ (F.linear(v, self.back) + self.back_bias)
 
 
 class Block(nn.Module):
@@ -117,6 +111,7 @@ class Block(nn.Module):
         tokens = self.norm2(tokens + self.to_image(tokens + token_pe, placed, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = image + self.to_tokens(placed, tokens + token_pe, tokens)
+        # Reshaped, the sum and its norm stay two ops; fused by ONNX Runtime they are slower (docs/performance.md).
         return tokens, self.norm4(image.reshape(-1, CHANNELS)).reshape(image.shape)
 
 
@@ -140,7 +135,8 @@ class Upscale(nn.Module):
         self.norm = nn.LayerNorm(CHANNELS // 4, norm.eps)
         self.norm.weight, self.norm.bias = norm.weight, norm.bias
         for name, layer in (("first", first), ("second", second)):
-            self.register_buffer(name, layer.weight.detach().permute(0, 2, 3, 1).flatten(1).contiguous())
+            matrix = layer.weight.detach().permute(0, 2, 3, 1).flatten(1)  # (I,O,2,2) to (I,4 * O): a pixel's four
+            self.register_buffer(name, matrix.contiguous())
             assert layer.bias is not None
             self.register_buffer(f"{name}_bias", layer.bias.detach().repeat(4))
 
