@@ -15,9 +15,13 @@ _LOCK = threading.Lock()  # stderr is one for all threads
 def native_lines() -> Iterator[list[str]]:
     """Keep what native code writes to stderr in this block. The lines are in the list once the block ends.
 
-    Meanwhile no other thread's lines reach stderr either, so nothing is logged in the block.
+    Meanwhile no other thread's lines reach stderr either, so nothing is logged in the block. Only the main thread keeps
+    lines: in another one's block the main thread may have something to say.
     """
     lines: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lines
+        return
     with _LOCK, tempfile.TemporaryFile() as kept:
         try:
             before = os.dup(2)

@@ -38,10 +38,10 @@ class FixedAttention(nn.Module):
         """Queries, keys and values (B,N,H,W,3D) of N maps a photo. Returns what tokens take of it (B,N,H,W,D)."""
         number, heads, count = qkv.shape[1], self.heads, self.height * self.width
         qkv = qkv.reshape(-1, number, count, 3, heads, self.channels).permute(0, 3, 1, 4, 2, 5)
-        q, k, v = qkv.reshape(-1, 3, number * heads, count, self.channels).unbind(1)
+        qkv = qkv.reshape(-1, 3, number * heads, count, self.channels)
         maps = max(1, BLOCK // count**2)  # of each photo in a group, each with one head
         groups = [slice(first, min(first + maps, number * heads)) for first in range(0, number * heads, maps)]
-        x = torch.cat([self._attend(q[:, group], k[:, group], v[:, group]) for group in groups], dim=1)
+        x = torch.cat([self._attend(*qkv[:, :, group].unbind(1)) for group in groups], dim=1)  # and no copy of all
         x = x.reshape(-1, number, heads, count, self.channels).transpose(2, 3)
         return x.reshape(-1, number, self.height, self.width, heads * self.channels)
 

@@ -16,7 +16,7 @@ from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.bundle.weights import Weights
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2  # 1: each prompt has a mask, and each call one photo
 MANIFEST = "manifest.json"
 Target = Literal["onnx", "coreml", "tensorrt"]
 BuilderName = Literal["tensorrt", "tensorrt_rtx"]
@@ -151,7 +151,7 @@ class BuiltEngines(Frozen):
 class Manifest(Frozen):
     """`manifest.json`."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2] = FORMAT
     kind: Literal["merged", "sam+clip"] = "merged"
     target: Target
     precision: Precision

@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -21,13 +20,16 @@ def opened_ahead(
 ) -> Generator[Opened, None, None]:
     """`open_` of each photo, in order; `ahead` of them are at work, or done and not asked for yet.
 
-    What is no file yet, such as an array or Pillow's image, is opened when its turn comes, by the thread that asks.
+    What is no file, such as an array or Pillow's image, is opened by the thread that asks, when it is taken.
     """
     left = iter(photos)
     threads = ThreadPoolExecutor(min(ahead, os.cpu_count() or 1))
 
     def started(photo: Photo) -> Callable[[], Opened]:
-        return threads.submit(open_, photo).result if is_file(photo) else partial(open_, photo)
+        if is_file(photo):
+            return threads.submit(open_, photo).result
+        opened = open_(photo)  # now, because its owner may change it once the next is asked for
+        return lambda: opened
 
     try:
         waiting = deque(map(started, islice(left, ahead)))

@@ -77,7 +77,7 @@ def test_a_damaged_file_stops_every_verb_that_needs_it(run: Callable[..., Ran], 
 
 
 MANIFEST_FAULTS = {
-    "newer": (lambda m: m.update(format=2), "format 2 is newer than 1"),
+    "newer": (lambda m: m.update(format=3), "format 3 is newer than 2"),
     "absolute": (lambda m: m["graphs"][0]["files"][0].update(path="/etc/passwd"), "leaves the bundle"),
     "climbing": (lambda m: m["graphs"][0]["files"][0].update(path="../x.onnx"), "leaves the bundle"),
     "climbing inside": (lambda m: m["graphs"][0]["files"][0].update(path="a/../../x.onnx"), "leaves the bundle"),

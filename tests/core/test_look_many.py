@@ -149,3 +149,14 @@ def test_no_more_photos_are_opened_than_were_asked_for() -> None:
     assert list(opened_ahead(names, open_, 3)) == [name.upper() for name in names]
     assert most(names, 3) <= 4
     assert most(names[:2], 8) <= 2
+
+
+def test_an_array_that_its_owner_fills_again_is_taken_as_it_came(tiny: SamClip) -> None:
+    buffer = np.zeros((64, 64, 3), np.uint8)
+
+    def frames() -> Iterator[np.ndarray]:
+        for grey in range(0, 240, 40):
+            buffer[:] = grey
+            yield buffer
+
+    assert [int(scene.pixels[0, 0, 0]) for scene in tiny.look_many(frames(), 128)] == list(range(0, 240, 40))
