@@ -14,6 +14,7 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.machine import avx2_alone
 from samclip_edge.bundle.manifest import Graph, Precision
 from samclip_edge.bundle.sessions import SessionOptions
+from samclip_edge.bundle.sizes import photos_in_a_call, sides
 from samclip_edge.bundle.verify import MIN_COSINE, compare, question
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.runtimes.base import OpenSession
@@ -31,9 +32,17 @@ class OrtSession:
     """An ONNX graph in ONNX Runtime."""
 
     def __init__(
-        self, path: Path, signature: Signature, precision: Precision, threads: int | None, device: Device = "cpu"
+        self,
+        path: Path,
+        signature: Signature,
+        precision: Precision,
+        threads: int | None,
+        device: Device = "cpu",
+        one_photo: bool = False,
     ) -> None:
-        """Raises InputError when ONNX Runtime refuses the graph, and when its names are not the signature's.
+        """one_photo: each call has one, which ONNX Runtime can do better for if it knows.
+
+        Raises InputError when ONNX Runtime refuses the graph, and when its names are not the signature's.
 
         Also when a device is not here, does not start, or refuses its options; see `providers.open_on`.
         """
@@ -43,6 +52,8 @@ class OrtSession:
         # Each session has threads of its own. By default they go on asking for work in a loop after a run, and so take
         # the cores from the session that runs next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if one_photo:  # then a product and its bias become one op: less time, and at 1024 a tenth less memory
+            options.add_free_dimension_override_by_name("I", 1)
         self._path, self._device = path, device
         if on_cpu(device):
             self._session = _on_the_cpu(path, options, precision, device)
@@ -110,10 +121,12 @@ def held_to_the_cpu(got: Arrays, wanted: Arrays, name: str, precision: Precision
 
 def _open(bundle: Bundle, graph: Graph, options: SessionOptions) -> OrtSession:
     precision = bundle.manifest.precision
+    one_photo = graph.size is not None and photos_in_a_call(*sides(graph.size)) == 1
 
     def opened(device: Device) -> OrtSession:
         with bundle.together(graph.files) as folder:
-            return OrtSession(folder / graph.files[0].path, graph.signature, precision, options.threads, device)
+            path = folder / graph.files[0].path
+            return OrtSession(path, graph.signature, precision, options.threads, device, one_photo)
 
     if on_cpu(options.device):
         return opened(options.device)

@@ -138,6 +138,7 @@ class SamClip:
             with closing(opened_ahead(photos, opened, max(most, 2))) as ready:
                 while some := list(islice(ready, most)):
                     yield from self._encoded(some, chosen, named)
+                    some.clear()  # before the next are taken
 
         return looked()
 

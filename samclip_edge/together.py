@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from samclip_edge.bundle.contract import PHOTOS, GraphName
+from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.sessions import Sessions
-from samclip_edge.bundle.sizes import Size, sides
+from samclip_edge.bundle.sizes import Size, photos_in_a_call, sides
 from samclip_edge.encoded import Encoded, kind_of, size_of
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.opened import OpenPhoto
-
-PIXELS = PHOTOS * 224 * 224  # of the input in one call, at most: of larger ones a single photo keeps all cores busy
 
 
 def encode_together(sessions: Sessions, photos: Sequence[OpenPhoto], size: Size, named: bool) -> list[Encoded]:
@@ -52,8 +50,9 @@ def _at_once(bundle: Bundle, graph: GraphName, size: Size) -> int:
     if manifest.dynamic or isinstance(photos, int):
         return 1
     clip = manifest.spec.clip_vision
-    height, width = sides(clip.size if clip and graph == "clip_image_encoder" else size)
-    return min(max(PIXELS // (height * width), 1), PHOTOS)
+    if clip and graph == "clip_image_encoder":
+        return photos_in_a_call(clip.size, clip.size)
+    return photos_in_a_call(*sides(size))
 
 
 def _ask(photos: Sequence[Encoded], graph: GraphName) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from samclip_edge.bundle.contract import PHOTOS, Signature, Tensor
+from samclip_edge.bundle.contract import Signature, Tensor
 from samclip_edge.bundle.machine import gpus
 from samclip_edge.bundle.manifest import BuilderName
+from samclip_edge.bundle.sizes import PHOTOS
 from samclip_edge.errors import InputError
 from samclip_edge.export.options import POINTS, PROMPTS, TOKENS, TensorRTOptions
 from samclip_edge.files import write_whole

@@ -20,7 +20,6 @@ SIZED: tuple[GraphName, ...] = ("image_encoder", "clip_head", "prompt_encoder", 
 
 NOTHING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3  # what `labels` say of `points`
 
-PHOTOS = 8  # the most photos in one call of a graph that takes several
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 PATCH = 16  # pixels along the side of a token
 MASK_STRIDE = 4  # model pixels along the side of a low-res mask pixel
 LARGEST = 1024  # the longest side of any input
+PHOTOS = 8  # the most photos in one call of a graph that takes several
 
 
 def _validated(size: int | str) -> int | str:
@@ -57,3 +58,8 @@ def low_res(size: Size) -> tuple[int, int]:
     """Rows and columns of a low-res mask."""
     height, width = sides(size)
     return height // MASK_STRIDE, width // MASK_STRIDE
+
+
+def photos_in_a_call(height: int, width: int) -> int:
+    """How many photos of so many pixels are encoded in one call: of large ones a single one keeps all cores busy."""
+    return min(max(PHOTOS * 224 * 224 // (height * width), 1), PHOTOS)
