@@ -13,7 +13,7 @@ from support import TEMPLATES, TOLERANCE, Ran, iou, off
 from samclip_edge import SamClip
 from samclip_edge.bundle.contract import SIZED, GraphName, probe
 from samclip_edge.bundle.sizes import Size
-from samclip_edge.export.forms import fixed_size, neural_engine
+from samclip_edge.export.forms import attention, fixed_size, neural_engine
 from samclip_edge.export.forms.fixed_size import answer
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model.checkpoint import load
@@ -38,6 +38,20 @@ def test_forms_answer_as_the_model(tiny_checkpoint: Path, form: object, name: Gr
         got = form.graph_module(model, name, size)(*inputs.values())  # type: ignore[attr-defined]
     for ours, wanted in zip(got if isinstance(got, tuple) else (got,), answer(model, name, inputs), strict=True):
         assert off(wanted, ours) < TOLERANCE
+
+
+@pytest.mark.parametrize("scores", [1, 300, 3000])
+def test_attention_in_small_groups_is_the_same_for_several_photos(
+    tiny_checkpoint: Path, scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = load(tiny_checkpoint)
+    images = torch.rand(3, 3, 80, 144, generator=torch.Generator().manual_seed(0)) * 255
+    monkeypatch.setattr(attention, "BLOCK", scores)
+    with torch.inference_mode():
+        got = fixed_size.graph_module(model, "image_encoder", "144x80")(images)
+        wanted = model.image_encoder(images)
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert off(theirs, ours) < TOLERANCE
 
 
 def test_positions_are_those_of_the_top_left_part_of_a_square(tiny_checkpoint: Path) -> None:
