@@ -64,6 +64,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch", "accelerate", "matplotlib", "open_clip"},
         LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},
     ),
+    "benchmarks/evaluation": (
+        {"numpy", "PIL", "open_clip", "timm", "scipy", "pycocotools", "lvis"},
+        ASK | {"samclip_edge/accuracy", "benchmarks"},
+    ),
     "benchmarks": (
         {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything", "PIL"},
         ASK | EXPORT | {"samclip_edge/model"},
@@ -72,7 +76,16 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         CORE | {"onnxruntime"},
         ASK
         | EXPORT
-        | {"export/costs", "export/get", "export/order", "runtimes", "train", "train/recipe", "benchmarks"}
+        | {
+            "export/costs",
+            "export/get",
+            "export/order",
+            "runtimes",
+            "train",
+            "train/recipe",
+            "benchmarks",
+            "benchmarks/evaluation",
+        }
         | {"samclip_edge/accuracy", "samclip_edge/model"},
     ),
 }

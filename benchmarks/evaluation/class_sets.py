@@ -1,0 +1,121 @@
+"""The data sets of one class a photo, in the layouts in which they are published: what the classes are called, and photos."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from samclip_edge.benchmarks.evaluation.layout import read_lines, there
+from samclip_edge.benchmarks.evaluation.task import Sample
+from samclip_edge.errors import InputError, one_line
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+
+IMAGENET = (
+    "ImageNet's validation photos lie in folders named by WordNet id (n01440764/...), in DIR or DIR/val; or as Kaggle has "
+    "them (ILSVRC/Data/CLS-LOC/val beside LOC_val_solution.csv); or flat as published (ILSVRC2012_img_val/ or val/) beside "
+    "ILSVRC2012_devkit_t12/"
+)
+IMAGENET_V2 = "ImageNet-V2 is unpacked to folders 0 to 999, in DIR or DIR/imagenetv2-matched-frequency-format-val"
+PLACES = (
+    "Places365's validation photos lie in val_256/ or val_large/ beside places365_val.txt and categories_places365.txt; or "
+    "in folders named by class (places365_standard/val/airfield/...)"
+)
+
+
+def _imagenet(data: Path) -> tuple[list[str], list[Sample]]:
+    """ImageNet's validation photos, in one of three layouts."""
+    ids = _wordnet_ids()
+    own = {name: number for number, name in enumerate(ids)}
+    for solution in data.glob("LOC_val_solution.csv"):
+        with solution.open(newline="") as file:
+            rows = [(row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file)]
+        photos = there(data, ["ILSVRC/Data/CLS-LOC/val", "val"], IMAGENET)
+        return _openai_names(), [_sample(data, photos / f"{name}.JPEG", own[wordnet]) for name, wordnet in rows]
+    for devkit in data.glob("ILSVRC2012_devkit_t12/data"):
+        photos = there(data, ["ILSVRC2012_img_val", "val"], IMAGENET)
+        if not any(each.is_dir() for each in photos.iterdir()):
+            return _openai_names(), _devkit(data, devkit, photos, own)
+    folder = there(data, ["n[0-9]*/", "val/n[0-9]*/", "*/val/n[0-9]*/"], IMAGENET).parent
+    return _openai_names(), _folders(data, folder, own)
+
+
+def _devkit(data: Path, devkit: Path, photos: Path, own: dict[str, int]) -> list[Sample]:
+    """The published layout: photos in one folder, and the devkit's list of their classes in its own numbering."""
+    from scipy.io import loadmat
+
+    meta = there(devkit, ["meta.mat"], IMAGENET)
+    try:
+        synsets = loadmat(meta, squeeze_me=True)["synsets"]
+        wordnet = {int(each["ILSVRC2012_ID"]): str(each["WNID"]) for each in synsets}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{meta}: cannot be read ({one_line(error)}); fetch the devkit again") from None
+    numbers = read_lines(there(devkit, ["ILSVRC2012_validation_ground_truth.txt"], IMAGENET))
+    names = (f"ILSVRC2012_val_{place:08d}.JPEG" for place in range(1, len(numbers) + 1))
+    return [_sample(data, photos / n, own[wordnet[int(number)]]) for n, number in zip(names, numbers, strict=True)]
+
+
+def _imagenet_v2(data: Path) -> tuple[list[str], list[Sample]]:
+    """ImageNet-V2: folders named by the number of the class."""
+    folder = there(data, ["0/", "imagenetv2-matched-frequency*/0/", "*/0/"], IMAGENET_V2).parent
+    return _openai_names(), _folders(data, folder, {str(number): number for number in range(1000)})
+
+
+def _places365(data: Path) -> tuple[list[str], list[Sample]]:
+    """Places365: a list of files with the numbers of their classes, or a folder a class."""
+    if (data / "places365_val.txt").is_file():
+        listed = there(data, ["categories_places365.txt"], PLACES)
+        categories = dict(_pair(listed, line) for line in read_lines(listed))
+        names = [_spoken(own.split("/", 2)[-1]) for own in sorted(categories, key=lambda each: categories[each])]
+        photos = there(data, ["val_256/", "val_large/", "val/"], PLACES)
+        rows = [_pair(data / "places365_val.txt", line) for line in read_lines(data / "places365_val.txt")]
+        return names, [_sample(data, photos / name, number) for name, number in rows]
+    folder = there(data, ["places365_standard/val/airfield/", "val/airfield/", "airfield/"], PLACES).parent
+    own = {each.name: place for place, each in enumerate(sorted(each for each in folder.iterdir() if each.is_dir()))}
+    return [_spoken(name) for name in own], _folders(data, folder, own)
+
+
+CLASS_SETS: dict[str, Callable[[Path], tuple[list[str], list[Sample]]]] = {
+    "imagenet": _imagenet,
+    "imagenet-v2": _imagenet_v2,
+    "places365": _places365,
+}  # of a folder: what the classes are called, and samples, whose truth is the number of their class
+
+
+def _wordnet_ids() -> list[str]:
+    """The WordNet ids of ImageNet's classes, in the order of their numbers."""
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
+
+
+def _openai_names() -> list[str]:
+    """What OpenAI calls ImageNet's classes."""
+    from open_clip import IMAGENET_CLASSNAMES
+
+    return list(IMAGENET_CLASSNAMES)
+
+
+def _folders(data: Path, folder: Path, own: dict[str, int]) -> list[Sample]:
+    """The photos in folders that are named as classes are."""
+    classes = sorted(each for each in folder.iterdir() if each.name in own)
+    found = [(each, own[inside.name]) for inside in classes for each in sorted(inside.iterdir())]
+    return [_sample(data, each, number) for each, number in found if each.suffix.lower() in _IMAGES]
+
+
+def _sample(data: Path, photo: Path, number: int) -> Sample:
+    return Sample(photo.relative_to(data).as_posix(), photo, number)
+
+
+def _pair(path: Path, line: str) -> tuple[str, int]:
+    """A name and a number in a line of text."""
+    name, _, number = line.rpartition(" ")
+    if not name or not number.isdigit():
+        raise InputError(f"{path}: {line[:60]!r} is no name and number; fetch it again")
+    return name, int(number)
+
+
+def _spoken(own: str) -> str:
+    """A class's own name as a person would say it: `apartment_building/outdoor` becomes "apartment building outdoor"."""
+    return own.replace("_", " ").replace("/", " ").replace("-", " ")

@@ -1,0 +1,95 @@
+"""Zero-shot classification (the paper's Table 1, and Table 6 for other sizes): top-1 and top-5 over the classes' names.
+
+A photo is resized to its shorter side and cut out in the middle, as CLIP's own evaluation does. A class has OpenAI's name
+and the mean feature of its 80 templates. Source: CLIP, Sec. 3.1.4 and its notebook "Prompt Engineering for ImageNet".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+
+import numpy as np
+
+from samclip_edge import data as shipped
+from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
+from samclip_edge.benchmarks.evaluation.layout import looked, sizes_of
+from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
+from samclip_edge.bundle.sizes import Size, sides
+from samclip_edge.encoded import Merged, kind_of
+from samclip_edge.photo.pictures import draw_names
+from samclip_edge.photo.read import read_photo
+from samclip_edge.photo.resize import Floats, Pixels, clip_square
+from samclip_edge.text.names import read_templates
+from samclip_edge.text.words import Words
+
+SIZES: tuple[Size, ...] = (224, 336)
+_FIVE = 5
+
+
+def classification(name: str, asked: Asked) -> list[Task]:
+    """One task a size."""
+    names, samples = CLASS_SETS[name](asked.data)
+    if kind_of(asked.model.bundle) is not Merged:
+        return [Classification(asked, None, names, samples)]
+    return [Classification(asked, size, names, samples) for size in sizes_of(asked.model, asked.sizes, SIZES)]
+
+
+class Classification(Task):
+    """Photos of one class each, named at one input size."""
+
+    def __init__(self, asked: Asked, size: Size | None, names: Sequence[str], samples: Sequence[Sample]) -> None:
+        """size: None for CLIP beside SAM, which has one size and its own way of resizing."""
+        self.model, self.names, self.samples = asked.model, list(names), samples
+        self.size = size or asked.model.sizes[0]
+        self.column = "CLIP's own size" if size is None else str(size)
+        self.protocol = {
+            "photo": "CLIP's own" if size is None else f"shorter side to {size}, bicubic, centre crop",
+            "names": "OpenAI's, 80 templates",
+            "classes": len(names),
+        }
+        self.read = _whole if size is None else partial(_square, max(sides(size)))
+
+    @cached_property
+    def features(self) -> Floats:
+        """The feature of each class (K,E)."""
+        return Words(self.model.sessions, read_templates(shipped.TEMPLATES)).features(self.names)
+
+    def answer(self, read: Sequence[tuple[Pixels, int]]) -> list[Outcome]:
+        """The five likeliest classes, and the place of the true one: 0 where it is the likeliest."""
+        found = []
+        for scene, (_, true) in zip(looked(self.model, [each for each, _ in read], self.size), read, strict=True):
+            similarities = self.features @ scene.image_features
+            order = np.argsort(-similarities, kind="stable")
+            found.append({"place": int(np.flatnonzero(order == true)[0]), "best": order[:_FIVE].tolist(), "true": true})
+        return found
+
+    def measures(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """Top-1 and top-5 accuracy: how often the true class is the likeliest, or among the five likeliest."""
+        places = np.array([each["place"] for each in outcomes])
+        return {"top-1": float((places < 1).mean()), "top-5": float((places < _FIVE).mean())}
+
+    def goodness(self, outcome: Outcome) -> float:
+        """Higher the earlier the true class comes."""
+        return -float(outcome["place"])
+
+    def picture(self, sample: Sample, outcome: Outcome) -> Pixels:
+        """The photo with its likeliest classes and the true one."""
+        scene = self.model.look(self.read(sample)[0], self.size)
+        similarities = self.features @ scene.image_features
+        powers = np.exp(self.model.words.logit_scale * (similarities - similarities.max()))
+        chances = powers / powers.sum()
+        named = [(self.names[index], float(chances[index])) for index in outcome["best"][:3]]
+        true = outcome["true"]
+        return draw_names(read_photo(sample.photo), [*named, (f"true: {self.names[true]}", float(chances[true]))])
+
+
+def _square(size: int, sample: Sample) -> tuple[Pixels, int]:
+    """The middle of a photo (S,S,3), and the number of its class."""
+    middle = clip_square(read_photo(sample.photo), size)
+    return np.ascontiguousarray(middle.transpose(1, 2, 0).astype(np.uint8)), sample.truth
+
+
+def _whole(sample: Sample) -> tuple[Pixels, int]:
+    """A photo (H,W,3), and the number of its class."""
+    return read_photo(sample.photo), sample.truth

@@ -1,0 +1,13 @@
+"""Every task of `samclip-edge eval` that runs on a data set, and the family that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
+from samclip_edge.benchmarks.evaluation.classification import classification
+from samclip_edge.benchmarks.evaluation.task import Asked, Task
+
+FAMILIES: dict[str, Callable[[str, Asked], list[Task]]] = {
+    **dict.fromkeys(CLASS_SETS, classification),
+}  # by the name of a task: what makes its columns

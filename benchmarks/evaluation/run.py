@@ -1,0 +1,115 @@
+"""Measures a task: reads samples in other processes, asks the model in this one, and keeps what was found so far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, NamedTuple
+
+from samclip_edge.benchmarks.evaluation.journal import Journal
+from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
+from samclip_edge.bundle.manifest import MANIFEST
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import sha256
+from samclip_edge.progress import Progress, silent
+
+_SEED = 0  # of the samples that a limit leaves
+_AHEAD = 4  # calls of the model for which samples are read ahead
+
+
+class Measured(NamedTuple):
+    """What a task came to."""
+
+    task: Task
+    measures: dict[str, float]
+    outcomes: dict[str, Outcome]  # by key
+    skipped: dict[str, str]  # why, by key
+    of: int  # samples of the data set
+
+
+def measure(task: Task, asked: Asked, limit: int | None = None, progress: Progress = silent) -> Measured:
+    """Measure a task on its samples, or on `limit` of them, drawn by a seed.
+
+    A run that was stopped before continues. Raises InputError where no sample can be used.
+    """
+    samples = limited(task.samples, limit)
+    with Journal(_key(task, asked)) as journal:
+        left = [sample for sample in samples if sample.key not in journal.found]
+        batches = [left[start : start + task.together] for start in range(0, len(left), task.together)]
+        skipped: dict[str, str] = {}
+        with _read_ahead(task, left) as read:
+            for batch in progress(batches, f"measuring, {task.column}"):
+                usable = dict(zip((sample.key for sample in batch), islice(read, len(batch)), strict=True))
+                for key in [key for key, each in usable.items() if isinstance(each, InputError)]:
+                    skipped[key] = one_line(usable.pop(key))
+                if usable:
+                    journal.add(dict(zip(usable, task.answer(list(usable.values())), strict=True)))
+        outcomes = journal.of(sample.key for sample in samples)
+        if not outcomes:
+            why = next(iter(skipped.values()), "it has none")
+            raise InputError(f" {asked.data}: no sample can be used ({why}); fetch the data set again", "data")
+    return Measured(task, task.measures(list(outcomes.values())), outcomes, skipped, len(task.samples))
+
+
+def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+    """`limit` of the samples, drawn by a seed and in their order; those of a smaller limit are among a larger one's."""
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    order = list(range(len(samples)))
+    random.Random(_SEED).shuffle(order)
+    return [samples[index] for index in sorted(order[:limit])]
+
+
+def _key(task: Task, asked: Asked) -> str:
+    """All that decides the outcomes of a task."""
+    bundle = asked.model.bundle
+    samples = hashlib.sha256(pickle.dumps(list(task.samples), protocol=5)).hexdigest()
+    said = [task.column, dict(task.protocol), samples, sha256(bundle.folder / MANIFEST), asked.model.sessions.engine]
+    return json.dumps(said, sort_keys=True, default=str)
+
+
+@contextmanager
+def _read_ahead(task: Task, samples: Sequence[Sample]) -> Iterator[Iterator[Any]]:
+    """What is read of each sample, in order, or the InputError that says why it cannot be used."""
+    if len(samples) <= task.together:  # not worth another process
+        yield (_read(task.read, sample) for sample in samples)
+        return
+    count = max(1, min(4, (os.cpu_count() or 2) // 2))
+    # Not forked: a child must not hold the threads and locks of the engine that runs here.
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _be_quiet)
+    waiting: deque[Future[Any]] = deque()
+    left = iter(samples)
+
+    def ready() -> Iterator[Any]:
+        waiting.extend(pool.submit(_read, task.read, each) for each in islice(left, _AHEAD * task.together))
+        while waiting:
+            read = waiting.popleft().result()
+            waiting.extend(pool.submit(_read, task.read, each) for each in islice(left, 1))
+            yield read
+
+    try:
+        yield ready()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(read: Any, sample: Sample) -> Any:
+    try:
+        return read(sample)
+    except InputError as error:
+        return error
+
+
+def _be_quiet() -> None:
+    """Leave Ctrl-C to the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,66 @@
+"""What a family of tasks gives to be measured: samples, how one is read, what the model answers, and the numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from samclip_edge.bundle.sizes import Size
+from samclip_edge.photo.resize import Pixels
+from samclip_edge.pipeline import SamClip
+
+Outcome = dict[str, Any]  # what one sample adds to the numbers, in values that JSON has
+SEMANTIC_HEADS = ("clip", "both", "sam+clip")
+
+
+class Sample(NamedTuple):
+    """One photo of a data set."""
+
+    key: str  # its name in the data set, by which it is told from all others
+    photo: Path
+    truth: Any  # what the annotations say of it, or where they say it
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    model: SamClip
+    data: Path  # the folder of the data set
+    sizes: tuple[Size, ...] = ()  # in place of the protocol's
+    heads: tuple[str, ...] = ()  # of SEMANTIC_HEADS, in place of all that the bundle has
+    as_published: bool = False  # of both heads, only the paper's way
+    boxes: Path | None = None  # a detector's answers
+
+
+class Task(ABC):
+    """One column of a table: a data set measured in one way.
+
+    `read` runs in other processes, so it is a function of a module, or a `functools.partial` of one. It raises
+    InputError for a sample that cannot be used; that sample is left out, and named in the result.
+    """
+
+    column: str  # heads its numbers
+    protocol: Mapping[str, Any]  # all that decides the numbers besides bundle and data
+    samples: Sequence[Sample]
+    read: Callable[[Sample], Any]
+    together: int = 8  # samples for one call of `answer`
+
+    @abstractmethod
+    def answer(self, read: Sequence[Any]) -> list[Outcome]:
+        """What the model says of samples that were read, held against the truth."""
+
+    @abstractmethod
+    def measures(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """The numbers over all samples, by name. Shares and averages are 0 to 1."""
+
+    @abstractmethod
+    def goodness(self, outcome: Outcome) -> float:
+        """How good one answer is. The best and the worst are drawn."""
+
+    @abstractmethod
+    def picture(self, sample: Sample, outcome: Outcome) -> Pixels:
+        """The photo with the answer (H,W,3)."""
