@@ -1,9 +1,9 @@
-"""The data sets of one class a photo, in the layouts in which they are published: what the classes are called, and photos."""
+"""Data sets of one class a photo, in the layouts in which they are published: the names of classes, and the photos."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from samclip_edge.benchmarks.evaluation.layout import read_lines, there
@@ -13,14 +13,14 @@ from samclip_edge.errors import InputError, one_line
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 IMAGENET = (
-    "ImageNet's validation photos lie in folders named by WordNet id (n01440764/...), in DIR or DIR/val; or as Kaggle has "
-    "them (ILSVRC/Data/CLS-LOC/val beside LOC_val_solution.csv); or flat as published (ILSVRC2012_img_val/ or val/) beside "
-    "ILSVRC2012_devkit_t12/"
+    "ImageNet's validation photos lie in folders named by WordNet id (n01440764/...), in DIR or DIR/val; or as Kaggle "
+    "has them (ILSVRC/Data/CLS-LOC/val beside LOC_val_solution.csv); or flat as published (val/ or ILSVRC2012_img_val/ "
+    "beside ILSVRC2012_devkit_t12/)"
 )
 IMAGENET_V2 = "ImageNet-V2 is unpacked to folders 0 to 999, in DIR or DIR/imagenetv2-matched-frequency-format-val"
 PLACES = (
-    "Places365's validation photos lie in val_256/ or val_large/ beside places365_val.txt and categories_places365.txt; or "
-    "in folders named by class (places365_standard/val/airfield/...)"
+    "Places365's validation photos lie in val_256/ or val_large/ beside places365_val.txt and "
+    "categories_places365.txt; or in folders named by class (places365_standard/val/airfield/...)"
 )
 
 
@@ -117,5 +117,5 @@ def _pair(path: Path, line: str) -> tuple[str, int]:
 
 
 def _spoken(own: str) -> str:
-    """A class's own name as a person would say it: `apartment_building/outdoor` becomes "apartment building outdoor"."""
+    """A class's own name in words: `apartment_building/outdoor` becomes "apartment building outdoor"."""
     return own.replace("_", " ").replace("/", " ").replace("-", " ")

@@ -1,7 +1,8 @@
 """Zero-shot classification (the paper's Table 1, and Table 6 for other sizes): top-1 and top-5 over the classes' names.
 
-A photo is resized to its shorter side and cut out in the middle, as CLIP's own evaluation does. A class has OpenAI's name
-and the mean feature of its 80 templates. Source: CLIP, Sec. 3.1.4 and its notebook "Prompt Engineering for ImageNet".
+A photo is resized by its shorter side and cut out in the middle, as CLIP's own evaluation does. A class has OpenAI's
+name and the mean feature of its 80 templates. Source: CLIP, Sec. 3.1.4 and its notebook "Prompt Engineering for
+ImageNet".
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Classification(Task):
 
     def __init__(self, asked: Asked, size: Size | None, names: Sequence[str], samples: Sequence[Sample]) -> None:
         """size: None for CLIP beside SAM, which has one size and its own way of resizing."""
-        self.model, self.names, self.samples = asked.model, list(names), samples
+        self.model, self.names, self.samples, self.progress = asked.model, list(names), samples, asked.progress
         self.size = size or asked.model.sizes[0]
         self.column = "CLIP's own size" if size is None else str(size)
         self.protocol = {
@@ -53,7 +54,7 @@ class Classification(Task):
     @cached_property
     def features(self) -> Floats:
         """The feature of each class (K,E)."""
-        return Words(self.model.sessions, read_templates(shipped.TEMPLATES)).features(self.names)
+        return Words(self.model.sessions, read_templates(shipped.TEMPLATES)).features(self.names, self.progress)
 
     def answer(self, read: Sequence[tuple[Pixels, int]]) -> list[Outcome]:
         """The five likeliest classes, and the place of the true one: 0 where it is the likeliest."""

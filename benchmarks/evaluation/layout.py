@@ -15,7 +15,7 @@ from samclip_edge.scene import Scene
 
 
 def there(data: Path, choices: Sequence[str], lies: str) -> Path:
-    """The first of `choices` that is in the folder `data`: paths in it, or patterns of `glob`, of which the first match.
+    """The first of `choices` that is in the folder `data`: paths in it, or patterns of `glob`, in their order.
 
     lies: how the data set must lie, for the message. Raises InputError where none is there.
     """

@@ -21,7 +21,6 @@ from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
 from samclip_edge.bundle.manifest import MANIFEST
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import sha256
-from samclip_edge.progress import Progress, silent
 
 _SEED = 0  # of the samples that a limit leaves
 _AHEAD = 4  # calls of the model for which samples are read ahead
@@ -37,7 +36,7 @@ class Measured(NamedTuple):
     of: int  # samples of the data set
 
 
-def measure(task: Task, asked: Asked, limit: int | None = None, progress: Progress = silent) -> Measured:
+def measure(task: Task, asked: Asked, limit: int | None = None) -> Measured:
     """Measure a task on its samples, or on `limit` of them, drawn by a seed.
 
     A run that was stopped before continues. Raises InputError where no sample can be used.
@@ -48,7 +47,7 @@ def measure(task: Task, asked: Asked, limit: int | None = None, progress: Progre
         batches = [left[start : start + task.together] for start in range(0, len(left), task.together)]
         skipped: dict[str, str] = {}
         with _read_ahead(task, left) as read:
-            for batch in progress(batches, f"measuring, {task.column}"):
+            for batch in asked.progress(batches, f"measuring, {task.column}"):
                 usable = dict(zip((sample.key for sample in batch), islice(read, len(batch)), strict=True))
                 for key in [key for key, each in usable.items() if isinstance(each, InputError)]:
                     skipped[key] = one_line(usable.pop(key))

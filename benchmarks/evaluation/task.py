@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.photo.resize import Pixels
 from samclip_edge.pipeline import SamClip
+from samclip_edge.progress import Progress, silent
 
 Outcome = dict[str, Any]  # what one sample adds to the numbers, in values that JSON has
 SEMANTIC_HEADS = ("clip", "both", "sam+clip")
@@ -34,6 +35,7 @@ class Asked:
     heads: tuple[str, ...] = ()  # of SEMANTIC_HEADS, in place of all that the bundle has
     as_published: bool = False  # of both heads, only the paper's way
     boxes: Path | None = None  # a detector's answers
+    progress: Progress = silent
 
 
 class Task(ABC):
@@ -56,6 +58,10 @@ class Task(ABC):
     @abstractmethod
     def measures(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
         """The numbers over all samples, by name. Shares and averages are 0 to 1."""
+
+    def details(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """More of the same for the report alone, such as a number for each class."""
+        return {}
 
     @abstractmethod
     def goodness(self, outcome: Outcome) -> float:

@@ -35,8 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (init, get, export, classify, segment, info, verify, eval, bench, doctor):
+for verb in (init, get, export, classify, segment, info, verify, bench, doctor):
     app.command(verb.__name__.rpartition(".")[2], cls=getattr(verb, "Command", None))(verb.run)
+app.add_typer(eval.app, name="eval")
 app.add_typer(train.app, name="train")
 
 _EXTRAS = {  # what each brings, of which a verb may find one missing

@@ -1,17 +1,85 @@
-"""`samclip-edge eval`: how good a bundle is at a task."""
+"""`samclip-edge eval`: how good a bundle is at a task: the paper's, on data sets as they are published, and our own."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Device, Json, Threads, bar, emit, option_names, table
+from samclip_edge.cli.common import BundleFolder, Device, Json, Threads, bar, emit, note, option_names, table
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+# By family, what there is and what it is measured by; `benchmarks/evaluation/families.py` has the same tasks.
+CLASSIFICATION = ("imagenet", "imagenet-v2", "places365")
+
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the data set, as it is published.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="S", help="An input size in place of the protocol's; repeat it for a column each."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Measure N photos, drawn by a fixed seed.")
+]
+Report = Annotated[
+    Path | None, typer.Option("-o", metavar="DIR", help="Write the result, and pictures of answers, into this folder.")
+]
 
 
-def run(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="synthetic: rendered scenes that training never saw.")],
+@app.callback(help="Measure a bundle by the paper's protocols on published data sets, or on rendered scenes.")
+def _eval() -> None: ...
+
+
+def classification(
+    context: typer.Context,
+    data: Data,
+    bundle: BundleFolder = None,
+    size: Sizes = None,
+    limit: Limit = None,
+    output: Report = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Zero-shot classification: top-1 and top-5, at 224 and 336 (Tables 1 and 6)."""
+    _measure(context, data, bundle, size, limit, output, threads, device, json)
+
+
+for _name in CLASSIFICATION:
+    app.command(_name)(classification)
+
+
+@app.command("all")
+def everything(
+    data: Annotated[
+        Path,
+        typer.Option("--data-root", metavar="DIR", help="A folder that holds data sets in folders of their names."),
+    ],
+    output: Annotated[Path, typer.Option("-o", metavar="DIR", help="The report's folder; an unfinished one goes on.")],
+    bundle: BundleFolder = None,
+    size: Sizes = None,
+    limit: Limit = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Measure every task whose data set is there, and write a report."""
+    from samclip_edge.benchmarks.evaluation.everything import measure_all
+    from samclip_edge.benchmarks.evaluation.report import page
+    from samclip_edge.files import write_whole
+
+    with option_names(data="--data-root", size="--size", device="--device"):
+        asked = _asked(data, bundle, size, threads, device)
+        _make(output)
+        told, left_out = measure_all(asked, limit, output, note)
+    write_whole(output / "report.md", page(told, left_out))
+    document = {"report": str(output / "report.md"), "tasks": told, "not_measured": left_out}
+    emit(document, json, lambda: _show_all(told, output / "report.md"))
+
+
+@app.command()
+def synthetic(
     bundle: BundleFolder = None,
     clip: Annotated[Path | None, typer.Option(metavar="DIR", help="The CLIP teacher's bundle, measured too.")] = None,
     sam: Annotated[
@@ -21,21 +89,88 @@ def run(
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Measure names, retrieval, masks and text to masks, of a bundle and of its teachers."""
+    """Measure names, retrieval, masks and text to masks on rendered scenes that training never saw."""
     from samclip_edge.accuracy.synthetic import evaluate
     from samclip_edge.bundle.folder import Bundle
     from samclip_edge.cli.loading import load, session_options
-    from samclip_edge.errors import InputError
     from samclip_edge.pipeline import SamClip
 
-    if task != "synthetic":
-        raise InputError(f"{task}: no such task; give synthetic")
     options = session_options(threads, device=device)
     with option_names(device="--device"):
         model = load(bundle, threads, interpreted=True, device=device)
         clip_model, sam_model = (None if each is None else SamClip(Bundle.open(each), options) for each in (clip, sam))
         found = evaluate(model, clip_model, sam_model, progress=bar())
-    document = {"task": task, "bundle": model.bundle.given, "measures": found, "scores": found}
+    document = {"task": "synthetic", "bundle": model.bundle.given, "measures": found, "scores": found}
     measures = list(dict.fromkeys(name for measured in found.values() for name in measured))
     rows = [(name, *(f"{m[name]:.3f}" if name in m else "" for m in found.values())) for name in measures]
     emit(document, json, lambda: table(("measure", *found), rows))
+
+
+def _asked(
+    data: Path, bundle: Path | None, size: list[str] | None, threads: int | None, device: str, **more: Any
+) -> Any:
+    """What is asked for, with the model loaded."""
+    from samclip_edge.benchmarks.evaluation.task import Asked
+    from samclip_edge.cli.loading import load
+
+    model = load(bundle, threads, interpreted=True, device=device)
+    sizes = tuple(model.size_of(each) for each in dict.fromkeys(size or ()))
+    return Asked(model, data, sizes, progress=bar(), **more)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of a report. Raises InputError where that cannot be done."""
+    from samclip_edge.errors import InputError, one_line
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {folder}: cannot be written ({one_line(error)}); name another folder") from None
+
+
+def _measure(
+    context: typer.Context,
+    data: Path,
+    bundle: Path | None,
+    size: list[str] | None,
+    limit: int | None,
+    output: Path | None,
+    threads: int | None,
+    device: str,
+    json: bool,
+    **more: Any,
+) -> None:
+    """Measure the task that the command is named by. more: of `Asked`."""
+    from samclip_edge.benchmarks.evaluation.families import FAMILIES
+    from samclip_edge.benchmarks.evaluation.report import document, write
+    from samclip_edge.benchmarks.evaluation.run import measure
+
+    name = str(context.info_name)
+    with option_names(data="--data", size="--size", device="--device", heads="--heads", boxes="--boxes"):
+        asked = _asked(data, bundle, size, threads, device, **more)
+        tasks = FAMILIES[name](name, asked)
+        if output:
+            _make(output)
+        found = [measure(task, asked, limit) for task in tasks]
+    said = document(name, asked, limit, found)
+    if output:
+        write(output, said, found)
+    emit(said, json, lambda: _show(said))
+    for each in found:
+        for key, why in list(each.skipped.items())[:5]:
+            note(f"skipped: {key}: {why}")
+
+
+def _show(said: dict[str, Any]) -> None:
+    """The table of a task beside the paper's numbers, and what must be known of it."""
+    from samclip_edge.benchmarks.evaluation.report import remarks, rows
+
+    table(*rows(said), title=f"{said['task']}, {said['bundle']}")
+    for line in remarks(said):
+        print(line)
+
+
+def _show_all(told: list[dict[str, Any]], report: Path) -> None:
+    for said in told:
+        _show(said)
+    note(f"{report}: written")

@@ -57,13 +57,14 @@ class _Call(NamedTuple):
 class Words:
     """The text side of a bundle. Its tokenizer or vocabulary is read when needed. May be used from several threads."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, templates: Sequence[str] | None = None) -> None:
+        """templates: prompt templates in place of the bundle's own."""
         self._sessions = sessions
         self._lock = threading.Lock()
         self.bundle = bundle = sessions.bundle
         self._text = text = bundle.manifest.text
         self.logit_scale, self.logit_bias = text.logit_scale, text.logit_bias
-        self.templates = read_templates(bundle.checked(text.templates))
+        self.templates = list(templates) if templates else read_templates(bundle.checked(text.templates))
         self._learned: dict[str, Floats] = {}  # by the name as `clean` leaves it
 
     @functools.cached_property
@@ -139,8 +140,8 @@ class Words:
     def _decides(self) -> str:
         """All that decides the feature of a name besides the name, in front of which it stands as a key."""
         spec, graph = self.bundle.manifest.spec.text, self.bundle.graph("text_encoder")
-        files = self._text.templates, self._text.tokenizer, graph.built_engine, *graph.files
-        digests = [file and file.sha256 for file in files]
+        files = self._text.tokenizer, graph.built_engine, *graph.files
+        digests = [self.templates, *(file and file.sha256 for file in files)]
         told = spec.model_dump_json(), graph.signature.model_dump_json(), self.bundle.manifest.precision
         return json.dumps([digests, told, self._sessions.engine]) + "\n"
 

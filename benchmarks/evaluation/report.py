@@ -1,0 +1,116 @@
+"""What came out of a task: as JSON, as a table beside the paper's numbers, and in pictures."""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from samclip_edge import __version__
+from samclip_edge.benchmarks.evaluation.paper import PAPER
+from samclip_edge.benchmarks.evaluation.run import Measured
+from samclip_edge.benchmarks.evaluation.task import Asked
+from samclip_edge.benchmarks.machine import bundle_facts
+from samclip_edge.benchmarks.tables import table
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import write_whole
+from samclip_edge.photo.pictures import save_picture
+
+_DRAWN, _EXTREMES, _SEED = 10, 3, 0  # photos drawn by chance; the best and as many of the worst
+_PACKAGES = ("numpy", "pillow", "onnxruntime", "pycocotools")
+
+
+def document(name: str, asked: Asked, limit: int | None, found: Sequence[Measured]) -> dict[str, Any]:
+    """The result of a task, in values that JSON has."""
+    bundle = asked.model.bundle
+    return {
+        "task": name,
+        "data": str(asked.data),
+        "limit": limit,
+        "bundle": bundle.given,
+        "bundle_facts": bundle_facts(bundle),
+        "versions": {"python": platform.python_version(), "samclip-edge": __version__, **_versions()},
+        "measures": {each.task.column: each.measures for each in found},
+        "paper": PAPER.get(name, {}),
+        "columns": {
+            each.task.column: {
+                "protocol": dict(each.task.protocol),
+                "measured": len(each.outcomes),
+                "of": each.of,
+                "skipped": each.skipped,
+                **each.task.details(list(each.outcomes.values())),
+            }
+            for each in found
+        },
+    }
+
+
+def rows(said: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The heads and rows of the table of a `document`: our measures in per cent, then those of the paper."""
+    ours, paper = said["measures"], said["paper"]
+    heads = ["measure, %", *ours, *(f"paper: {model}" for model in paper)]
+    names = dict.fromkeys(name for found in ours.values() for name in found)
+    columns = [*ours.values(), *paper.values()]
+    return heads, [[name, *(f"{100 * each[name]:.1f}" if name in each else "" for each in columns)] for name in names]
+
+
+def remarks(said: Mapping[str, Any]) -> Iterable[str]:
+    """What must be known of the numbers: how many samples they stand on, and by which protocol."""
+    for column, facts in said["columns"].items():
+        left = f", drawn by --limit {said['limit']}" if facts["measured"] + len(facts["skipped"]) < facts["of"] else ""
+        skipped = f"; {len(facts['skipped'])} could not be used" if facts["skipped"] else ""
+        protocol = "; ".join(f"{what}: {how}" for what, how in facts["protocol"].items())
+        yield f"{column}: {facts['measured']} of {facts['of']} samples{left}{skipped}. {protocol}"
+
+
+def write(folder: Path, said: Mapping[str, Any], found: Sequence[Measured]) -> None:
+    """Write TASK.json into a folder, and the pictures of each column into TASK/. Raises InputError where it cannot."""
+    name = said["task"]
+    try:
+        for each in found:
+            place = folder / name / re.sub(r"[^a-z0-9]+", "-", each.task.column.lower()).strip("-")
+            place.mkdir(parents=True, exist_ok=True)
+            _draw(each, place)
+        write_whole(folder / f"{name}.json", json.dumps(said, indent=1, ensure_ascii=False, default=str))
+    except OSError as error:
+        raise InputError(f"-o {folder}: cannot be written ({one_line(error)}); name another folder") from None
+
+
+def _versions() -> dict[str, str]:
+    """The versions of what decides numbers, as far as it is installed."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _draw(found: Measured, place: Path) -> None:
+    """Pictures of the best answers, the worst, and of photos drawn by a seed."""
+    samples = {sample.key: sample for sample in found.task.samples}
+    order = sorted(found.outcomes, key=lambda key: -found.task.goodness(found.outcomes[key]))
+    by_chance = random.Random(_SEED).sample(list(found.outcomes), min(_DRAWN, len(order)))
+    chosen = {"best": order[:_EXTREMES], "worst": order[::-1][:_EXTREMES], "drawn": by_chance}
+    for what, keys in chosen.items():
+        for number, key in enumerate(keys, 1):
+            save_picture(found.task.picture(samples[key], found.outcomes[key]), place / f"{what}-{number}.jpg")
+
+
+def page(told: Sequence[Mapping[str, Any]], left_out: Mapping[str, str]) -> str:
+    """A report of several tasks in Markdown. left_out: why others were not measured."""
+    parts = ["# Accuracy on published data sets", ""]
+    for said in told:
+        heads, lines = rows(said)
+        facts = said["bundle_facts"]
+        on = f"`{said['bundle']}`: {facts['model']}, {facts['target']}, {facts['precision']}; {said['data']}"
+        parts += [f"## {said['task']}", "", on, "", table(heads, lines), ""]
+        parts += [*(f"- {line}" for line in remarks(said)), ""]
+    if left_out:
+        parts += ["## Not measured", "", *(f"- {name}: {why}" for name, why in left_out.items()), ""]
+    return "\n".join(parts)
