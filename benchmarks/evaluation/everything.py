@@ -24,8 +24,8 @@ def measure_all(
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Measure every task whose data set lies in a folder of its name in `asked.data`, and write each into `folder`.
 
-    Returns the documents, and why the other tasks were not measured; `tell` hears of it at once. What the folder holds already, of the same bundle
-    and data, is not measured again. Raises InputError where there is nothing to measure.
+    Returns the documents, and why the other tasks were not measured; `tell` hears of it at once. What the folder holds
+    already, of the same bundle and data, is not measured again. Raises InputError where there is nothing to measure.
     """
     told: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
