@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.train.data.batches import Images, Masks
+from samclip_edge.train.processes import summed
 from samclip_edge.train.recipe import Stage
 from samclip_edge.train.stages import Loss, losses
 from samclip_edge.train.teachers import Teachers
@@ -23,33 +24,29 @@ Part = tuple[Images | None, Masks | None]  # one part of a process's batches, se
 
 def gradients(
     accelerator: Accelerator, bf16: bool, model: MergedModel, stage: Stage, teachers: Teachers | None, parts: list[Part]
-) -> dict[str, float]:
-    """Run one backward pass for each loss (Sec. 3), then sum the gradients over processes. Returns the losses by name.
+) -> dict[str, Tensor]:
+    """Run one backward pass for each loss (Sec. 3), then sum losses and gradients over processes. Returns the losses by
+    name, which lie on the device still: each of them read alone would make it wait.
 
     Each part of each process is weighted by its number of images or masks, because the number of masks differs from
     image to image. bf16: whether the forward passes run in bf16.
     """
-
-    def total(value: Tensor) -> Tensor:
-        return accelerator.reduce(value, "sum") if accelerator.num_processes > 1 else value
-
     counts = torch.tensor(
         [[len(clip.pixels) if clip else 0, len(sam.owner) if sam else 0] for clip, sam in parts],
         dtype=torch.float32,
         device=accelerator.device,
     )
-    shares = counts / total(counts.sum(dim=0)).clamp(min=1)
+    shares = counts / summed(counts.sum(dim=0)).clamp(min=1)
     values: dict[str, Tensor] = {}
     for (clip, sam), share in zip(parts, shares, strict=True):
         for loss in _autocast(accelerator.device.type, bf16, model, stage, teachers, clip, sam):
             value = share[0 if loss.of == "clip" else 1] * loss.value
             accelerator.backward(loss.weight * value)
             values[loss.name] = values.get(loss.name, torch.zeros_like(value)) + value.detach()
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    if accelerator.num_processes > 1:  # all gradients in one message
-        summed = total(nn.utils.parameters_to_vector(gradients))
-        nn.utils.vector_to_parameters(summed, gradients)
-    return {name: float(total(value)) for name, value in values.items()}
+    if accelerator.num_processes > 1:  # all in one message
+        told = [*values.values(), *(each.grad for each in model.parameters() if each.grad is not None)]
+        nn.utils.vector_to_parameters(summed(nn.utils.parameters_to_vector(told)), told)
+    return values
 
 
 def _autocast(device: str, bf16: bool, *rest: Any) -> Iterator[Loss]:

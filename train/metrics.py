@@ -36,7 +36,11 @@ class Metrics:
         self._writer = SummaryWriter(str(self._board / f"{stage}-{task}"), purge_step=step + 1)
 
     def write(self, stage: int, task: str, step: int | None, values: dict[str, float]) -> None:
-        """Write the values of a step; with `step` None, the measurements of the finished stage."""
+        """Write the values of a step; with `step` None, the measurements of the finished stage.
+
+        What is not finite is left out: JSON has no such numbers.
+        """
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
         told = {"step": step, **values} if step is not None else {"measured": values}
         self._line({"stage": stage, "task": task, **told})
         assert self._writer

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.presets import PRESETS
@@ -79,8 +79,9 @@ class Stage(Frozen):
     stop_after: Annotated[float, Field(gt=0, le=1)] = 1.0  # stop after this share of the rate schedule
     rate: Rate  # the highest learning rate
     warmup: Annotated[int, Field(ge=0)] = 0  # steps from 0 up to `rate`; then it falls to 0 along a cosine
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1  # of matrices and convolutions; see `learner.by_decay`
     betas: tuple[Share, Share] = (0.9, 0.999)
+    clip_gradient: Annotated[FiniteFloat, Field(gt=0)] = 1.0  # the norm that the gradient of a step is clipped to
     clip: tuple[Batch, ...] = ()  # batches of D_CLIP; each step draws one at random (variable resolution)
     sam: Batch | None = None  # the batch of D_SAM
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see above

@@ -8,17 +8,14 @@ any moment goes on with the same data and losses, and ends with the same weights
 
 from __future__ import annotations
 
-import atexit
 import itertools
-import os
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import in_order
@@ -36,13 +33,15 @@ from samclip_edge.train.data.batches import ClipSteps, SamSteps, steps
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.data.stored import Stored
 from samclip_edge.train.gradients import Part, gradients, has_bf16
-from samclip_edge.train.learner import Learner, learner, rate_at
+from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
 from samclip_edge.train.metrics import Metrics
+from samclip_edge.train.processes import gathered, in_turn, start, together, told
 from samclip_edge.train.recipe import Recipe, Stage
+from samclip_edge.train.state import load_state, save_state
 from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers
 
-CLIP_GRADIENT = 1.0  # the norm that a step's gradient is clipped to
+IN_A_ROW = 5  # steps without a finite loss and gradient, one after another, that end a run
 Report = Callable[[str, int, int], None]  # called with the stage, the steps done, and the steps in all
 
 
@@ -51,25 +50,30 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, folder: Path, report: Report = lambda *_: None) -> None:
         self.recipe, self.folder, self.report = recipe, folder, report
-        self.accelerator = Accelerator(mixed_precision="no")  # `gradients` applies the recipe's precision
-        atexit.register(self.accelerator.end_training)  # else gloo's running threads abort one exit in ten
+        self.accelerator = start()
         self._bf16 = recipe.precision == "bf16" and has_bf16()
-        with self.accelerator.main_process_first():  # it writes the files that the others then read
-            self._claim()
-            self.clip_data = Source(recipe.clip_data, recipe.seed, False, folder)
-            self.sam_data = Source(recipe.sam_data, recipe.seed, True, folder)
-            self.held_out = Source(recipe.held_out, recipe.seed, True, folder)
+        told(self._claim)
+        with together():
+            if not self._claimed.is_file():
+                raise InputError(f"-o {folder}: the main process writes another; all servers need one shared folder")
+        self.clip_data = in_turn(lambda: Source(recipe.clip_data, recipe.seed, False, folder))
+        self.sam_data = in_turn(lambda: Source(recipe.sam_data, recipe.seed, True, folder))
+        self.held_out = in_turn(lambda: Source(recipe.held_out, recipe.seed, True, folder))
         self.metrics = Metrics(folder) if self.accelerator.is_main_process else None
+
+    @property
+    def _claimed(self) -> Path:
+        return self.folder / "recipe.json"
 
     def _claim(self) -> None:
         """Write `recipe.json` into the folder. Raises InputError when it holds another recipe's run, or other files."""
-        path, text = self.folder / "recipe.json", self.recipe.model_dump_json(indent=1)
-        if path.is_file() and path.read_text() != text:
+        path = self._claimed
+        if path.is_file() and not _same(path.read_text(), self.recipe):
             raise InputError(f"-o {self.folder}: holds a run of another recipe; name another folder")
         if not path.is_file() and self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputError(f"-o {self.folder}: holds other files; name a new or empty folder")
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
+        write_whole(path, self.recipe.model_dump_json(indent=1))
 
     def finished(self, index: int) -> Path:
         """The path of the checkpoint that stage `index` writes when it is finished."""
@@ -77,10 +81,10 @@ class Trainer:
 
     def train(self) -> Path:
         """Run every stage that is not finished yet. Returns the path of the last checkpoint."""
-        for index in range(len(self.recipe.stages)):
-            if not self.finished(index).is_file():
-                self._run_stage(index)
-        return self.finished(len(self.recipe.stages) - 1)
+        stages = range(len(self.recipe.stages))
+        for index in told(lambda: [each for each in stages if not self.finished(each).is_file()]):
+            self._run_stage(index)
+        return self.finished(stages[-1])
 
     def _read(self, index: int) -> MergedModel:
         return checkpoint.load(self.finished(index))[0].to(self.accelerator.device)
@@ -118,72 +122,74 @@ class Trainer:
 
     def learner(self, index: int) -> Learner:
         """The model that a stage begins with, only the parts that it trains unfrozen, and their optimiser."""
-        return learner(self.start(index), self.recipe.stages[index], self.recipe)
+        return Learner(self.start(index), self.recipe.stages[index], self.recipe)
 
     def _run_stage(self, index: int) -> None:
-        stage, learner = self.recipe.stages[index], self.learner(index)
-        teachers = None if stage.task.startswith("teach") else self.teachers()
-        if teachers and stage.names:
-            names = name_features(learner.model, [*NAMES, *BACKGROUND_NAMES], ClipSteps.templates)
-            teachers = teachers._replace(names=names)
-        all_steps = stage.all_steps(len(self.clip_data), len(self.sam_data))
+        stage = self.recipe.stages[index]
+        with together():
+            learner = self.learner(index)
+            teachers = None if stage.task.startswith("teach") else self.teachers()
+            if teachers and stage.names:
+                names = name_features(learner.model, [*NAMES, *BACKGROUND_NAMES], ClipSteps.templates)
+                teachers = teachers._replace(names=names)
+        all_steps = told(lambda: stage.all_steps(len(self.clip_data), len(self.sam_data)))
         last = max(round(all_steps * stage.stop_after), 1)
-        step = self._restore(index, learner)
-        began, images = time.perf_counter(), 0
-        for parts in self.batches(stage, range(step, last)):
-            values = self._step(learner, stage, teachers, rate_at(stage, step, all_steps), parts)
-            step += 1
-            images += self.accelerator.num_processes * sum(len(b.pixels) for part in parts for b in part if b)
-            self._log(index, step, values)
-            self._log_skipped(index, step, parts)
-            self.report(f"{index + 1} {stage.task}", step, last)
-            if step % self.recipe.save_every == 0 and step < last:
-                if stage.task in ("joint", "distill") and self.forgets(index, step, learner.model, teachers):
+        self._restore(index, learner)
+        batches = self.batches(stage, range(learner.step, last))
+        began = time.perf_counter()
+        while learner.step < last:
+            with together():  # the data of one process may give out, and not that of the others
+                parts = next(batches)
+            rate = rate_at(stage, learner.step, all_steps)
+            learner.begin(rate)
+            values = learner.take(self.gradients(learner.model, stage, teachers, parts))
+            batched = [batch for part in parts for batch in part if batch is not None]
+            learner.images += self.accelerator.num_processes * sum(len(batch.pixels) for batch in batched)
+            learner.seconds, began = learner.seconds + time.perf_counter() - began, time.perf_counter()
+            skipped = gathered([name for batch in batched for name in batch.skipped])
+            with together():  # the disk of the main process may be full
+                self._write(index, learner.step, values | {"rate": rate})
+                if self.metrics and any(skipped):
+                    self.metrics.skip(index + 1, learner.step, [*itertools.chain(*skipped)])
+            self._check(index, learner, values)
+            self.report(f"{index + 1} {stage.task}", learner.step, last)
+            if learner.step % self.recipe.save_every == 0 and learner.step < last:
+                if self._forgets(index, learner, teachers):
                     break
-                self._save(index, step, learner)
-        model = learner.model
-        if learner.average:
-            for own, averaged in zip(model.parameters(), learner.average.module.parameters(), strict=True):
-                own.data.copy_(averaged)  # not the buffers: BatchNorm's statistics are averages already
-        model.eval()
-        if self.accelerator.is_main_process:
-            speed = images / (time.perf_counter() - began)
-            self._log(index, None, {**measure(model, stage, self.held_out), "images/s": speed})
-            trained = stage.task in ("joint", "adapt")
-            note = f"recipe {self.recipe.preset}, seed {self.recipe.seed}, after {stage.task}"
-            rendered = bool(self.recipe.clip_data.scenes and self.recipe.sam_data.scenes)
-            calibrated = calibrate(model, self.held_out) if stage.names else None
-            sizes = {batch.size for each in self.recipe.stages[: index + 1] for batch in each.batches}
-            origin = checkpoint.Origin(
-                trained=trained,
-                rendered=rendered,
-                note=note,
-                calibrated=calibrated,
-                trained_at=tuple(sorted(sizes, key=in_order)),
-                weights=weights_of(self.recipe.sam_teacher, self.recipe.clip_teacher),
-            )
-            checkpoint.save(model.cpu(), self.finished(index), origin)
-            self._state.unlink(missing_ok=True)
-        self.accelerator.wait_for_everyone()
+                told(lambda: self._save(index, learner))
+        del batches  # and its worker processes
+        told(lambda: self._finish(index, learner))
 
-    def _step(
-        self, learner: Learner, stage: Stage, teachers: Teachers | None, rate: float, parts: list[Part]
-    ) -> dict[str, float]:
-        """Compute the gradients of all losses, then take one optimiser step. Returns losses, gradient norm and rate."""
-        for group in learner.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
-        learner.optimizer.zero_grad()
-        values = self.gradients(learner.model, stage, teachers, parts)
-        moved = [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
-        norm = nn.utils.clip_grad_norm_(moved, CLIP_GRADIENT)
-        learner.optimizer.step()
-        if learner.average:
-            learner.average.update_parameters(learner.model)
-        return {**values, "gradient": float(norm), "rate": rate}
+    def _check(self, index: int, learner: Learner, values: dict[str, float]) -> None:
+        """Raise InputError when the last steps had no finite loss or gradient."""
+        if learner.in_a_row >= IN_A_ROW:
+            where = f"stage {index + 1} {self.recipe.stages[index].task}, step {learner.step}"
+            names = ", ".join(name for name, value in values.items() if not math.isfinite(value))
+            raise InputError(
+                f"{where}: {names} not finite in {learner.in_a_row} steps in a row; choose a lower rate, a longer "
+                "warmup or precision: fp32, and another folder"
+            )
+
+    def _finish(self, index: int, learner: Learner) -> None:
+        """Measure what a stage has learned, and write its checkpoint."""
+        recipe, stage, model = self.recipe, self.recipe.stages[index], learner.learned()
+        found = measure(model, stage, self.held_out)
+        self._write(index, None, found | learner.speed() | {"skipped steps": learner.skipped})
+        sizes = {batch.size for each in recipe.stages[: index + 1] for batch in each.batches}
+        origin = checkpoint.Origin(
+            trained=stage.task in ("joint", "adapt"),
+            rendered=bool(recipe.clip_data.scenes and recipe.sam_data.scenes),
+            note=f"recipe {recipe.preset}, seed {recipe.seed}, after {stage.task}",
+            calibrated=calibrate(model, self.held_out) if stage.names else None,
+            trained_at=tuple(sorted(sizes, key=in_order)),
+            weights=weights_of(recipe.sam_teacher, recipe.clip_teacher),
+        )
+        checkpoint.save(model.cpu(), self.finished(index), origin)
+        self._state.unlink(missing_ok=True)
 
     def gradients(
         self, model: MergedModel, stage: Stage, teachers: Teachers | None, parts: list[Part]
-    ) -> dict[str, float]:
+    ) -> dict[str, Tensor]:
         """Call `gradients.gradients` with this run's processes and precision."""
         return gradients(self.accelerator, self._bf16, model, stage, teachers, parts)
 
@@ -216,48 +222,51 @@ class Trainer:
             return None
         return type(batch)(*(part.to(self.accelerator.device) if isinstance(part, Tensor) else part for part in batch))
 
-    def forgets(self, index: int, step: int, model: MergedModel, teachers: Teachers | None) -> bool:
-        """Log the mean IoU of the student's masks with the SAM teacher's. Returns whether to stop (`Stage.forget`)."""
-        assert teachers is not None
+    def _forgets(self, index: int, learner: Learner, teachers: Teachers | None) -> bool:
+        """Log the mean IoU of the student's masks with the SAM teacher's. Returns whether to stop (`Stage.forget`).
+
+        The main process decides: another's would come out a little different, and one would wait for ever.
+        """
         stage = self.recipe.stages[index]
-        kept = overlap(model, teachers.sam, stage, self.held_out)
-        self._log(index, step, {"overlap with the SAM teacher": kept})
-        return kept < stage.forget
+        if stage.task not in ("joint", "distill"):
+            return False
+        assert teachers is not None
+        sam = teachers.sam
+
+        def decide() -> bool:
+            kept = overlap(learner.model, sam, stage, self.held_out)
+            self._write(index, learner.step, {"overlap with the SAM teacher": kept})
+            return kept < stage.forget
+
+        return told(decide)
 
     @property
     def _state(self) -> Path:
         return self.folder / "state.pt"
 
-    def _save(self, index: int, step: int, learner: Learner) -> None:
-        if self.accelerator.is_main_process:
-            partial = self._state.with_suffix(".partial")
-            state = {"stage": index, "step": step, "model": learner.model.state_dict()}
-            state["optimizer"] = learner.optimizer.state_dict()
-            state["average"] = learner.average.state_dict() if learner.average else None
-            torch.save(state, partial)
-            os.replace(partial, self._state)
+    def _save(self, index: int, learner: Learner) -> None:
+        self._write(index, learner.step, learner.speed())
+        save_state(self._state, index, learner)
 
-    def _restore(self, index: int, learner: Learner) -> int:
-        """Load the saved state of this stage, if there is one. Returns the step to go on from."""
-        step = 0
-        if self._state.is_file():
-            state = torch.load(self._state, map_location=self.accelerator.device, weights_only=True)
-            if state["stage"] == index:
-                learner.model.load_state_dict(state["model"])
-                learner.optimizer.load_state_dict(state["optimizer"])
-                if learner.average:
-                    learner.average.load_state_dict(state["average"])
-                step = int(state["step"])
-        self.accelerator.wait_for_everyone()
-        if self.metrics:
-            self.metrics.rewind(index + 1, self.recipe.stages[index].task, step)
-        return step
+    def _restore(self, index: int, learner: Learner) -> None:
+        """Go on from the saved state of this stage, if there is one."""
+        with together():
+            load_state(self._state, index, learner, self.accelerator.device)
+        step = told(lambda: learner.step)
+        with together():
+            if learner.step != step:
+                raise InputError(f"{self._state}: the main process sees another; all servers need one shared folder")
+            if self.metrics:
+                self.metrics.rewind(index + 1, self.recipe.stages[index].task, step)
 
-    def _log(self, index: int, step: int | None, values: dict[str, float]) -> None:
+    def _write(self, index: int, step: int | None, values: dict[str, float]) -> None:
         if self.metrics:
             self.metrics.write(index + 1, self.recipe.stages[index].task, step, values)
 
-    def _log_skipped(self, index: int, step: int, parts: list[Part]) -> None:
-        skipped = [name for part in parts for batch in part if batch is not None for name in batch.skipped]
-        if skipped and self.metrics:
-            self.metrics.skip(index + 1, step, skipped)
+
+def _same(text: str, recipe: Recipe) -> bool:
+    """Whether the text of a `recipe.json` is that recipe's. One of an older version lacks keys that are new since."""
+    try:
+        return text == recipe.model_dump_json(indent=1) or Recipe.model_validate_json(text) == recipe
+    except ValueError:
+        return False

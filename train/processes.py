@@ -1,0 +1,97 @@
+"""What the processes of a run tell each other, so that none goes a way of its own and leaves the others waiting.
+
+Whatever one process decides or finds by itself goes through here: a choice of the main process, and an error that only
+one of them meets.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+from torch import Tensor, distributed
+
+from samclip_edge.errors import InputError, one_line
+
+PATIENCE = timedelta(
+    hours=1
+)  # how long processes wait for one: longer than to measure a stage, or to list a large folder
+T = TypeVar("T")
+
+
+def start() -> Accelerator:
+    """Join the processes that torchrun or `accelerate launch` started; or be the only one."""
+    waits = InitProcessGroupKwargs(timeout=PATIENCE)
+    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[waits])  # `gradients` applies a recipe's precision
+    atexit.register(accelerator.end_training)  # else gloo's running threads abort one exit in ten
+    return accelerator
+
+
+def gathered(own: T) -> list[T]:
+    """What each process has, in their order. Raises InputError where one is gone."""
+    if not distributed.is_initialized():
+        return [own]
+    found = [own] * distributed.get_world_size()
+    with _company():
+        distributed.all_gather_object(found, own)
+    return found
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over processes, in place. Raises InputError where one is gone."""
+    if distributed.is_initialized():
+        with _company():
+            distributed.all_reduce(values)
+    return values
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What is done inside succeeds in every process, or stops them all.
+
+    An error goes on in the process that met it. The others raise InputError with its text.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    told = gathered("" if error is None else one_line(error))
+    if error is not None:
+        raise error
+    for process, text in enumerate(told):
+        if text:
+            raise InputError(f"process {process} stopped: {text}")
+
+
+def told(make: Callable[[], T]) -> T:
+    """What the main process makes, told to all. An error there stops them all, as in `together`."""
+    made: list[T | None] = [None]
+    with together():
+        if not distributed.is_initialized() or distributed.get_rank() == 0:
+            made[0] = make()
+    return gathered(made[0])[0]  # type: ignore[return-value]
+
+
+def in_turn(make: Callable[[], T]) -> T:
+    """What each process makes for itself: first the main process, which writes the files that the others then read."""
+    main = not distributed.is_initialized() or distributed.get_rank() == 0
+    made: list[T] = []
+    for turn in (True, False):
+        with together():
+            if main == turn:
+                made.append(make())
+    return made[0]
+
+
+@contextmanager
+def _company() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # of gloo and NCCL, when a connection closes or nobody answers
+        raise InputError(f"another process of the run is gone; what it printed says why ({one_line(error)})") from error
