@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from samclip_edge.benchmarks.evaluation.caption_sets import CAPTION_SETS
 from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
 from samclip_edge.benchmarks.evaluation.classification import classification
+from samclip_edge.benchmarks.evaluation.retrieval import retrieval
 from samclip_edge.benchmarks.evaluation.task import Asked, Task
 
 FAMILIES: dict[str, Callable[[str, Asked], list[Task]]] = {
     **dict.fromkeys(CLASS_SETS, classification),
+    **dict.fromkeys(CAPTION_SETS, retrieval),
 }  # by the name of a task: what makes its columns

@@ -82,11 +82,12 @@ def draw_masks(pixels: Pixels, masks: Sequence[Mask]) -> Pixels:
     return np.asarray(picture)
 
 
-def draw_names(pixels: Pixels, names: Sequence[tuple[str, float]]) -> Pixels:
-    """A photo (H,W,3) with its best names listed in the corner; as big as `draw_masks` makes it."""
+def draw_names(pixels: Pixels, names: Sequence[tuple[str, float | None]]) -> Pixels:
+    """A photo (H,W,3) with its best names and their scores, if any, in the corner; as big as `draw_masks` makes it."""
     picture = _fitted(pixels)
     for line, (name, score) in enumerate(names):
-        _write_name(picture, f"{name} {score:.0%}", (0, round((1.2 + 1.9 * line) * _letters(picture))), color(line))
+        text = name if score is None else f"{name} {score:.0%}"
+        _write_name(picture, text, (0, round((1.2 + 1.9 * line) * _letters(picture))), color(line))
     return np.asarray(picture)
 
 
