@@ -7,10 +7,13 @@ from collections.abc import Callable
 from samclip_edge.benchmarks.evaluation.caption_sets import CAPTION_SETS
 from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
 from samclip_edge.benchmarks.evaluation.classification import classification
+from samclip_edge.benchmarks.evaluation.label_sets import LABEL_SETS
 from samclip_edge.benchmarks.evaluation.retrieval import retrieval
+from samclip_edge.benchmarks.evaluation.semantic import semantic
 from samclip_edge.benchmarks.evaluation.task import Asked, Task
 
 FAMILIES: dict[str, Callable[[str, Asked], list[Task]]] = {
     **dict.fromkeys(CLASS_SETS, classification),
     **dict.fromkeys(CAPTION_SETS, retrieval),
+    **dict.fromkeys(LABEL_SETS, semantic),
 }  # by the name of a task: what makes its columns

@@ -78,7 +78,9 @@ def draw_masks(pixels: Pixels, masks: Sequence[Mask]) -> Pixels:
         label = masks[index].label
         if label is not None:
             x, y = _middle(part.bits)
-            _write_name(picture, f"{label} {_percent(masks[index])}", (part.left + x, part.top + y), color(index))
+            score = masks[index].score
+            name = label if score is None else f"{label} {score:.0%}"
+            _write_name(picture, name, (part.left + x, part.top + y), color(index))
     return np.asarray(picture)
 
 
@@ -89,10 +91,6 @@ def draw_names(pixels: Pixels, names: Sequence[tuple[str, float | None]]) -> Pix
         text = name if score is None else f"{name} {score:.0%}"
         _write_name(picture, text, (0, round((1.2 + 1.9 * line) * _letters(picture))), color(line))
     return np.asarray(picture)
-
-
-def _percent(mask: Mask) -> str:
-    return f"{mask.score or 0:.0%}"
 
 
 def _fitted(pixels: Pixels) -> Image.Image:
