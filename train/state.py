@@ -22,13 +22,13 @@ def save_state(path: Path, stage: int, learner: Learner) -> None:
     os.replace(partial, path)
 
 
-def load_state(path: Path, stage: int, learner: Learner, device: torch.device) -> None:
+def load_state(path: Path, stage: int, learner: Learner) -> None:
     """Load the state of a stage, if it was saved. Raises InputError when it is damaged or of an older version."""
     if not path.is_file():
         return
     mend = "remove it, and its stage begins anew"
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # `load` brings it to the device
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)}); {mend}") from None
     if state.get("version") != VERSION:

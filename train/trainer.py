@@ -251,7 +251,7 @@ class Trainer:
     def _restore(self, index: int, learner: Learner) -> None:
         """Go on from the saved state of this stage, if there is one."""
         with together():
-            load_state(self._state, index, learner, self.accelerator.device)
+            load_state(self._state, index, learner)
         step = told(lambda: learner.step)
         with together():
             if learner.step != step:
