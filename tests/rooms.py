@@ -47,6 +47,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "train/data": ({"numpy", "cv2", "torch", "pycocotools"}, LOOK | {"samclip_edge/rendered", "train/recipe"}),
     "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle"}),
+    "train/probing": (
+        {"numpy", "torch", "torchvision", "accelerate", "open_clip", "PIL", "yaml", "pydantic"},
+        LOOK | {"samclip_edge/model"},
+    ),
     "train": (
         {"numpy", "torch", "accelerate", "matplotlib", "open_clip"},
         LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},

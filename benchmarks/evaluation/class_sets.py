@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from samclip_edge.benchmarks.evaluation.layout import read_lines, there
-from samclip_edge.benchmarks.evaluation.task import Sample
+from samclip_edge.benchmarks.evaluation.task import Part, Sample
 from samclip_edge.errors import InputError, one_line
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
@@ -17,17 +17,28 @@ IMAGENET = (
     "has them (ILSVRC/Data/CLS-LOC/val beside LOC_val_solution.csv); or flat as published (val/ or ILSVRC2012_img_val/ "
     "beside ILSVRC2012_devkit_t12/)"
 )
+IMAGENET_TRAIN = "ImageNet's training photos lie in folders named by WordNet id, in DIR/train"
 IMAGENET_V2 = "ImageNet-V2 is unpacked to folders 0 to 999, in DIR or DIR/imagenetv2-matched-frequency-format-val"
 PLACES = (
-    "Places365's validation photos lie in val_256/ or val_large/ beside places365_val.txt and "
-    "categories_places365.txt; or in folders named by class (places365_standard/val/airfield/...)"
+    "Places365's photos lie in val_256/ or val_large/ beside places365_val.txt and categories_places365.txt (those for "
+    "training in data_256/ or data_large/ beside places365_train_standard.txt); or in folders named by class "
+    "(places365_standard/val/airfield/..., places365_standard/train/airfield/...)"
 )
+_PLACES = {  # by part: the list of photos, and where they lie
+    "val": ("places365_val.txt", ["val_256/", "val_large/", "val/"]),
+    "train": (
+        "places365_train_standard.txt",
+        ["data_256/", "data_256_standard/", "data_large/", "data_large_standard/"],
+    ),
+}
 
 
-def _imagenet(data: Path) -> tuple[list[str], list[Sample]]:
-    """ImageNet's validation photos, in one of three layouts."""
-    ids = _wordnet_ids()
-    own = {name: number for number, name in enumerate(ids)}
+def _imagenet(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
+    """ImageNet's validation photos, in one of three layouts; its training photos always lie in a folder a class."""
+    own = {name: number for number, name in enumerate(_wordnet_ids())}
+    if part == "train":
+        folder = there(data, ["train/n[0-9]*/", "ILSVRC/Data/CLS-LOC/train/n[0-9]*/"], IMAGENET_TRAIN).parent
+        return _openai_names(), _folders(data, folder, own)
     for solution in data.glob("LOC_val_solution.csv"):
         with solution.open(newline="") as file:
             rows = [(row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file)]
@@ -56,31 +67,33 @@ def _devkit(data: Path, devkit: Path, photos: Path, own: dict[str, int]) -> list
     return [_sample(data, photos / n, own[wordnet[int(number)]]) for n, number in zip(names, numbers, strict=True)]
 
 
-def _imagenet_v2(data: Path) -> tuple[list[str], list[Sample]]:
-    """ImageNet-V2: folders named by the number of the class."""
+def _imagenet_v2(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
+    """ImageNet-V2: folders named by the number of the class. It has no training photos."""
     folder = there(data, ["0/", "imagenetv2-matched-frequency*/0/", "*/0/"], IMAGENET_V2).parent
     return _openai_names(), _folders(data, folder, {str(number): number for number in range(1000)})
 
 
-def _places365(data: Path) -> tuple[list[str], list[Sample]]:
+def _places365(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
     """Places365: a list of files with the numbers of their classes, or a folder a class."""
-    if (data / "places365_val.txt").is_file():
+    table, folders = _PLACES[part]
+    if (data / table).is_file():
         listed = there(data, ["categories_places365.txt"], PLACES)
         categories = dict(_pair(listed, line) for line in read_lines(listed))
         names = [_spoken(own.split("/", 2)[-1]) for own in sorted(categories, key=lambda each: categories[each])]
-        photos = there(data, ["val_256/", "val_large/", "val/"], PLACES)
-        rows = [_pair(data / "places365_val.txt", line) for line in read_lines(data / "places365_val.txt")]
-        return names, [_sample(data, photos / name, number) for name, number in rows]
-    folder = there(data, ["places365_standard/val/airfield/", "val/airfield/", "airfield/"], PLACES).parent
+        photos = there(data, folders, PLACES)
+        rows = [_pair(data / table, line) for line in read_lines(data / table)]
+        return names, [_sample(data, photos / name.lstrip("/"), number) for name, number in rows]
+    inside = [f"places365_standard/{part}/airfield/", f"{part}/airfield/", *(["airfield/"] if part == "val" else [])]
+    folder = there(data, inside, PLACES).parent
     own = {each.name: place for place, each in enumerate(sorted(each for each in folder.iterdir() if each.is_dir()))}
     return [_spoken(name) for name in own], _folders(data, folder, own)
 
 
-CLASS_SETS: dict[str, Callable[[Path], tuple[list[str], list[Sample]]]] = {
+CLASS_SETS: dict[str, Callable[[Path, Part], tuple[list[str], list[Sample]]]] = {
     "imagenet": _imagenet,
     "imagenet-v2": _imagenet_v2,
     "places365": _places365,
-}  # of a folder: what the classes are called, and samples, whose truth is the number of their class
+}  # of a folder and a part: what the classes are called, and samples, whose truth is the number of their class
 
 
 def _wordnet_ids() -> list[str]:

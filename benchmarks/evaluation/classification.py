@@ -30,7 +30,7 @@ _FIVE = 5
 
 def classification(name: str, asked: Asked) -> list[Task]:
     """One task a size."""
-    names, samples = CLASS_SETS[name](asked.data)
+    names, samples = CLASS_SETS[name](asked.data, "val")
     if kind_of(asked.model.bundle) is not Merged:
         return [Classification(asked, None, names, samples)]
     return [Classification(asked, size, names, samples) for size in sizes_of(asked.model, asked.sizes, SIZES)]

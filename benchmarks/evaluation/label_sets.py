@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from samclip_edge.benchmarks.evaluation.label_maps import IGNORED, LabelMap
 from samclip_edge.benchmarks.evaluation.layout import read_document, read_lines, there
-from samclip_edge.benchmarks.evaluation.task import Sample
+from samclip_edge.benchmarks.evaluation.task import Part, Sample
 from samclip_edge.errors import InputError, one_line
 
 NAMES = Path(__file__).parent / "names"
@@ -49,9 +49,9 @@ class LabelSet(NamedTuple):
     samples: list[Sample]  # the truth of each is a LabelMap
 
 
-def _voc(data: Path) -> LabelSet:
+def voc(data: Path, part: Part = "val") -> LabelSet:
     """Pascal VOC 2012: 0 is the background, and the border of a thing, 255, belongs to nothing."""
-    listed = there(data, [f"{root}ImageSets/Segmentation/val.txt" for root in _roots("VOC2012")], VOC)
+    listed = there(data, [f"{root}ImageSets/Segmentation/{part}.txt" for root in _roots("VOC2012")], VOC)
     root = listed.parents[2]
     photos, maps = (there(root, [each], VOC) for each in ("JPEGImages/", "SegmentationClass/"))
     names, classes = _listed("voc")
@@ -92,12 +92,13 @@ def _of_459(listed: Path, names: Sequence[str]) -> dict[int, int]:
     return {0: len(names)} | classes
 
 
-def _ade20k(data: Path) -> LabelSet:
+def ade20k(data: Path, part: Part = "val") -> LabelSet:
     """ADE20k's 150 classes; 0 is what has none of them. A class is called by the first of its synonyms."""
     roots = ("", "ADEChallengeData2016/")
-    maps = there(data, [f"{root}annotations/validation/" for root in roots], ADE20K)
+    folder = {"val": "validation", "train": "training"}[part]
+    maps = there(data, [f"{root}annotations/{folder}/" for root in roots], ADE20K)
     root = maps.parents[1]
-    photos, info = (there(root, [each], ADE20K) for each in ("images/validation/", "objectInfo150.txt"))
+    photos, info = (there(root, [each], ADE20K) for each in (f"images/{folder}/", "objectInfo150.txt"))
     rows = [line.split("\t") for line in read_lines(info)[1:]]
     if not rows or any(len(row) < 2 or not row[0].strip().isdigit() for row in rows):
         raise InputError(f"{info}: is no table of classes; fetch it again")
@@ -137,10 +138,11 @@ def _coco_panoptic(data: Path) -> LabelSet:
     return LabelSet(names, {"": False}, samples)
 
 
+PROBED = {"voc": voc, "ade20k": ade20k}  # those whose training photos are read too, for heads to be trained on
 LABEL_SETS: dict[str, Callable[[Path], LabelSet]] = {
-    "voc": _voc,
+    "voc": voc,
     "context": _context,
-    "ade20k": _ade20k,
+    "ade20k": ade20k,
     "coco-stuff": _coco_stuff,
     "coco-panoptic": _coco_panoptic,
 }  # of a folder: the data set that lies there

@@ -22,4 +22,22 @@ PAPER: dict[str, dict[str, dict[str, float]]] = {
     "ade20k": {"SAM-CLIP": {"mIoU": 0.171}},
     "coco-stuff": {"SAM-CLIP": {"mIoU": 0.315}},
     "coco-panoptic": {"SAM-CLIP": {"mIoU": 0.288}},
+    "probe voc linear": {"SAM-CLIP": {"mIoU": 0.750}, "CLIP": {"mIoU": 0.707}, "SAM": {"mIoU": 0.466}},
+    "probe voc deeplabv3": {"SAM-CLIP": {"mIoU": 0.803}, "CLIP": {"mIoU": 0.789}, "SAM": {"mIoU": 0.699}},
+    "probe voc pspnet": {"SAM-CLIP": {"mIoU": 0.813}, "CLIP": {"mIoU": 0.797}, "SAM": {"mIoU": 0.712}},
+    "probe ade20k linear": {"SAM-CLIP": {"mIoU": 0.384}, "CLIP": {"mIoU": 0.364}, "SAM": {"mIoU": 0.266}},
+    "probe ade20k deeplabv3": {"SAM-CLIP": {"mIoU": 0.411}, "CLIP": {"mIoU": 0.394}, "SAM": {"mIoU": 0.328}},
+    "probe ade20k pspnet": {"SAM-CLIP": {"mIoU": 0.417}, "CLIP": {"mIoU": 0.407}, "SAM": {"mIoU": 0.362}},
+    "probe imagenet linear": {
+        "SAM-CLIP": {"top-1": 0.805},
+        "CLIP, DataComp": {"top-1": 0.813},
+        "CLIP, LAION": {"top-1": 0.796},
+        "SAM": {"top-1": 0.412},
+    },
+    "probe places365 linear": {
+        "SAM-CLIP": {"top-1": 0.553},
+        "CLIP, DataComp": {"top-1": 0.551},
+        "CLIP, LAION": {"top-1": 0.552},
+        "SAM": {"top-1": 0.415},
+    },
 }

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.photo.resize import Pixels
@@ -14,6 +14,7 @@ from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
 
 Outcome = dict[str, Any]  # what one sample adds to the numbers, in values that JSON has
+Part = Literal["val", "train"]  # of a data set: what is measured on, and what heads are trained on
 SEMANTIC_HEADS = ("clip", "both", "sam+clip")
 
 

@@ -114,3 +114,30 @@ def bar() -> Progress:
         return track(items, what, console=Console(stderr=True), transient=True)
 
     return shown
+
+
+class StageBar:
+    """Progress of each stage with the time left, where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            *Progress.get_default_columns()[:3],
+            TimeRemainingColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+        )
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._stage, self._task = "", self._progress.add_task("starting", total=None)
+
+    def __call__(self, stage: str, step: int, steps: int) -> None:
+        """Tell that `step` of `steps` of a stage are done."""
+        if stage != self._stage:
+            self._progress.start()
+            self._progress.remove_task(self._task)
+            self._stage, self._task = stage, self._progress.add_task(stage, total=steps)
+        self._progress.update(self._task, completed=step)
+        if step == steps:
+            self._progress.stop()

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from samclip_edge.cli.common import BundleFolder, Device, Json, Threads, bar, emit, note, option_names, table
+from samclip_edge.cli.common import BundleFolder, Device, Json, StageBar, Threads, bar, emit, note, option_names, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 # By family, what there is and what it is measured by; `benchmarks/evaluation/families.py` has the same tasks.
 CLASSIFICATION = ("imagenet", "imagenet-v2", "places365")
+RETRIEVAL = ("flickr30k", "coco-captions")
+INSTANCES = ("coco", "lvis")
+SEMANTIC = ("voc", "context", "ade20k", "coco-stuff", "coco-panoptic")
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the data set, as it is published.")]
 Sizes = Annotated[
@@ -46,8 +49,100 @@ def classification(
     _measure(context, data, bundle, size, limit, output, threads, device, json)
 
 
-for _name in CLASSIFICATION:
-    app.command(_name)(classification)
+def retrieval(
+    context: typer.Context,
+    data: Data,
+    bundle: BundleFolder = None,
+    size: Sizes = None,
+    limit: Limit = None,
+    output: Report = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Photos by their captions and captions by their photos: recall at 1, 5 and 10."""
+    _measure(context, data, bundle, size, limit, output, threads, device, json)
+
+
+def instances(
+    context: typer.Context,
+    data: Data,
+    boxes: Annotated[
+        Path | None,
+        typer.Option("--boxes", metavar="FILE", help="A detector's boxes in COCO's result format; else true boxes."),
+    ] = None,
+    bundle: BundleFolder = None,
+    size: Sizes = None,
+    limit: Limit = None,
+    output: Report = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Masks of things from boxes, by mAP, and from clicks (Table 1), at 1024."""
+    _measure(context, data, bundle, size, limit, output, threads, device, json, boxes=boxes)
+
+
+def semantic(
+    context: typer.Context,
+    data: Data,
+    heads: Annotated[
+        list[str] | None,
+        typer.Option("--heads", metavar="HEADS", help="clip, both or sam+clip; repeat it. All that the bundle has."),
+    ] = None,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Of both heads, only the paper's way, not ours.")
+    ] = False,
+    bundle: BundleFolder = None,
+    size: Sizes = None,
+    limit: Limit = None,
+    output: Report = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Zero-shot semantic segmentation: mIoU of the CLIP head at 448 and of both heads at 1024 (Tables 2, 5 and 7)."""
+    more = {"heads": tuple(dict.fromkeys(heads or ())), "as_published": as_published}
+    _measure(context, data, bundle, size, limit, output, threads, device, json, **more)
+
+
+_FAMILIES = {CLASSIFICATION: classification, RETRIEVAL: retrieval, INSTANCES: instances, SEMANTIC: semantic}
+for _names, _run in _FAMILIES.items():
+    for _name in _names:
+        app.command(_name)(_run)
+
+
+@app.command()
+def probe(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="voc, ade20k, imagenet or places365.")],
+    data: Data,
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="HEAD", help="linear (as when left out), deeplabv3 or pspnet.")
+    ] = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone",
+            metavar="FILE|MODEL:FILE",
+            help="A merged checkpoint, SAM's file, or a CLIP as MODEL:FILE or MODEL:TAG; repeat it for a column each. "
+            "The shipped model when left out.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="FILE", help="Settings of the training; ours when left out.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", metavar="DIR", help="The run's folder; an unfinished run in it goes on.")
+    ] = Path("probe"),
+    json: Json = False,
+) -> None:
+    """Train a head on frozen backbones, and measure it (Tables 3 and 4). `accelerate launch` shares the work."""
+    from samclip_edge.benchmarks.evaluation.probing import probing
+
+    with option_names(data="--data", head="--head", backbone="--backbone", recipe="--recipe"):
+        said = probing(task, data, head, backbone or ["tiny"], recipe, output, StageBar())
+    if said:
+        emit(said, json, lambda: _show(said))
 
 
 @app.command("all")
@@ -146,7 +241,9 @@ def _measure(
     from samclip_edge.benchmarks.evaluation.run import measure
 
     name = str(context.info_name)
-    with option_names(data="--data", size="--size", device="--device", heads="--heads", boxes="--boxes"):
+    with option_names(
+        data="--data", size="--size", device="--device", heads="--heads", as_published="--as-published", boxes="--boxes"
+    ):
         asked = _asked(data, bundle, size, threads, device, **more)
         tasks = FAMILIES[name](name, asked)
         if output:
@@ -165,7 +262,7 @@ def _show(said: dict[str, Any]) -> None:
     """The table of a task beside the paper's numbers, and what must be known of it."""
     from samclip_edge.benchmarks.evaluation.report import remarks, rows
 
-    table(*rows(said), title=f"{said['task']}, {said['bundle']}")
+    table(*rows(said), title=", ".join(filter(None, [said["task"], said.get("bundle")])))
     for line in remarks(said):
         print(line)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from samclip_edge.cli.common import Json, bar, emit, note, option_names, table
+from samclip_edge.cli.common import Json, StageBar, bar, emit, note, option_names, table
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -35,7 +35,7 @@ def run(
     from samclip_edge.train.trainer import Trainer
 
     with option_names(recipe="--recipe", clip="clip_teacher"):
-        made = Trainer(read_recipe(recipe), output, _Bar())
+        made = Trainer(read_recipe(recipe), output, StageBar())
         trained = made.train()
     if made.metrics is None:  # the main process speaks for all
         return
@@ -107,30 +107,3 @@ def average(
     rows = [(f"{p.alpha:.2f}", f"{p.top1:.3f}", f"{p.box_iou:.3f}") for p in found]
     document = {"start": str(start), "tuned": str(tuned), "curves": [p._asdict() for p in found]}
     emit(document, json, lambda: table(("alpha", "top-1 of 80 names", "mean box IoU"), rows))
-
-
-class _Bar:
-    """Progress of each stage with the time left, where stderr is a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (
-            *Progress.get_default_columns()[:3],
-            TimeRemainingColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-        )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self._stage, self._task = "", self._progress.add_task("starting", total=None)
-
-    def __call__(self, stage: str, step: int, steps: int) -> None:
-        """See `trainer.Report`."""
-        if stage != self._stage:
-            self._progress.start()
-            self._progress.remove_task(self._task)
-            self._stage, self._task = stage, self._progress.add_task(stage, total=steps)
-        self._progress.update(self._task, completed=step)
-        if step == steps:
-            self._progress.stop()
