@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from samclip_edge import data
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.model import checkpoint, recognise
 from samclip_edge.model.clip_vision import image_tower
 from samclip_edge.model.files import is_safetensors
 from samclip_edge.model.fit import load_exactly
-from samclip_edge.model.image_encoder import ImageEncoder
+from samclip_edge.model.image_encoder import ImageEncoder, image_encoder
 from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.open_clips import described
-from samclip_edge.model.public import merged, open_clip_weights
+from samclip_edge.model.public import open_clip_weights
 
 
 class Backbone(nn.Module):
@@ -85,7 +86,11 @@ def backbone(name: str, size: int) -> Backbone:
     if preset is None:
         what = recognise.of_tensors(state)
         raise InputError(f" {name}: {what}; give a CLIP as MODEL:FILE, so that its kind is known", "backbone")
-    return Backbone("SAM", merged(preset, sam=str(path)).image_encoder)
+    encoder = image_encoder(PRESETS[preset].encoder)
+    parts = {f"image_encoder.{prefix}": part for prefix, part in encoder.of_sam().items()}
+    own = {key: each for key, each in state.items() if key.startswith(tuple(parts))}
+    load_exactly(parts, own, name, recognise.of_tensors(state), f"the encoder of {preset}", "Pass SAM's whole file")
+    return Backbone("SAM", encoder)
 
 
 def _clip(name: str, size: int) -> nn.Module:
