@@ -13,10 +13,11 @@ from samclip_edge.bundle.contract import BOTTOM_RIGHT, NOTHING, TOP_LEFT
 from samclip_edge.errors import InputError
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.photo.masks import mask_box
+from samclip_edge.photo.resize import Pixels
 from samclip_edge.rendered import COLOURS, SHAPES
-from samclip_edge.train.data.batches import Masks
+from samclip_edge.train.data.batches import Masks, stacked
 from samclip_edge.train.data.files import BrokenSample
-from samclip_edge.train.data.sources import Bits, Pixels, Sample, Source
+from samclip_edge.train.data.sources import Bits, Sample, Source
 from samclip_edge.train.recipe import Batch, Stage
 from samclip_edge.train.stages import prompted
 
@@ -38,8 +39,7 @@ def measure(model: MergedModel, stage: Stage, held_out: Source) -> dict[str, flo
 
 
 def _pixels(images: list[Pixels], model: MergedModel) -> Tensor:
-    stacked = np.stack(images).transpose(0, 3, 1, 2).astype(np.float32)
-    return torch.from_numpy(stacked).to(model.text_encoder.logit_scale.device)
+    return stacked(images).to(model.text_encoder.logit_scale.device).float()
 
 
 @torch.inference_mode()

@@ -39,25 +39,36 @@ class Data(Frozen):
 
     Files are paths, or patterns such as `cc3m/*.tar` and `cc3m/{00000..00331}.tar`. Those for D_SAM must have the
     layout of SA-1B: a json of annotations beside each jpg.
+
+    Tar shards are read as a stream, of which nobody knows how many images it has. So `images` says it, for stages that
+    count in epochs.
     """
 
     scenes: Scenes | None = None
     files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    images: Count | None = None  # in files, all together; see above
     variants: Annotated[int, Field(ge=0)] = 0  # epochs until the crops and prompts of an image repeat; 0: never
 
     @model_validator(mode="after")
     def _one_kind(self) -> Data:
         if (self.scenes is None) == (not self.files):
             raise ValueError("give scenes or files, one of the two")
+        if self.scenes and self.images:
+            raise ValueError("images is for files; scenes have a count")
         return self
 
 
 class Batch(Frozen):
-    """The size of the images of a batch, and how many images it has over all processes."""
+    """The size of the images of a batch, and how many images it has over all processes.
+
+    With `padded`, the model sees whole photos from files, padded as inference pads them (`photo.frame.Frame`), and not
+    crops. The CLIP teacher sees the same photo without the padding, as it resizes photos itself.
+    """
 
     size: Annotated[int, Field(gt=0, multiple_of=16)]
     images: Count
     things: Count = 4  # on a rendered scene, at most
+    padded: bool = False  # see above; those of D_SAM always are
 
 
 class Stage(Frozen):
@@ -119,12 +130,18 @@ class Stage(Frozen):
     def all_steps(self, clip_count: int, sam_count: int) -> int:
         """The steps of the whole rate schedule, those past `stop_after` included.
 
-        clip_count, sam_count: how many images D_CLIP and D_SAM have.
+        clip_count, sam_count: how many images D_CLIP and D_SAM have; 0: not known. Raises InputError where it must be.
         """
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
         count, shapes = (clip_count, self.clip) if self.clip else (sam_count, self.batches)
+        if not count:
+            data = "clip_data" if self.clip else "sam_data"
+            raise InputError(
+                f"recipe: the {self.task} stage counts in epochs, but {data} is tar shards, which nobody counts; "
+                f"say how many images they hold (`images` in {data}), or give steps"
+            )
         return max(round(self.epochs * count / float(np.mean([shape.images for shape in shapes]))), self.warmup + 1)
 
 
@@ -173,6 +190,8 @@ class Recipe(Frozen):
             for teach, given in (("teach_clip", self.clip_teacher), ("teach_sam", self.sam_teacher)):
                 if given is None and teach not in tasks:
                     raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
+        if self.stored and any(batch.padded for stage in self.stages for batch in stage.clip):
+            raise ValueError("stored answers are about crops; leave out stored, or padded")
         if self.stored and any(stage.regions for stage in self.stages):
             raise ValueError("stored answers have no regions; leave out stored, or regions")
         if self.sam_data.files and any(stage.names for stage in self.stages):

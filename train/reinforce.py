@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from samclip_edge.errors import InputError
 from samclip_edge.files import write_whole
 from samclip_edge.progress import Progress, silent
-from samclip_edge.train.data.batches import ClipSteps, collected
+from samclip_edge.train.data.batches import ClipSteps, collected, stacked
 from samclip_edge.train.data.files import BrokenSample
-from samclip_edge.train.data.sources import Sample
+from samclip_edge.train.data.loading import on_device
+from samclip_edge.train.data.sources import Sample, Source
 from samclip_edge.train.data.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
 from samclip_edge.train.recipe import Batch, Data
 from samclip_edge.train.stages import asked
@@ -67,28 +67,30 @@ class Reinforcement:
     def _features(self, teachers: Teachers, shape: Batch, shard: int) -> Floats:
         """The CLIP features (n,V,E) of a shard: n images, V variants of each. A broken sample gets zeros."""
         source = self.run.clip_data
+        assert isinstance(source, Source)  # it has variants
         samples = self._samples(shard, len(source), source.variants)
         rows: dict[Sample, Floats] = {}
         for start in range(0, len(samples), _BATCH):
             pictures = {}
             for sample in samples[start : start + _BATCH]:
                 try:
-                    pictures[sample] = source.picture(sample, shape, ClipSteps.templates)[0]
+                    pictures[sample] = source.picture(sample, shape, ClipSteps.templates).pixels
                 except BrokenSample as broken:
                     self.broken.add(str(broken))
             if pictures:
-                pixels = np.stack(list(pictures.values())).transpose(0, 3, 1, 2).astype(np.float32)
-                features = teachers.clip(torch.from_numpy(pixels).to(self.run.accelerator.device)).float().cpu().numpy()
+                pixels = stacked(list(pictures.values())).to(self.run.accelerator.device).float()
+                features = teachers.clip(pixels).float().cpu().numpy()
                 rows |= dict(zip(pictures, features, strict=True))
         if not rows:
             raise InputError(f"clip_data: images {samples[0].image} to {samples[-1].image} are all broken")
         nothing = np.zeros_like(next(iter(rows.values())))
-        stacked = np.stack([rows.get(sample, nothing) for sample in samples])
-        return stacked.reshape(-1, source.variants, stacked.shape[-1]).astype(np.float32)
+        features = np.stack([rows.get(sample, nothing) for sample in samples])
+        return features.reshape(-1, source.variants, features.shape[-1]).astype(np.float32)
 
     def _answers(self, teachers: Teachers, shape: Batch, masks: int, shard: int) -> dict[str, np.ndarray]:
         """The mask logits and predicted IoUs of a shard, by image and variant. A broken sample has none."""
         source = self.run.sam_data
+        assert isinstance(source, Source)
         found = {}
         for sample in self._samples(shard, len(source), source.variants):
             try:
@@ -96,7 +98,7 @@ class Reinforcement:
             except BrokenSample as broken:
                 self.broken.add(str(broken))
                 continue
-            logits, predicted_ious = asked(teachers.sam, self.run.here(batch))
+            logits, predicted_ious = asked(teachers.sam, on_device(batch, self.run.accelerator.device))
             found[f"{sample.image}-{sample.variant}.logits"] = eighths(logits).cpu().numpy()
             found[f"{sample.image}-{sample.variant}.scores"] = predicted_ious.cpu().numpy()
         return found

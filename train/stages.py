@@ -182,8 +182,12 @@ def _true_mask_loss(low_res: Tensor, predicted_ious: Tensor, wanted: Tensor) -> 
 
 
 def clip_loss(model: MergedModel, teacher: ClipTeacher, batch: Images, share: float) -> Tensor:
-    """Eq. 1. The teacher sees the same crop, resized to its own size; stored features are used where there are any."""
-    wanted = teacher(batch.pixels) if batch.features is None else batch.features
+    """Eq. 1. The teacher sees the same crop, resized to its own size, or the photo that is padded for the student.
+
+    Stored features are used where there are any.
+    """
+    seen = batch.pixels if batch.shown is None else batch.shown
+    wanted = teacher(seen) if batch.features is None else batch.features
     return feature_distillation(image_features(model, batch, share).float(), wanted.float())
 
 

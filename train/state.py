@@ -9,23 +9,32 @@ from pathlib import Path
 import torch
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.train.data.stream import Position
 from samclip_edge.train.learner import Learner
 
+Saved = dict[str, list[list[object]]]  # for each stream of data, where every lane stood
 VERSION = 2  # 1 had other groups of parameters, and no version
 
 
-def save_state(path: Path, stage: int, learner: Learner) -> None:
-    """Write the state of a stage, whole or not at all. Raises OSError where the disk is full."""
+def save_state(path: Path, stage: int, learner: Learner, positions: dict[str, list[list[Position]]]) -> None:
+    """Write the state of a stage, whole or not at all. Raises OSError where the disk is full.
+
+    positions: for each stream of data, where the lanes of each process stand.
+    """
+    saved: Saved = {name: [list(lane) for lanes in each for lane in lanes] for name, each in positions.items()}
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:  # given a path, torch has no words for a full disk
-        torch.save({"version": VERSION, "stage": stage, **learner.state()}, file)
+        torch.save({"version": VERSION, "stage": stage, "positions": saved, **learner.state()}, file)
     os.replace(partial, path)
 
 
-def load_state(path: Path, stage: int, learner: Learner) -> None:
-    """Load the state of a stage, if it was saved. Raises InputError when it is damaged or of an older version."""
+def load_state(path: Path, stage: int, learner: Learner) -> Saved:
+    """Load the state of a stage, if it was saved, and return its positions.
+
+    Raises InputError when it is damaged or of an older version.
+    """
     if not path.is_file():
-        return
+        return {}
     mend = "remove it, and its stage begins anew"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)  # `load` brings it to the device
@@ -33,5 +42,7 @@ def load_state(path: Path, stage: int, learner: Learner) -> None:
         raise InputError(f"{path}: cannot be read ({one_line(error)}); {mend}") from None
     if state.get("version") != VERSION:
         raise InputError(f"{path}: an older version of samclip-edge wrote it; finish the run with that, or {mend}")
-    if state["stage"] == stage:
-        learner.load(state)
+    if state["stage"] != stage:
+        return {}
+    learner.load(state)
+    return state["positions"]

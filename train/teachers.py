@@ -19,12 +19,14 @@ from samclip_edge.model.layouts import as_open_clip
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.open_clips import described
 from samclip_edge.model.public import open_clip_weights
+from samclip_edge.train.data.sources import View
 
 
 class ClipTeacher(Protocol):
     """Turns images of any size into features. The teacher resizes and normalises them itself."""
 
     size: int  # side, in pixels, of the images that the teacher works on
+    view: View  # how it is shown a whole photo
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """pixels: (B,3,S,S) RGB, 0..255, any S. Returns features (B,E)."""
@@ -52,6 +54,7 @@ class OwnClip:
 
     def __init__(self, model: MergedModel) -> None:
         self.model, self.size = model, model.spec.squares[0]
+        self.view = View(self.size, "shortest", cubic=False)  # it was taught with squares that have no padding
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -78,6 +81,7 @@ class OpenClip:
         load_exactly({"visual.": tower}, seeing, name, what, f"open_clip's {model}", mend)
         self.encoder = ClipImageEncoder(tower, clip.vision).eval().requires_grad_(False).to(device)
         self.size, self._mode = clip.vision.size, clip.vision.interpolation
+        self.view = View(self.size, clip.vision.resize, cubic=self._mode == "bicubic")
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:

@@ -29,16 +29,18 @@ from samclip_edge.model.public import merged
 from samclip_edge.rendered import NAMES
 from samclip_edge.text.names import BACKGROUND_NAMES
 from samclip_edge.train.calibrate import calibrate
-from samclip_edge.train.data.batches import ClipSteps, SamSteps, steps
+from samclip_edge.train.data.batches import ClipSteps, SamSteps, Steps
+from samclip_edge.train.data.loading import Loader, on_device
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.data.stored import Stored
+from samclip_edge.train.data.stream import open_data
 from samclip_edge.train.gradients import Part, gradients, has_bf16
 from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
 from samclip_edge.train.metrics import Metrics
 from samclip_edge.train.processes import gathered, in_turn, start, together, told
 from samclip_edge.train.recipe import Recipe, Stage
-from samclip_edge.train.state import load_state, save_state
+from samclip_edge.train.state import Saved, load_state, save_state
 from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers
 
 IN_A_ROW = 5  # steps without a finite loss and gradient, one after another, that end a run
@@ -56,9 +58,12 @@ class Trainer:
         with together():
             if not self._claimed.is_file():
                 raise InputError(f"-o {folder}: the main process writes another; all servers need one shared folder")
-        self.clip_data = in_turn(lambda: Source(recipe.clip_data, recipe.seed, False, folder))
-        self.sam_data = in_turn(lambda: Source(recipe.sam_data, recipe.seed, True, folder))
+        self.clip_data = in_turn(lambda: open_data(recipe.clip_data, recipe.seed, False, folder))
+        self.sam_data = in_turn(lambda: open_data(recipe.sam_data, recipe.seed, True, folder))
         self.held_out = in_turn(lambda: Source(recipe.held_out, recipe.seed, True, folder))
+        for stage in recipe.stages:
+            stage.all_steps(len(self.clip_data), len(self.sam_data))  # refuses data that nobody has counted
+        self.loaders: dict[str, Loader[Any]] = {}  # of the stage under way, by data set
         self.metrics = Metrics(folder) if self.accelerator.is_main_process else None
 
     @property
@@ -134,8 +139,8 @@ class Trainer:
                 teachers = teachers._replace(names=names)
         all_steps = told(lambda: stage.all_steps(len(self.clip_data), len(self.sam_data)))
         last = max(round(all_steps * stage.stop_after), 1)
-        self._restore(index, learner)
-        batches = self.batches(stage, range(learner.step, last))
+        saved = self._restore(index, learner)
+        batches = self.batches(stage, range(learner.step, last), teachers, saved)
         began = time.perf_counter()
         while learner.step < last:
             with together():  # the data of one process may give out, and not that of the others
@@ -156,7 +161,7 @@ class Trainer:
             if learner.step % self.recipe.save_every == 0 and learner.step < last:
                 if self._forgets(index, learner, teachers):
                     break
-                told(lambda: self._save(index, learner))
+                self._save(index, learner)
         del batches  # and its worker processes
         told(lambda: self._finish(index, learner))
 
@@ -193,10 +198,13 @@ class Trainer:
         """Call `gradients.gradients` with this run's processes and precision."""
         return gradients(self.accelerator, self._bf16, model, stage, teachers, parts)
 
-    def batches(self, stage: Stage, which: range) -> Iterator[list[Part]]:
+    def batches(
+        self, stage: Stage, which: range, teachers: Teachers | None = None, saved: Saved | None = None
+    ) -> Iterator[list[Part]]:
         """Yield this process's share of the batch of every step in `which`, on its device.
 
-        Raises InputError when a batch does not split evenly over the processes and their parts.
+        teachers: asked how the CLIP teacher is shown padded photos. saved: where streams go on from. Raises InputError
+        when a batch does not split evenly over the processes and their parts.
         """
         place = (self.accelerator.process_index, self.accelerator.num_processes)
         parts = self.recipe.accumulate
@@ -208,19 +216,22 @@ class Trainer:
                 )
         live = stage.task.startswith("teach") or self.recipe.stored is None
         stored = None if live else Stored(Path(self.recipe.stored or ""), self.recipe)
-        rest = (which, place, parts, stored)
+        padded = any(shape.padded for shape in stage.clip)
+        rest = (which, place, parts, stored, teachers.clip.view if teachers and padded else None)
+        made: dict[str, Steps[Any]] = {}
+        if stage.clip:
+            made["clip"] = ClipSteps(self.clip_data, stage.clip, *rest)
+        if stage.sam:
+            made["sam"] = SamSteps(stage.masks, self.sam_data, [stage.sam], *rest)
+        self.loaders = {
+            name: Loader(steps, self.recipe.workers, (saved or {}).get(name, ())) for name, steps in made.items()
+        }
         nothing: Iterator[Any] = itertools.repeat([None] * parts, len(which))
-        workers = self.recipe.workers
-        clip = steps(ClipSteps(self.clip_data, stage.clip, *rest), workers) if stage.clip else nothing
-        sam = steps(SamSteps(stage.masks, self.sam_data, [stage.sam], *rest), workers) if stage.sam else nothing
+        clip, sam = (iter(self.loaders[name]) if name in made else nothing for name in ("clip", "sam"))
+        reads = stage.task == "teach_sam" or bool(stage.regions or stage.names)
+        device = self.accelerator.device
         for images, masks in zip(clip, sam, strict=True):
-            yield [(self.here(a), self.here(b)) for a, b in zip(images, masks, strict=True)]
-
-    def here(self, batch: Any) -> Any:
-        """Move a batch to this process's device."""
-        if batch is None:
-            return None
-        return type(batch)(*(part.to(self.accelerator.device) if isinstance(part, Tensor) else part for part in batch))
+            yield [(on_device(a, device), on_device(b, device, reads)) for a, b in zip(images, masks, strict=True)]
 
     def _forgets(self, index: int, learner: Learner, teachers: Teachers | None) -> bool:
         """Log the mean IoU of the student's masks with the SAM teacher's. Returns whether to stop (`Stage.forget`).
@@ -245,19 +256,25 @@ class Trainer:
         return self.folder / "state.pt"
 
     def _save(self, index: int, learner: Learner) -> None:
-        self._write(index, learner.step, learner.speed())
-        save_state(self._state, index, learner)
+        positions = {name: gathered(loader.positions) for name, loader in self.loaders.items()}
 
-    def _restore(self, index: int, learner: Learner) -> None:
-        """Go on from the saved state of this stage, if there is one."""
+        def write() -> None:
+            self._write(index, learner.step, learner.speed())
+            save_state(self._state, index, learner, positions)
+
+        told(write)
+
+    def _restore(self, index: int, learner: Learner) -> Saved:
+        """Go on from the saved state of this stage, if there is one. Returns where all lanes of its data stood."""
         with together():
-            load_state(self._state, index, learner)
+            saved = load_state(self._state, index, learner)
         step = told(lambda: learner.step)
         with together():
             if learner.step != step:
                 raise InputError(f"{self._state}: the main process sees another; all servers need one shared folder")
             if self.metrics:
                 self.metrics.rewind(index + 1, self.recipe.stages[index].task, step)
+        return saved
 
     def _write(self, index: int, step: int | None, values: dict[str, float]) -> None:
         if self.metrics:

@@ -20,8 +20,9 @@ from torch._utils import ExceptionWrapper
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import encode_rle
 from samclip_edge.train.data import files as files_module
-from samclip_edge.train.data.batches import ClipSteps, SamSteps, collected, steps
+from samclip_edge.train.data.batches import ClipSteps, SamSteps, collected
 from samclip_edge.train.data.files import BrokenSample, Files
+from samclip_edge.train.data.loading import Loader
 from samclip_edge.train.data.sources import Sample, Source
 from samclip_edge.train.recipe import Batch, Data
 
@@ -92,7 +93,7 @@ def test_bytes_after_the_end_of_a_jpeg_are_no_fault(folder: Path) -> None:
     """As phones write them: a film, with bytes that look like a scan without an end; or zeros, or a new line."""
     for after in (b"ftyp\xff\xda\x00\x01", b"\0" * 100, b"\r\n"):
         (folder / "bad.jpg").write_bytes(image_of(1) + after)
-        assert Files([str(folder / "bad.jpg")], annotated=False, cache=folder.parent).image(0).shape == (20, 30, 3)
+        assert Files([str(folder / "bad.jpg")], annotated=False, cache=folder.parent)[0].pixels().shape == (20, 30, 3)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +204,9 @@ def test_data_of_which_nothing_can_be_used_ends_in_one_line(
             ExceptionWrapper(where="in DataLoader worker process 0").reraise()
 
     if in_worker:
-        monkeypatch.setattr("samclip_edge.train.data.batches.DataLoader", worker)
+        monkeypatch.setattr("samclip_edge.train.data.loading.DataLoader", worker)
     with pytest.raises(InputError) as error:
-        next(steps(spoilt, 0))
+        next(iter(Loader(spoilt, 0)))
     assert str(error.value).startswith("recipe: 100 broken samples in a row; the last: ")
     assert "\n" not in str(error.value)
 

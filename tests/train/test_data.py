@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from samclip_edge.photo.masks import mask_box
-from samclip_edge.train.data.batches import ClipSteps, Images, Masks, SamSteps, steps
+from samclip_edge.train.data.batches import ClipSteps, Images, Masks, SamSteps
+from samclip_edge.train.data.loading import Loader
 from samclip_edge.train.data.prompts import point_among, sample_prompts, shaken_box
 from samclip_edge.train.data.sources import Source, crop
 from samclip_edge.train.recipe import Batch, Data, Scenes
@@ -50,7 +51,8 @@ def test_a_stage_of_mixed_sizes_draws_every_image_once_an_epoch(monkeypatch: pyt
     shapes = [Batch(size=128, images=4), Batch(size=256, images=2)]
     seen: list[int] = []
     drawn = ClipSteps(source(30), shapes, range(12), ALONE, 1, None)
-    monkeypatch.setattr(drawn, "batch", lambda shape, indices: seen.extend(indices))
+    monkeypatch.setattr(drawn, "usable", seen.append)
+    monkeypatch.setattr(drawn, "batch", lambda shape, draws: list(draws))
     for item in range(len(drawn)):
         drawn[item]
     assert seen == list(range(len(seen)))
@@ -59,8 +61,8 @@ def test_a_stage_of_mixed_sizes_draws_every_image_once_an_epoch(monkeypatch: pyt
 
 def test_a_step_is_the_same_however_it_is_reached() -> None:
     shape = Batch(size=128, images=4)
-    whole = list(steps(sam_steps(shape, range(5)), 0))
-    late = list(steps(sam_steps(shape, range(3, 5)), 1))
+    whole = list(Loader(sam_steps(shape, range(5)), 0))
+    late = list(Loader(sam_steps(shape, range(3, 5)), 1))
     for a, b in zip(whole[3:], late, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a[0], b[0], strict=True) if isinstance(x, torch.Tensor))
 

@@ -58,12 +58,12 @@ def test_a_tar_shard_holds_what_its_folder_holds(sa_1b: Path, tmp_path: Path) ->
     folder, shard = (Files([str(place)], annotated=True, cache=tmp_path) for place in (sa_1b, tmp_path / "*.tar"))
     assert len(folder) == len(shard) == 6
     for index in range(6):
-        assert np.array_equal(folder.image(index), shard.image(index))
-        assert folder.masks(index) == shard.masks(index)
-        for rle in folder.masks(index):
+        assert np.array_equal(folder[index].pixels(), shard[index].pixels())
+        assert folder[index].masks() == shard[index].masks()
+        for rle in folder[index].masks():
             wanted = coco.decode({"size": rle["size"], "counts": rle["counts"].encode()}).astype(bool)
-            assert np.array_equal(folder.bits(index, rle, (160, 200)), wanted)
-    assert str(tar) in shard.name(0)
+            assert np.array_equal(folder[index].bits(rle, (160, 200)), wanted)
+    assert str(tar) in shard[0].name
     assert len(Files([str(sa_1b)], annotated=False, cache=tmp_path)) == 6
 
 
@@ -76,7 +76,8 @@ def test_masks_lie_in_the_models_square_as_in_the_image(sa_1b: Path, tmp_path: P
         picture, masks, *_ = source.masked(source.draw(index), shape, most=32)
         assert picture.shape == (400, 400, 3)
         assert not np.any(np.array(masks)[:, 320:])
-        full = [files.bits(source.draw(index).image, rle, (160, 200)) for rle in files.masks(source.draw(index).image)]
+        raw = files[source.draw(index).image]
+        full = [raw.bits(rle, (160, 200)) for rle in raw.masks()]
         areas = sorted(mask.sum() / 4 for mask in masks)
         assert areas == pytest.approx(sorted(bits.sum() for bits in full), rel=0.1, abs=40)
 

@@ -49,7 +49,7 @@ def samples(count: int = 3) -> dict[str, bytes]:
 
 def reds(files: Files) -> list[int]:
     """What `image_of` made each image of."""
-    return [int(files.image(index)[0, 0, 0]) for index in range(len(files))]
+    return [int(files[index].pixels()[0, 0, 0]) for index in range(len(files))]
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_a_shard_is_read_whatever_packs_it(tmp_path: Path, cache: Path, name: st
     shard = tar(tmp_path / name, samples(), mode)
     files = Files([str(shard)], annotated=True, cache=cache)
     assert reds(files) == [1, 2, 3]
-    assert [rle["counts"] for index in range(3) for rle in files.masks(index)] == [[0, 24], [1, 23], [2, 22]]
-    assert files.name(1).startswith(f"{shard} (bytes ")
+    assert [rle["counts"] for index in range(3) for rle in files[index].masks()] == [[0, 24], [1, 23], [2, 22]]
+    assert files[1].name.startswith(f"{shard} (bytes ")
     unpacked = list(cache.glob("*.tar"))
     assert len(unpacked) == (mode != "w")
     stamps = [path.stat().st_ino for path in unpacked]

@@ -1,5 +1,8 @@
 """Reads images by number from folders and tar shards, in any order and from any process.
 
+That is for what has to be numbered: folders, `held_out`, and data with stored answers. Else tar shards are a stream
+(`stream`), of which nothing is listed.
+
 The place of each file is looked up once and kept in an index file in the run's folder. Processes map the index into
 memory. It takes 24 bytes for each image (48 with annotations) and has no names, so that it stays small with forty
 million images. A plain tar is read where it lies; a compressed one is unpacked into the run's folder once.
@@ -10,12 +13,13 @@ Whatever a file of somebody else's can do wrong while it is read and decoded end
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,16 +30,64 @@ from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.decode import has_end
 from samclip_edge.photo.read import read_photo
 from samclip_edge.train.data.annotations import Bits, Segmentation, bits_of, segmentations
+from samclip_edge.train.data.pairs import Pairs
 from samclip_edge.train.data.places import IMAGES, is_litter, under
-from samclip_edge.train.data.shards import DamagedShard, contents, is_shard, plain
+from samclip_edge.train.data.shards import DamagedShard, contents, damage_told, is_shard, plain, read_part
 
 log = logging.getLogger(__name__)
 
+TRIES = 100  # broken samples in a row before a run gives up on its data
 Row = tuple[int, ...]
 
 
 class BrokenSample(Exception):
     """A sample cannot be used. The text names it and says why."""
+
+
+class Raw:
+    """An image as its file holds it, and its annotations where they are wanted; nothing of it is read yet.
+
+    Whatever is done with it may raise BrokenSample, which names it.
+    """
+
+    def __init__(self, name: str, image: Callable[[], bytes], annotations: Callable[[], bytes] | None = None) -> None:
+        """name: for messages. image, annotations: read the bytes of their files."""
+        self.name, self._image, self._annotations = name, image, annotations
+
+    @contextlib.contextmanager
+    def reading(self, fault: str = "cannot be used") -> Iterator[None]:
+        """What is done inside with the sample may fail in any way: it raises BrokenSample.
+
+        The bytes are somebody else's, and decoders raise whatever they like over them.
+        """
+        try:
+            yield
+        except (BrokenSample, ImportError):
+            raise
+        except Exception as error:
+            raise BrokenSample(f"{self.name}: {fault} ({one_line(error)})") from error
+
+    def pixels(self) -> npt.NDArray[np.uint8]:
+        """The image (H,W,3) RGB. A JPEG without its end is broken."""
+        with self.reading():
+            data = self._image()
+            if data.startswith(b"\xff\xd8") and not has_end(data):
+                raise ValueError("the JPEG is truncated: it has no end mark")
+            return read_photo(data)
+
+    def masks(self) -> list[Segmentation]:
+        """The annotated masks of the image as they are stored, at least one."""
+        assert self._annotations
+        with self.reading("annotations cannot be read"):
+            found = segmentations(self._annotations())
+        if not found:
+            raise BrokenSample(f"{self.name}: no annotations")
+        return found
+
+    def bits(self, segmentation: Segmentation, shape: tuple[int, int]) -> Bits:
+        """Decode a mask (H,W) of the image, whose shape is (H,W). One of another size is broken."""
+        with self.reading("a mask cannot be used"):
+            return bits_of(segmentation, shape)
 
 
 class Member(NamedTuple):
@@ -83,18 +135,18 @@ class Files:
 
     def _scan(self) -> Iterator[Row]:
         """Yield an index row for each image: its `Member`, then, if annotated, that of its annotations."""
-        beside = _Pairs()
+        beside: Pairs[Member] = Pairs()
         for shard, path in enumerate(self.paths):
             if shard not in self._opened:
                 yield from self._found(str(path), Member(shard, 0, 0), beside)
                 continue
-            inside = _Pairs()  # an image and its json lie in the same shard
-            with self._told():
-                for name, offset, length in contents(self._opened[shard], path):
+            inside: Pairs[Member] = Pairs()  # an image and its json lie in the same shard
+            with self._told(), damage_told(path), self._opened[shard].open("rb") as file:
+                for name, offset, length in contents(file, path):
                     if not is_litter(name):
                         yield from self._found(name, Member(shard, offset, length), inside)
-            yield from inside.left()
-        yield from beside.left()
+            yield from _rows(inside.left())
+        yield from _rows(beside.left())
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -106,98 +158,35 @@ class Files:
                 log.warning("%s; the run goes on with what is whole", error)
             self._damaged.append(error)
 
-    def _found(self, name: str, member: Member, pairs: _Pairs) -> Iterator[Row]:
+    def _found(self, name: str, member: Member, pairs: Pairs[Member]) -> Iterator[Row]:
         ending = os.path.splitext(name)[1].lower()
         if not self.annotated and ending in IMAGES:
             yield member
         elif self.annotated and ending in (*IMAGES, ".json"):
-            yield from pairs.add(name, member)
+            yield from _rows(pairs.add(name, member))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def name(self, index: int) -> str:
-        """The path of a sample, and its bytes in a tar shard, for messages."""
-        shard, offset, length = (int(value) for value in self._rows[index][:3])
-        path = self.paths[shard]
-        if shard not in self._opened:
-            return str(path)
-        unpacked = "" if self._opened[shard] == path else " once unpacked"
-        return f"{path} (bytes {offset} to {offset + length}{unpacked})"
+    def __getitem__(self, index: int) -> Raw:
+        """A sample. Its name is its path, with its bytes in a tar shard."""
+        row = [int(value) for value in self._rows[index]]
+        shard, offset, length = row[:3]
+        name = str(self.paths[shard])
+        if shard in self._opened:
+            unpacked = "" if self._opened[shard] == self.paths[shard] else " once unpacked"
+            name = f"{name} (bytes {offset} to {offset + length}{unpacked})"
+        annotations = functools.partial(self._bytes, *row[3:]) if self.annotated else None
+        return Raw(name, functools.partial(self._bytes, *row[:3]), annotations)
 
-    @contextlib.contextmanager
-    def reading(self, index: int, fault: str = "cannot be used") -> Iterator[None]:
-        """What is done inside with a sample may fail in any way: it raises BrokenSample, which names the sample.
-
-        The bytes are somebody else's, and decoders raise whatever they like over them.
-        """
-        try:
-            yield
-        except (BrokenSample, ImportError):
-            raise
-        except Exception as error:
-            raise BrokenSample(f"{self.name(index)}: {fault} ({one_line(error)})") from error
-
-    def _bytes(self, row: npt.NDArray[np.int64]) -> bytes:
-        shard, offset, length = (int(value) for value in row)
+    def _bytes(self, shard: int, offset: int, length: int) -> bytes:
         if shard not in self._opened:
             return self.paths[shard].read_bytes()
-        with self._opened[shard].open("rb") as file:
-            file.seek(offset)
-            data = file.read(length)
-        if len(data) < length:
-            raise OSError("the tar shard ends before it does")
-        return data
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The image (H,W,3) RGB. Raises BrokenSample when it cannot be decoded, or is a JPEG without its end."""
-        with self.reading(index):
-            data = self._bytes(self._rows[index][:3])
-            if data.startswith(b"\xff\xd8") and not has_end(data):
-                raise ValueError("the JPEG is truncated: it has no end mark")
-            return read_photo(data)
-
-    def masks(self, index: int) -> list[Segmentation]:
-        """The annotated masks of an image as they are stored. Raises BrokenSample when none can be read."""
-        with self.reading(index, "annotations cannot be read"):
-            found = segmentations(self._bytes(self._rows[index][3:]))
-        if not found:
-            raise BrokenSample(f"{self.name(index)}: no annotations")
-        return found
-
-    def bits(self, index: int, segmentation: Segmentation, shape: tuple[int, int]) -> Bits:
-        """Decode a mask (H,W) of an image of `shape` (H,W). Raises BrokenSample if it is damaged or of another size."""
-        with self.reading(index, "a mask cannot be used"):
-            return bits_of(segmentation, shape)
+        return read_part(self._opened[shard], offset, length)
 
 
-class _Pairs:
-    """Brings each image together with its annotations, by their names."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, dict[bool, Member]] = {}  # by the name without its ending; True: the image
-
-    def add(self, name: str, member: Member) -> Iterator[Row]:
-        """Yield the index row of a pair, when this file makes it whole."""
-        stem, ending = os.path.splitext(name)
-        pair = self._waiting.setdefault(stem, {})
-        pair[ending.lower() != ".json"] = member
-        if len(pair) == 2:
-            yield (*pair[True], *pair[False])
-            del self._waiting[stem]
-
-    def left(self) -> Iterator[Row]:
-        """Yield the rows of pairs such as `0001.jpg` and `0001.seg.json`, by webdataset's rule: the key of a file is
-        its name up to the first dot. It holds for an image and a json alone with a key, one of them named by it.
-        """
-        keyed: dict[str, list[str]] = {}
-        for stem in self._waiting:
-            folder, name = os.path.split(stem)
-            keyed.setdefault(os.path.join(folder, name.partition(".")[0]), []).append(stem)
-        for key, stems in keyed.items():
-            both = {kind: member for stem in stems for kind, member in self._waiting[stem].items()}
-            if len(stems) == len(both) == 2 and key in stems:
-                yield (*both[True], *both[False])
+def _rows(pairs: Iterator[tuple[Member, Member]]) -> Iterator[Row]:
+    return ((*image, *annotations) for image, annotations in pairs)
 
 
 def _facts(path: Path) -> tuple[int, int] | None:

@@ -15,18 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.photo.frame import Frame
+from samclip_edge.photo.resize import ClipResize, Pixels, clip_square
 from samclip_edge.rendered import RenderedScene, render
-from samclip_edge.train.data.files import BrokenSample, Files
+from samclip_edge.train.data.files import BrokenSample, Files, Raw
 from samclip_edge.train.recipe import Batch, Data
 
 EMPTY = 0.08  # share of the rendered scenes of D_CLIP without things, so that CLIP learns what "background" means
-Pixels = npt.NDArray[np.uint8]
 Bits = npt.NDArray[np.bool_]
+
+
+def number_of(*key: object) -> int:
+    """A number that `key` alone says, as good as drawn."""
+    return zlib.crc32(repr(key).encode())
 
 
 def generator(*key: object) -> np.random.Generator:
     """A random generator seeded with `key`."""
-    return np.random.default_rng(zlib.crc32(repr(key).encode()))
+    return np.random.default_rng(number_of(*key))
 
 
 class Sample(NamedTuple):
@@ -34,6 +39,28 @@ class Sample(NamedTuple):
 
     image: int
     variant: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What its crop and prompts depend on."""
+        return self.image, self.variant
+
+
+class View(NamedTuple):
+    """How the CLIP teacher is shown a photo: see `photo.resize.clip_square`."""
+
+    size: int
+    mode: ClipResize
+    cubic: bool
+
+
+class Picture(NamedTuple):
+    """An image of D_CLIP, its caption and its contents (see `Images`)."""
+
+    pixels: Pixels  # (S,S,3)
+    caption: str
+    contents: str
+    shown: Pixels | None = None  # (c,c,3) what the CLIP teacher sees, where that is not the same
 
 
 class Masked(NamedTuple):
@@ -73,19 +100,14 @@ class Source:
         assert self.scenes
         return render(self.scenes.first + sample.image, size, fewest=fewest, most=most)
 
-    def picture(self, sample: Sample, shape: Batch, templates: Sequence[str]) -> tuple[Pixels, str, str]:
-        """An image of D_CLIP (S,S,3), its caption and its contents (see `Images`).
-
-        An image from a file is cropped and sometimes mirrored, and its texts are empty. A rendered scene stays as it
-        is. Raises BrokenSample when the file cannot be decoded.
-        """
+    def picture(self, sample: Sample, shape: Batch, templates: Sequence[str], view: View | None = None) -> Picture:
+        """An image of D_CLIP. Texts for one from a file are empty; see `pictured`. A rendered scene stays as it is."""
         random = generator(self.seed, "crop", *sample)
         if self.files is not None:
-            with self.files.reading(sample.image):
-                return crop(self.files.image(sample.image), shape.size, random), "", ""
+            return pictured(self.files[sample.image], shape, random, view)
         most = 0 if random.random() < EMPTY else shape.things
         scene = self.scene(sample, shape.size, min(1, most), most)
-        return scene.image, caption(scene, templates, random), scene.caption
+        return Picture(scene.image, caption(scene, templates, random), scene.caption)
 
     def masked(self, sample: Sample, shape: Batch, most: int) -> Masked:
         """An image of D_SAM in the model's square, with up to `most` of its masks, drawn at random.
@@ -98,18 +120,40 @@ class Source:
             chosen = random.permutation(len(scene.things))[:most]
             things = [scene.things[i] for i in chosen]
             return Masked(scene.image, [each.mask for each in things], random, [each.kind for each in things])
-        with self.files.reading(sample.image):
-            return _masked(self.files, sample.image, shape.size, most, random)
+        return masked(self.files[sample.image], shape.size, most, random)
 
 
-def _masked(files: Files, image: int, size: int, most: int, random: np.random.Generator) -> Masked:
-    """See `Source.masked`: an image of `files` in a square of `size` pixels."""
-    pixels, stored = files.image(image), files.masks(image)
+def pictured(raw: Raw, shape: Batch, random: np.random.Generator, view: View | None) -> Picture:
+    """An image from a file, for D_CLIP: a crop of it, or, if `Batch.padded`, the whole photo as inference shows it.
+
+    view: how the CLIP teacher is shown a whole photo; None: not at all. Raises BrokenSample when it cannot be used.
+    """
+    with raw.reading():
+        pixels = raw.pixels()
+        if not shape.padded:
+            return Picture(crop(pixels, shape.size, random), "", "")
+        shown = clip_square(pixels, *view).transpose(1, 2, 0).astype(np.uint8) if view else None
+        return Picture(framed(pixels, shape.size), "", "", shown)
+
+
+def framed(pixels: Pixels, size: int) -> Pixels:
+    """A photo (H,W,3) in the model's square (S,S,3), as `Frame.image` lays it there; the padding is rounded."""
+    return np.round(Frame.of(pixels, size).image(pixels)[0].transpose(1, 2, 0)).astype(np.uint8)
+
+
+def masked(raw: Raw, size: int, most: int, random: np.random.Generator) -> Masked:
+    """See `Source.masked`: an image from a file in a square of `size` pixels."""
+    with raw.reading():
+        return _masked(raw, size, most, random)
+
+
+def _masked(raw: Raw, size: int, most: int, random: np.random.Generator) -> Masked:
+    pixels, stored = raw.pixels(), raw.masks()
     frame = Frame.of(pixels, size)
     height, width = frame.scaled
     masks = []
     for i in random.permutation(len(stored)):
-        bits = files.bits(image, stored[i], (frame.height, frame.width))
+        bits = raw.bits(stored[i], (frame.height, frame.width))
         mask = np.zeros((size, size), bool)
         mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
         if mask.any():  # a small mask may vanish at this size
@@ -117,9 +161,8 @@ def _masked(files: Files, image: int, size: int, most: int, random: np.random.Ge
         if len(masks) == most:
             break
     if not masks:
-        raise BrokenSample(f"{files.name(image)}: no mask is left at {size} pixels")
-    square = frame.image(pixels)[0].transpose(1, 2, 0)
-    return Masked(np.round(square).astype(np.uint8), masks, random, [])
+        raise BrokenSample(f"{raw.name}: no mask is left at {size} pixels")
+    return Masked(framed(pixels, size), masks, random, [])
 
 
 def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:

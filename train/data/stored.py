@@ -49,8 +49,8 @@ def fingerprint(recipe: Recipe) -> dict[str, object]:
     """The parts of a recipe that stored answers depend on. They must be the same when the answers are used."""
     return {
         "seed": recipe.seed,
-        "clip_data": recipe.clip_data.model_dump(mode="json"),
-        "sam_data": recipe.sam_data.model_dump(mode="json"),
+        "clip_data": recipe.clip_data.model_dump(mode="json", exclude={"images"}),
+        "sam_data": recipe.sam_data.model_dump(mode="json", exclude={"images"}),
         "clip_teacher": recipe.clip_teacher,
         "sam_teacher": recipe.sam_teacher,
         "masks": [stage.masks for stage in recipe.stages if stage.task == "joint"],
