@@ -13,6 +13,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,10 +28,12 @@ import open_clip
 import pytest
 import torch
 from pycocotools import mask as coco
-from runs import lines, weights
+from runs import JOINT, assert_alike, gradients, lines, weights
 from support import as_model
 
 from samclip_edge.rendered import RenderedScene, render
+from samclip_edge.train.recipe import read_recipe
+from samclip_edge.train.trainer import Trainer
 
 RECIPE = """\
 preset: tiny
@@ -39,20 +42,20 @@ sam_data: {{files: ["{0}/sa_*.tar"]}}
 held_out: {{files: ["{0}/held-out.tar"]}}
 clip_teacher: small:{0}/small.pt
 save_every: 1
-workers: 1
 ema: 0.5
 stages:
   - {{task: teach_sam, steps: 2, rate: 1.0e-3, sam: {{size: 128, images: 2}}, masks: 2}}
   - {{task: probe, steps: 3, rate: 1.0e-3, clip: [{{size: 128, images: 4}}]}}
   - {{task: distill, steps: 3, rate: 1.0e-3, forget: 0.8, clip: [{{size: 128, images: 4}}]}}
-  - {{task: joint, steps: 3, rate: 1.0e-3, forget: 0.8, clip: [{{size: 128, images: 4}}],
+  - {{task: joint, steps: 2, rate: 1.0e-3, forget: 0.8, clip: [{{size: 128, images: 4}}],
       sam: {{size: 128, images: 2}}, masks: 2}}
   - {{task: adapt, steps: 1, rate: 1.0e-3, clip: [{{size: 128, images: 4}}]}}
 """
 SCRIPT = """
 import os, sys
 from pathlib import Path
-import open_clip
+import open_clip, torch
+from runs import gradients as gradients_of
 from samclip_edge.errors import InputError
 from samclip_edge.train import gradients, trainer
 from samclip_edge.train.recipe import read_recipe
@@ -96,6 +99,9 @@ def fill_disk(run):
     trainer.save_state = save_state
 
 if not (folder / "killed").exists():
+    for index in (0, 4):
+        found = gradients_of(trainer.Trainer(read_recipe(sys.argv[2]), folder / "short"), index)
+        torch.save(found, folder / f"{index}.{rank}.pt")
     trainer.Trainer(recipe, folder / "whole").train()
     tell("without data", 1, give_out)
     saving = trainer.save_state
@@ -127,18 +133,19 @@ def shard(path: Path, numbers: range, annotated: bool) -> None:
                     tar.addfile(entry, io.BytesIO(data))
 
 
-def launch(folder: Path) -> subprocess.Popen[str]:
+def launch(folder: Path, recipe: Path) -> subprocess.Popen[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-    on_cpu = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    on_cpu = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     log = (folder / "log").open("a")
-    return subprocess.Popen([*command, folder / "all.py", folder], cwd="/", env=on_cpu, stderr=log, text=True)
+    return subprocess.Popen([*command, folder / "all.py", folder, recipe], cwd="/", env=on_cpu, stderr=log, text=True)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(recipe: Path, whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both runs, of which one was killed in its third stage, and went on."""
     folder = tmp_path_factory.mktemp("two")
     for number in range(2):
@@ -155,9 +162,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(open_clip.create_model("small").state_dict(), folder / "small.pt")
     (folder / "mine.yaml").write_text(RECIPE.format(folder))
     (folder / "all.py").write_text(SCRIPT)
-    process = launch(folder)
-    metrics = folder / "killed" / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and '"step": 2, "overlap' in metrics.read_text()):
+    shutil.copytree(whole, folder / "short")
+    process = launch(folder, recipe)
+    metrics, last = folder / "killed" / "metrics.jsonl", '"task": "distill", "step": 2'
+    while process.poll() is None and not (metrics.is_file() and last in metrics.read_text()):
         time.sleep(0.01)
     assert process.poll() is None, (folder / "log").read_text()
     for pid in (process.pid, *(int((folder / f"{rank}.pid").read_text()) for rank in range(2))):
@@ -167,8 +175,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "1-teach_sam.safetensors",
         "2-probe.safetensors",
     }
-    assert launch(folder).wait() == 0, (folder / "log").read_text()
+    assert launch(folder, recipe).wait() == 0, (folder / "log").read_text()
     return folder
+
+
+def test_two_processes_have_the_gradients_of_one(runs: Path, recipe: Path) -> None:
+    """Each on its half of a batch: of CLIP's contrastive step, which compares images across processes, and of a joint
+    step, whose images have unlike numbers of masks.
+    """
+    run = Trainer(read_recipe(str(recipe)), runs / "short")
+    for index in (0, JOINT):
+        one = gradients(run, index)
+        for rank in range(2):
+            assert_alike(one, torch.load(runs / f"{index}.{rank}.pt", weights_only=True))
 
 
 def test_a_run_of_two_processes_that_was_killed_ends_as_if_it_never_was(runs: Path) -> None:

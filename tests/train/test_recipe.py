@@ -38,6 +38,18 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     [
         ("rate: 1.0e-3\n    sam", "rats: 1.0e-3\n    sam", 12, "stages.1.rats: Extra inputs"),
         ("rate: 1.0e-3\n    clip", "rate: 3\n    clip", 8, "stages.0.rate: Input should be less than 1"),
+        (
+            "rate: 1.0e-3\n    clip",
+            "clip_gradient: 0\n    clip",
+            8,
+            "stages.0.clip_gradient: Input should be greater than 0",
+        ),
+        (
+            "rate: 1.0e-3\n    clip",
+            "clip_gradient: .inf\n    clip",
+            8,
+            "stages.0.clip_gradient: Input should be a finite",
+        ),
         ("images: 4}]", "images: 0}]", 9, "stages.0.clip.0.images: Input should be greater than 0"),
         ("preset: tiny", "preset: huge", 1, "preset: huge is none of vit_b, "),
         ("clip_data: {scenes: {first: 100", "clip_data: {scenes: {first: 5", 1, "held_out shares scenes"),
