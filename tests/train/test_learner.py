@@ -98,8 +98,8 @@ def poisoned(run: Trainer, steps: set[int], stop: int | None = None) -> Trainer:
     """A run of a teacher whose images are no numbers in some steps, and which is stopped after one of them."""
     batches = run.batches
 
-    def spoilt(stage, which):  # type: ignore[no-untyped-def]
-        for step, parts in zip(which, batches(stage, which), strict=True):
+    def spoilt(stage, which, *rest):  # type: ignore[no-untyped-def]
+        for step, parts in zip(which, batches(stage, which, *rest), strict=True):
             for clip, _ in parts:
                 clip.pixels.mul_(torch.nan if step + 1 in steps else 1)
             yield parts

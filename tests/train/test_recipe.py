@@ -40,14 +40,14 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("rate: 1.0e-3\n    clip", "rate: 3\n    clip", 8, "stages.0.rate: Input should be less than 1"),
         (
             "rate: 1.0e-3\n    clip",
-            "clip_gradient: 0\n    clip",
-            8,
+            "rate: 1.0e-3\n    clip_gradient: 0\n    clip",
+            9,
             "stages.0.clip_gradient: Input should be greater than 0",
         ),
         (
             "rate: 1.0e-3\n    clip",
-            "clip_gradient: .inf\n    clip",
-            8,
+            "rate: 1.0e-3\n    clip_gradient: .inf\n    clip",
+            9,
             "stages.0.clip_gradient: Input should be a finite",
         ),
         ("images: 4}]", "images: 0}]", 9, "stages.0.clip.0.images: Input should be greater than 0"),
