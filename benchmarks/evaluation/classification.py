@@ -8,19 +8,20 @@ ImageNet".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
 from samclip_edge import data as shipped
 from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
 from samclip_edge.benchmarks.evaluation.layout import looked, sizes_of
+from samclip_edge.benchmarks.evaluation.photos import reader, told
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
-from samclip_edge.bundle.sizes import Size, sides
+from samclip_edge.bundle.sizes import Size
 from samclip_edge.encoded import Merged, kind_of
 from samclip_edge.photo.pictures import draw_names
 from samclip_edge.photo.read import read_photo
-from samclip_edge.photo.resize import Floats, Pixels, clip_square
+from samclip_edge.photo.resize import Floats, Pixels
 from samclip_edge.text.names import read_templates
 from samclip_edge.text.words import Words
 
@@ -45,11 +46,11 @@ class Classification(Task):
         self.size = size or asked.model.sizes[0]
         self.column = "CLIP's own size" if size is None else str(size)
         self.protocol = {
-            "photo": "CLIP's own" if size is None else f"shorter side to {size}, bicubic, centre crop",
+            "photo": told(size),
             "names": "OpenAI's, 80 templates",
             "classes": len(names),
         }
-        self.read = _whole if size is None else partial(_square, max(sides(size)))
+        self.read = reader(size)
 
     @cached_property
     def features(self) -> Floats:
@@ -83,14 +84,3 @@ class Classification(Task):
         named = [(self.names[index], float(chances[index])) for index in outcome["best"][:3]]
         true = outcome["true"]
         return draw_names(read_photo(sample.photo), [*named, (f"true: {self.names[true]}", float(chances[true]))])
-
-
-def _square(size: int, sample: Sample) -> tuple[Pixels, int]:
-    """The middle of a photo (S,S,3), and the number of its class."""
-    middle = clip_square(read_photo(sample.photo), size)
-    return np.ascontiguousarray(middle.transpose(1, 2, 0).astype(np.uint8)), sample.truth
-
-
-def _whole(sample: Sample) -> tuple[Pixels, int]:
-    """A photo (H,W,3), and the number of its class."""
-    return read_photo(sample.photo), sample.truth
