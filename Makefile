@@ -24,6 +24,7 @@ $(VENV)/.export: $(BIN)/python pyproject.toml
 
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps 'lvis>=0.5.3'  # it asks for opencv-python, over opencv-python-headless
 	rm -rf $(STUBS) && $(BIN)/python -m pip install --quiet --no-deps --target $(STUBS) 'tensorrt-stubs>=10.13'
 	cd $(STUBS)/tensorrt_bindings && sed '$(MEND)' tensorrt.pyi >fixed && mv fixed tensorrt.pyi
 	touch $@ $(VENV)/.export

@@ -47,9 +47,6 @@ def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequenc
 
     truth, answers: the true masks and the found ones of each image. Found masks are ranked by `Mask.predicted_iou`.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image, (bits, masks) in enumerate(zip(truth, answers, strict=True), start=1):
@@ -60,19 +57,28 @@ def average_precision(truth: Sequence[Sequence[Bits]], answers: Sequence[Sequenc
             annotations.append(common | {"segmentation": encode_rle(each), "bbox": [x0, y0, x1 - x0, y1 - y0]})
         found = {"image_id": image, "category_id": 1}
         results.extend(found | {"segmentation": mask.rle, "score": mask.predicted_iou} for mask in masks)
+    images = [
+        {"id": image, "height": each[0].shape[0], "width": each[0].shape[1]} for image, each in enumerate(truth, 1)
+    ]
+    document = {"images": images, "categories": [{"id": 1, "name": "thing"}], "annotations": annotations}
+    return coco_stats(document, results)[0]
+
+
+def coco_stats(document: dict[str, Any], results: list[dict[str, Any]]) -> list[float]:
+    """The twelve numbers of pycocotools for masks: AP, AP50, AP75, AP of small, medium and large things, and recalls.
+
+    document: annotations as COCO publishes them. results: at least one, each with a `segmentation`. Both are changed. A
+    number is -1 where there is no truth for it.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         ground = COCO()
-        ground.dataset = {
-            "images": [
-                {"id": image, "height": bits[0].shape[0], "width": bits[0].shape[1]}
-                for image, bits in enumerate(truth, start=1)
-            ],
-            "categories": [{"id": 1, "name": "thing"}],
-            "annotations": annotations,
-        }
+        ground.dataset = document
         ground.createIndex()
         run = COCOeval(ground, ground.loadRes(results), "segm")
         run.evaluate()
         run.accumulate()
         run.summarize()
-    return float(run.stats[0])
+    return [float(each) for each in run.stats]

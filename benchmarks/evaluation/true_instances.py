@@ -1,0 +1,95 @@
+"""A photo and its true instances, read in other processes: what can be prompted for, its mask, and where to click."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from samclip_edge.benchmarks.evaluation.instance_sets import corners, fault_of
+from samclip_edge.benchmarks.evaluation.precision import Detected
+from samclip_edge.benchmarks.evaluation.task import Sample
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.photo.masks import Bits, Rle, mask_box
+from samclip_edge.photo.read import read_photo
+from samclip_edge.photo.resize import Pixels
+
+
+class Annotated(NamedTuple):
+    """What a sample's truth is."""
+
+    image: int
+    height: int
+    width: int
+    annotations: list[dict[str, Any]]  # as published, without crowds
+    detected: list[Detected] | None  # a detector's boxes; None where true boxes are the prompts
+
+
+class Thing(NamedTuple):
+    """A true instance that can be prompted for."""
+
+    category: int
+    box: tuple[float, float, float, float]  # x0, y0, x1, y1
+    rle: Rle
+    click: tuple[int, int]  # x, y
+
+
+class Seen(NamedTuple):
+    """A sample that was read."""
+
+    pixels: Pixels
+    truth: Annotated
+    things: list[Thing]
+    faults: list[str]  # of each annotation that cannot be prompted for
+
+
+def read_instances(sample: Sample) -> Seen:
+    """The photo of a sample, and its things. Raises InputError where the annotations are not of this photo."""
+    truth: Annotated = sample.truth
+    pixels = read_photo(sample.photo)
+    if pixels.shape[:2] != (truth.height, truth.width):
+        own, said = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{truth.width}x{truth.height}"
+        raise InputError(f"{sample.photo}: has {own} pixels, upright, and {said} in the annotations")
+    things: list[Thing] = []
+    faults: list[str] = []
+    for each in truth.annotations:
+        try:
+            rle, bits = _mask(each["segmentation"], truth.height, truth.width)
+            box = corners(each["bbox"])
+        except Exception as error:  # pycocotools raises anything
+            raise InputError(
+                f"{sample.photo}: its annotation {each['id']} cannot be read ({one_line(error)})"
+            ) from None
+        fault = fault_of(box, truth.height, truth.width) if bits.any() else "without a mask"
+        if fault:
+            faults.append(fault)
+        else:
+            things.append(Thing(each["category_id"], box, rle, thickest(bits)))
+    return Seen(pixels, truth, things, faults)
+
+
+def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
+    """A published mask, polygons or run-length encoded, as pycocotools has it."""
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation, list):
+        rle = coco.merge(coco.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        rle = coco.frPyObjects(segmentation, height, width)
+    else:
+        rle = segmentation
+    if list(rle["size"]) != [height, width]:
+        raise ValueError(f"its mask is of {rle['size'][1]}x{rle['size'][0]} pixels")
+    counts = rle["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return {"size": [height, width], "counts": text}, coco.decode(rle).astype(bool)
+
+
+def thickest(bits: Bits) -> tuple[int, int]:
+    """x, y of the pixel of a mask (H,W) farthest from its edge, where a person would click. The photo ends it too."""
+    from scipy.ndimage import distance_transform_edt
+
+    x0, y0, x1, y1 = mask_box(bits)
+    depth = distance_transform_edt(np.pad(bits[y0:y1, x0:x1], 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return int(x) + x0, int(y) + y0
