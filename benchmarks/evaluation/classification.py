@@ -52,6 +52,10 @@ class Classification(Task):
         }
         self.read = reader(size)
 
+    def prepare(self) -> None:
+        """Read the names."""
+        _ = self.features
+
     @cached_property
     def features(self) -> Floats:
         """The feature of each class (K,E)."""

@@ -46,6 +46,7 @@ def measure(task: Task, asked: Asked, limit: int | None = None) -> Measured:
         left = [sample for sample in samples if sample.key not in journal.found]
         batches = [left[start : start + task.together] for start in range(0, len(left), task.together)]
         skipped: dict[str, str] = {}
+        task.prepare()
         with _read_ahead(task, left) as read:
             for batch in asked.progress(batches, f"measuring, {task.column}"):
                 usable = dict(zip((sample.key for sample in batch), islice(read, len(batch)), strict=True))

@@ -19,7 +19,7 @@ from samclip_edge.benchmarks.evaluation.confusion import Sparse, accuracy, count
 from samclip_edge.benchmarks.evaluation.label_maps import Labels, read_labels
 from samclip_edge.benchmarks.evaluation.label_sets import LABEL_SETS, LabelSet
 from samclip_edge.benchmarks.evaluation.layout import looked, sizes_of
-from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
+from samclip_edge.benchmarks.evaluation.task import SEMANTIC_HEADS, Asked, Outcome, Sample, Task
 from samclip_edge.bundle.sizes import Size, sides
 from samclip_edge.encoded import Merged, kind_of
 from samclip_edge.errors import InputError
@@ -56,6 +56,8 @@ def _heads(asked: Asked) -> tuple[str, ...]:
     merged = kind_of(asked.model.bundle) is Merged
     can = ("clip", "both") if merged else ("sam+clip",)
     for head in asked.heads:
+        if head not in SEMANTIC_HEADS:
+            raise InputError(f" {head}: there are no such heads; give {', '.join(SEMANTIC_HEADS)}", "heads")
         if head not in can:
             told = "is of kind sam+clip; name a bundle of the merged model, or leave it out"
             if merged:
@@ -87,6 +89,10 @@ class Semantic(Task):
     @abstractmethod
     def found(self, scene: Scene, shape: tuple[int, ...]) -> Iterator[Labels]:
         """The class of each pixel (H,W), in each of the ways; K is the background. shape: (H,W) of the truth."""
+
+    def prepare(self) -> None:
+        """Read the names."""
+        _ = self.features
 
     @cached_property
     def features(self) -> Floats:

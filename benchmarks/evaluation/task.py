@@ -52,6 +52,13 @@ class Task(ABC):
     read: Callable[[Sample], Any]
     together: int = 8  # samples for one call of `answer`
 
+    def prepare(self) -> None:
+        """Find out once what all answers need, such as the features of names.
+
+        Raises InputError where the bundle cannot do the task.
+        """
+        return
+
     @abstractmethod
     def answer(self, read: Sequence[Any]) -> list[Outcome]:
         """What the model says of samples that were read, held against the truth."""

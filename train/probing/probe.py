@@ -181,5 +181,5 @@ def _of_patches(confusion: Tensor) -> dict[str, float]:
     seen = either > 0
     return {
         "mIoU": float((both[seen] / either[seen]).mean()),
-        "pixels right": float(both.sum() / confusion.sum().clamp(min=1)),
+        "pixel accuracy": float(both.sum() / confusion.sum().clamp(min=1)),
     }
