@@ -57,7 +57,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "benchmarks/evaluation": (
         {"numpy", "PIL", "open_clip", "timm", "scipy", "pycocotools", "lvis"},
-        ASK | {"samclip_edge/accuracy", "benchmarks"},
+        ASK | {"samclip_edge/accuracy", "benchmarks", "train/probing"},
     ),
     "benchmarks": (
         {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything", "PIL"},

@@ -41,7 +41,7 @@ app.add_typer(eval.app, name="eval")
 app.add_typer(train.app, name="train")
 
 _EXTRAS = {  # what each brings, of which a verb may find one missing
-    "bench": ("matplotlib",),
+    "bench": ("matplotlib", "scipy", "timm"),
     "coreml": ("coremltools", "sklearn"),
     "tensorrt": ("cuda", "tensorrt_rtx_bindings", "tensorrt_rtx"),
     "train": ("accelerate", "tensorboard", "torchvision", "yaml"),
@@ -124,7 +124,8 @@ def _tell(error: BaseException) -> int:
         return _fail(error, "stopped", 130)
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "samclip_edge"):
-        asked = next((verb for verb in ("train", "bench", "get") if verb in sys.argv), "export")  # more than torch
+        verbs = {"train": "train", "bench": "bench", "eval": "bench", "get": "get"}  # which want more than torch
+        asked = next((extra for verb, extra in verbs.items() if verb in sys.argv), "export")
         extra = next((name for name, brought in _EXTRAS.items() if missing in brought and asked != "get"), asked)
         return _fail(error, f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)
     if isinstance(error, _UsageError):
