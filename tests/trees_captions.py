@@ -62,12 +62,13 @@ def lines(folder: Path, captions: dict[str, list[str]]) -> None:
 
 
 def coco(folder: Path, captions: dict[str, list[str]]) -> None:
-    """`captions_val2017.json`: the annotations in an order of their own, and a sixth caption of each photo."""
+    """`captions_val2017.json`: the annotations in an order of their own, and a sixth caption of photos that have five."""
     images = [{"id": 70 + number, "file_name": name} for number, name in enumerate(captions)]
     said = [
         {"id": 10 * number + place, "image_id": 70 + number, "caption": texts[place] if place < 5 else "a sixth\n"}
         for place in range(6)
         for number, texts in enumerate(captions.values())
+        if place < len(texts) or place == 5 == len(texts)
     ]
     (folder / "annotations").mkdir(parents=True)
     (folder / "annotations" / "captions_val2017.json").write_text(json.dumps({"images": images, "annotations": said}))

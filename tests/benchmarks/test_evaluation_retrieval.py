@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 import trees_captions as trees
+from PIL import Image
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalRecall
 
 from samclip_edge import SamClip
+from samclip_edge.accuracy import synthetic
 from samclip_edge.benchmarks.evaluation.caption_sets import CAPTION_SETS
 from samclip_edge.benchmarks.evaluation.retrieval import places, retrieval
 from samclip_edge.benchmarks.evaluation.run import measure
@@ -159,3 +161,19 @@ def test_the_best_and_the_worst_photos_are_told_and_drawn(
     # Four of five captions find their photo first, the fifth finds the next photo.
     assert -1.0 <= task.goodness(found.outcomes[sample.key]) <= -0.2
     assert task.picture(sample, found.outcomes[sample.key]).shape == (960, 960, 3)
+
+
+def test_a_tree_of_rendered_scenes_gives_the_recall_of_eval_synthetic(tmp_path: Path, model: SamClip) -> None:
+    """Where the protocol is the same: scenes with one caption each, at the smallest size."""
+    count = 60
+    chosen: dict[str, Floats] = {}
+    for scene in synthetic.scenes(20_000, 4 * count, 128, most=4):
+        chosen.setdefault(scene.caption, scene.image)
+    captions = {f"{number}.jpg": [text] for number, text in enumerate(list(chosen)[:count])}
+    (tmp_path / "val2017").mkdir()
+    for name, (text,) in captions.items():
+        Image.fromarray(chosen[text]).save(tmp_path / "val2017" / name, "PNG")
+    trees.coco(tmp_path, captions)
+    asked = Asked(model, tmp_path, (128,))
+    (task,) = retrieval("coco-captions", asked)
+    assert measure(task, asked).measures["text to image R@1"] == synthetic.retrieval(model, count)
