@@ -62,7 +62,7 @@ def lines(folder: Path, captions: dict[str, list[str]]) -> None:
 
 
 def coco(folder: Path, captions: dict[str, list[str]]) -> None:
-    """`captions_val2017.json`: the annotations in an order of their own, and a sixth caption of photos that have five."""
+    """`captions_val2017.json`: the annotations in an order of their own, and a sixth caption where there are five."""
     images = [{"id": 70 + number, "file_name": name} for number, name in enumerate(captions)]
     said = [
         {"id": 10 * number + place, "image_id": 70 + number, "caption": texts[place] if place < 5 else "a sixth\n"}
