@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from samclip_edge.errors import InputError
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.stages import moving
+
+IN_A_ROW = 5  # steps without a finite loss and gradient, one after another, that end a run
 
 
 class Learner:
@@ -72,6 +75,15 @@ class Learner:
             each.copy_(before)
         return values | {"skipped steps": self.skipped}
 
+    def check(self, stage: str, values: Mapping[str, float]) -> None:
+        """Raise InputError when the last steps were all skipped. values: what `take` returned."""
+        if self.in_a_row >= IN_A_ROW:
+            names = ", ".join(name for name, value in values.items() if not math.isfinite(value))
+            raise InputError(
+                f"{stage}, step {self.step}: {names} not finite in {self.in_a_row} steps in a row; choose a lower "
+                "rate, a longer warmup or precision: fp32, and another folder"
+            )
+
     def state(self) -> dict[str, Any]:
         """All of it, for `load`."""
         average = self.average.state_dict() if self.average else None
@@ -111,7 +123,8 @@ def by_decay(part: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     It shrinks what tokens and pixels are multiplied with. It leaves norms and biases alone, as MAE and open_clip do,
     and what is looked up or learned as it is: positions, relative positions, and the embeddings of tokens and prompts.
     """
-    shrunk, left = [], []
+    shrunk: list[nn.Parameter] = []
+    left: list[nn.Parameter] = []
     for module in part.modules():
         for name, parameter in module.named_parameters(recurse=False):
             looked_up = isinstance(module, nn.Embedding) or re.search("pos|embed|bias", name)

@@ -7,6 +7,7 @@ one of them meets.
 from __future__ import annotations
 
 import atexit
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,9 +19,7 @@ from torch import Tensor, distributed
 
 from samclip_edge.errors import InputError, one_line
 
-PATIENCE = timedelta(
-    hours=1
-)  # how long processes wait for one: longer than to measure a stage, or to list a large folder
+PATIENCE = timedelta(hours=1)  # that processes wait for one: longer than to measure a stage or to list a large folder
 T = TypeVar("T")
 
 
@@ -32,21 +31,31 @@ def start() -> Accelerator:
     return accelerator
 
 
+@contextmanager
+def company() -> Iterator[None]:
+    """What fails inside because another process is gone raises InputError, which says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search("gloo|nccl", str(error), re.IGNORECASE):
+            raise
+        raise InputError(f"another process is gone; what it printed says why ({one_line(error)[:80]})") from error
+
+
 def gathered(own: T) -> list[T]:
     """What each process has, in their order. Raises InputError where one is gone."""
     if not distributed.is_initialized():
         return [own]
     found = [own] * distributed.get_world_size()
-    with _company():
+    with company():
         distributed.all_gather_object(found, own)
     return found
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over processes, in place. Raises InputError where one is gone."""
+    """The sum over processes, in place."""
     if distributed.is_initialized():
-        with _company():
-            distributed.all_reduce(values)
+        distributed.all_reduce(values)
     return values
 
 
@@ -87,11 +96,3 @@ def in_turn(make: Callable[[], T]) -> T:
             if main == turn:
                 made.append(make())
     return made[0]
-
-
-@contextmanager
-def _company() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # of gloo and NCCL, when a connection closes or nobody answers
-        raise InputError(f"another process of the run is gone; what it printed says why ({one_line(error)})") from error

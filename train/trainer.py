@@ -9,12 +9,12 @@ any moment goes on with the same data and losses, and ends with the same weights
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from samclip_edge.bundle.presets import PRESETS
@@ -38,12 +38,11 @@ from samclip_edge.train.gradients import Part, gradients, has_bf16
 from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
 from samclip_edge.train.metrics import Metrics
-from samclip_edge.train.processes import gathered, in_turn, start, together, told
+from samclip_edge.train.processes import company, gathered, in_turn, start, together, told
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.state import Saved, load_state, save_state
 from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers
 
-IN_A_ROW = 5  # steps without a finite loss and gradient, one after another, that end a run
 Report = Callable[[str, int, int], None]  # called with the stage, the steps done, and the steps in all
 
 
@@ -147,7 +146,8 @@ class Trainer:
                 parts = next(batches)
             rate = rate_at(stage, learner.step, all_steps)
             learner.begin(rate)
-            values = learner.take(self.gradients(learner.model, stage, teachers, parts))
+            with company():
+                values = learner.take(self.gradients(learner.model, stage, teachers, parts))
             batched = [batch for part in parts for batch in part if batch is not None]
             learner.images += self.accelerator.num_processes * sum(len(batch.pixels) for batch in batched)
             learner.seconds, began = learner.seconds + time.perf_counter() - began, time.perf_counter()
@@ -156,7 +156,7 @@ class Trainer:
                 self._write(index, learner.step, values | {"rate": rate})
                 if self.metrics and any(skipped):
                     self.metrics.skip(index + 1, learner.step, [*itertools.chain(*skipped)])
-            self._check(index, learner, values)
+            learner.check(f"stage {index + 1} {stage.task}", values)
             self.report(f"{index + 1} {stage.task}", learner.step, last)
             if learner.step % self.recipe.save_every == 0 and learner.step < last:
                 if self._forgets(index, learner, teachers):
@@ -164,16 +164,6 @@ class Trainer:
                 self._save(index, learner)
         del batches  # and its worker processes
         told(lambda: self._finish(index, learner))
-
-    def _check(self, index: int, learner: Learner, values: dict[str, float]) -> None:
-        """Raise InputError when the last steps had no finite loss or gradient."""
-        if learner.in_a_row >= IN_A_ROW:
-            where = f"stage {index + 1} {self.recipe.stages[index].task}, step {learner.step}"
-            names = ", ".join(name for name, value in values.items() if not math.isfinite(value))
-            raise InputError(
-                f"{where}: {names} not finite in {learner.in_a_row} steps in a row; choose a lower rate, a longer "
-                "warmup or precision: fp32, and another folder"
-            )
 
     def _finish(self, index: int, learner: Learner) -> None:
         """Measure what a stage has learned, and write its checkpoint."""
@@ -195,8 +185,12 @@ class Trainer:
     def gradients(
         self, model: MergedModel, stage: Stage, teachers: Teachers | None, parts: list[Part]
     ) -> dict[str, Tensor]:
-        """Call `gradients.gradients` with this run's processes and precision."""
-        return gradients(self.accelerator, self._bf16, model, stage, teachers, parts)
+        """Call `gradients.gradients` with this run's processes and precision. Raises InputError when memory is full."""
+        try:
+            return gradients(self.accelerator, self._bf16, model, stage, teachers, parts)
+        except torch.OutOfMemoryError as error:
+            mend = "raise accumulate, set recompute: true, or choose fewer images"
+            raise InputError(f"recipe: a step of {stage.task} fills the GPU's memory; {mend}") from error
 
     def batches(
         self, stage: Stage, which: range, teachers: Teachers | None = None, saved: Saved | None = None

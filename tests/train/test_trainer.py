@@ -10,6 +10,7 @@ from runs import JOINT, lines, variation, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from samclip_edge import data
+from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.rendered import NAMES
 from samclip_edge.text.names import read_names
@@ -96,6 +97,15 @@ def test_the_forgetting_monitor_stops_a_stage(whole: Path, monkeypatch: pytest.M
     run = variation(whole, "forgetful", {"stages": (*stages[:3], stages[JOINT])})
     run.train()
     assert [e["step"] for e in lines(run.folder) if "rate" in e] == [1, 2, 3, 4]
+
+
+def test_a_step_that_fills_the_memory_says_what_to_do(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("samclip_edge.train.trainer.gradients", full)
+    with pytest.raises(InputError, match=r"recipe: a step of distill fills the GPU's memory; raise accumulate"):
+        variation(whole, "large", {}).train()
 
 
 def test_a_stage_with_names_ends_with_its_chances_measured(whole: Path) -> None:
