@@ -31,6 +31,7 @@ from samclip_edge.photo.resize import Floats, Pixels, between, resize
 from samclip_edge.scene import Scene
 from samclip_edge.text.names import BACKGROUND_NAMES
 
+_TILE = 16  # rows of a photo that are answered together
 SIZES: dict[str, tuple[Size, ...]] = {"clip": (448,), "both": (1024,), "sam+clip": (1024,)}
 
 
@@ -245,13 +246,16 @@ def likeliest(features: Floats, patches: Floats, rows: Floats, columns: Floats) 
 
     features: (K,E). patches: (E,h,w). rows (H,h), columns (W,w): what enlarges the map of a name.
     """
-    best = np.full((len(rows), len(columns)), -np.inf, np.float32)
-    found = np.zeros(best.shape, np.uint8)
-    for place, cosines in enumerate(np.tensordot(features, patches, axes=1)):
-        enlarged = rows @ (cosines @ columns.T)
-        better = enlarged > best
-        np.copyto(best, enlarged, where=better)
-        found[better] = place
+    maps = np.tensordot(features, patches, axes=1) @ columns.T
+    maps = np.ascontiguousarray(maps.transpose(1, 2, 0))  # (h,W,K): the names of a pixel lie beside each other
+    _, width, names = maps.shape
+    found = np.empty((len(rows), width), np.uint8)
+    for start in range(0, len(rows), _TILE):
+        tile = rows[start : start + _TILE]
+        used = np.flatnonzero(tile.any(axis=0))
+        near = slice(int(used[0]), int(used[-1]) + 1)  # the patches' rows that these are made of
+        enlarged = tile[:, near] @ maps[near].reshape(-1, width * names)
+        found[start : start + _TILE] = enlarged.reshape(-1, width, names).argmax(axis=2)
     return found
 
 

@@ -81,7 +81,7 @@ class Judge:
         competes = own @ against.T <= rivals.same
         competes[:, len(rivals.names) :] = True
         spelled = [clean(name) for name in (*rivals.names, *background)]
-        competes &= np.array([[clean(name) != rival for rival in spelled] for name in names])
+        competes &= np.array([[own_name != rival for rival in spelled] for own_name in map(clean, names)])
         scale = self._words.logit_scale
         return scale * (features @ own.T), scale * (features @ against.T), competes
 
