@@ -36,7 +36,8 @@ def instances(name: str, asked: Asked) -> list[Task]:
     published.metric.check()
     sizes = sizes_of(asked.model, asked.sizes, SIZES)
     prompts = {"prompts": "true boxes, crowds left out", "scores": "predicted IoU"}
-    detected, left_out = None, {}
+    detected: dict[int, list[Detected]] | None = None
+    left_out: dict[str, int] = {}
     if asked.boxes is not None:
         detected, left_out = read_boxes(asked.boxes, published)
         prompts = {
@@ -133,7 +134,9 @@ def _samples(asked: Asked, published: InstanceSet, detected: Mapping[int, list[D
         image = each["id"]
         if detected is None and image not in things:
             continue
-        boxes = detected and published.metric.counted(each, marked.get(image, set()), detected.get(image, []))
+        boxes = None
+        if detected is not None:
+            boxes = published.metric.counted(each, marked.get(image, set()), detected.get(image, []))
         truth = Annotated(image, each["height"], each["width"], things.get(image, []), boxes)
         found.append(Sample(photo.relative_to(asked.data).as_posix(), photo, truth))
     return found
