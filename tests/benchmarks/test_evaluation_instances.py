@@ -15,6 +15,7 @@ import trees_instances as trees
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from support import Ran
 
 from samclip_edge import SamClip
 from samclip_edge.accuracy.synthetic import prompted
@@ -229,3 +230,17 @@ def test_a_wrong_folder_is_answered_with_how_the_data_set_must_lie(tmp_path: Pat
         InputError, match=r"lvis_v1_val\.json: is not as it was published \('image_id'\); fetch it again"
     ):
         instances("lvis", Asked(model, tmp_path))
+
+
+def test_the_command_tells_what_prompted_and_what_the_paper_has(
+    tmp_path: Path, scenes: list[RenderedScene], run: Callable[..., Ran]
+) -> None:
+    data = coco(tmp_path, scenes[:2])
+    ran = run("eval", "coco", "--data", data, "--size", "128", "--json")
+    assert ran.code == 0
+    assert ran.json["columns"]["true boxes, 128"]["protocol"]["prompts"] == "true boxes, crowds left out"
+    assert ran.json["paper"]["SAM-CLIP"] == {"mAP": 0.409}
+    assert 0 < ran.json["measures"]["true boxes, 128"]["mAP"] < 1
+    ran = run("eval", "coco", "--data", data, "--size", "128", "--boxes", write_boxes(tmp_path, []))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"error: --boxes {tmp_path / 'detections.json'}: holds no list of boxes" in ran.err

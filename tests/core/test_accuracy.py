@@ -134,7 +134,7 @@ def test_the_command_measures_a_bundle_and_its_teachers(
 
 
 def test_what_cannot_be_measured_is_named(run: Callable[..., Ran], vocabulary_folder: Path, tiny_folder: Path) -> None:
-    for arguments, said in ((("synthetic", "--bundle", vocabulary_folder), "vocabulary"), (("coco",), "coco")):
+    for arguments, said in ((("synthetic", "--bundle", vocabulary_folder), "vocabulary"), (("kitti",), "kitti")):
         ran = run("eval", *arguments)
         assert (ran.code, ran.out) == (2, "")
         assert said in ran.err
