@@ -70,7 +70,7 @@ class Instances(Task):
         self.document, self.metric = published.document, published.metric
         self.names = {each["id"]: str(each["name"]).replace("_", " ") for each in self.document["categories"]}
         click = "the pixel of a true mask farthest from its edge"
-        photo = f"longer side to {size}, padded"
+        photo = f"scaled to fit {size}, padded"
         self.protocol = {"photo": photo, **prompts, "click": click, "mAP": self.metric.told}
         self.read = read_instances
 

@@ -23,7 +23,7 @@ from samclip_edge.files import write_whole
 from samclip_edge.photo.pictures import save_picture
 
 _DRAWN, _EXTREMES, _SEED = 10, 3, 0  # photos drawn by chance; the best and as many of the worst
-_PACKAGES = ("numpy", "pillow", "onnxruntime", "pycocotools")
+_PACKAGES = ("numpy", "pillow", "onnxruntime", "pycocotools", "lvis")
 
 
 def document(name: str, asked: Asked, limit: int | None, found: Sequence[Measured]) -> dict[str, Any]:
