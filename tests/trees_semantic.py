@@ -154,5 +154,5 @@ def coco_panoptic(root: Path, within: str = "annotations") -> Truth:
 
 def listed(path: Path, truth: Truth) -> Truth:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(truth) + "\n")
+    path.write_text("".join(f"{key} \n" for key in truth))  # some copies have spaces at the ends of lines
     return truth

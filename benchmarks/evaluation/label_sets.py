@@ -56,7 +56,7 @@ def voc(data: Path, part: Part = "val") -> LabelSet:
     photos, maps = (there(root, [each], VOC) for each in ("JPEGImages/", "SegmentationClass/"))
     names, classes = _listed("voc")
     classes |= {0: len(names), IGNORED: IGNORED}
-    keys = read_lines(listed)
+    keys = _keys(listed)
     return LabelSet(names, _both_ways(names), _samples(keys, photos, maps, ".png", classes))
 
 
@@ -68,13 +68,13 @@ def _context(data: Path) -> LabelSet:
     if data.is_dir() and not any((data / root / "SegmentationClassContext").is_dir() for root in roots):
         maps, listed = there(data, ["trainval/"], CONTEXT), there(data, ["labels.txt"], CONTEXT)
         parted = there(data, [f"{root}ImageSets/Main/val.txt" for root in roots], CONTEXT)
-        keys = [key for key in read_lines(parted) if (maps / f"{key}.mat").is_file()]
+        keys = [key for key in _keys(parted) if (maps / f"{key}.mat").is_file()]
         photos = there(parted.parents[2], ["JPEGImages/"], CONTEXT)
         return LabelSet(names, ways, _samples(keys, photos, maps, ".mat", _of_459(listed, names)))
     parted = there(data, [f"{root}ImageSets/SegmentationContext/val.txt" for root in roots], CONTEXT)
     root = parted.parents[2]
     photos, maps = (there(root, [each], CONTEXT) for each in ("JPEGImages/", "SegmentationClassContext/"))
-    keys = read_lines(parted)
+    keys = _keys(parted)
     return LabelSet(names, ways, _samples(keys, photos, maps, ".png", classes | {0: background}))
 
 
@@ -163,6 +163,11 @@ def spoken(own: str) -> str:
 def _roots(name: str) -> tuple[str, ...]:
     """Where a part of the VOC devkit lies in the folder of a data set."""
     return "", f"{name}/", f"VOCdevkit/{name}/"
+
+
+def _keys(listed: Path) -> list[str]:
+    """The photos of a list; some copies have more behind each name."""
+    return [line.split()[0] for line in read_lines(listed)]
 
 
 def _listed(name: str) -> tuple[list[str], dict[int, int]]:

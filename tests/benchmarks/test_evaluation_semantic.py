@@ -192,6 +192,8 @@ def test_what_the_bundle_does_not_have_is_refused(
         semantic("voc", Asked(model, tmp_path))
     with pytest.raises(InputError, match=r"^heads sam\+clip: the bundle .* name a bundle of kind sam\+clip"):
         semantic("voc", Asked(model, tmp_path, heads=("sam+clip",)))
+    with pytest.raises(InputError, match=r"^heads sam: there are no such heads; give clip, both, sam\+clip"):
+        semantic("voc", Asked(model, tmp_path, heads=("sam",)))
     with pytest.raises(InputError, match=r"^as_published: is a way of both heads"):
         semantic("voc", Asked(model, tmp_path, (128,), ("clip",), as_published=True))
     monkeypatch.setattr(family, "kind_of", lambda bundle: SideBySide)
