@@ -98,9 +98,9 @@ CLASS_SETS: dict[str, Callable[[Path, Part], tuple[list[str], list[Sample]]]] = 
 
 def _wordnet_ids() -> list[str]:
     """The WordNet ids of ImageNet's classes, in the order of their numbers."""
-    from timm.data import ImageNetInfo
+    import timm.data
 
-    return list(ImageNetInfo("imagenet-1k").label_names())
+    return list(timm.data.ImageNetInfo("imagenet-1k").label_names())
 
 
 def _openai_names() -> list[str]:

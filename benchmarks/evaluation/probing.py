@@ -22,7 +22,7 @@ from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
 from samclip_edge.train.probing.backbones import backbone
 from samclip_edge.train.probing.data import Photos, Truth
-from samclip_edge.train.probing.heads import HEADS, Head
+from samclip_edge.train.probing.heads import HEADS
 from samclip_edge.train.probing.probe import Probe, Report
 from samclip_edge.train.probing.recipe import ProbeRecipe, read_probe_recipe
 
@@ -30,26 +30,27 @@ TASKS = (*PROBED, "imagenet", "places365")
 
 
 def probing(
-    task: str, data: Path, kind: Head | None, backbones: Sequence[str], recipe: str | None, folder: Path, report: Report
+    task: str, data: Path, head: str | None, backbones: Sequence[str], recipe: str | None, folder: Path, report: Report
 ) -> dict[str, Any]:
     """Train and measure a head on each backbone in turn, each in a folder of its own in `folder`.
 
     Returns what came of it; nothing in a process that is not the main one.
 
-    task: of `TASKS`. kind: None is linear. backbones: see `train.probing.backbones.backbone`. recipe: a YAML file, or
+    task: of `TASKS`. head: None is linear. backbones: see `train.probing.backbones.backbone`. recipe: a YAML file, or
     None for ours. Several processes may share the work, started by `accelerate launch`. A run that was stopped goes on.
     Raises InputError for a task, head, data set or backbone that is not there.
     """
     if task not in TASKS:
         raise InputError(f"{task}: no such task to probe; give one of {', '.join(TASKS)}")
     whole = task in CLASS_SETS
-    kind = kind or "linear"
-    if kind not in HEADS or (whole and kind != "linear"):
+    kind = next((each for each in HEADS if each == (head or "linear")), None)
+    if kind is None or (whole and kind != "linear"):
         known = "linear, which is the only one for whole photos" if whole else ", ".join(HEADS)
-        raise InputError(f" {kind}: no such head; give {known}", "head")
+        raise InputError(f" {head}: no such head; give {known}", "head")
     settings = read_probe_recipe(recipe or ("classification" if whole else "segmentation"))
     train, held_out = photos(task, data, "train"), photos(task, data, "val")
-    columns, measures = {}, {}
+    columns: dict[str, Any] = {}
+    measures: dict[str, dict[str, float]] = {}
     for name, column in _columns(backbones).items():
         frozen = backbone(name, settings.size)
         probe = Probe(settings, frozen, kind, train, folder / f"{task}-{kind}" / column, report)

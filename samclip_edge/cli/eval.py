@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,7 +107,12 @@ def semantic(
     _measure(context, data, bundle, size, limit, output, threads, device, json, **more)
 
 
-_FAMILIES = {CLASSIFICATION: classification, RETRIEVAL: retrieval, INSTANCES: instances, SEMANTIC: semantic}
+_FAMILIES: dict[tuple[str, ...], Callable[..., None]] = {
+    CLASSIFICATION: classification,
+    RETRIEVAL: retrieval,
+    INSTANCES: instances,
+    SEMANTIC: semantic,
+}
 for _names, _run in _FAMILIES.items():
     for _name in _names:
         app.command(_name)(_run)

@@ -36,7 +36,8 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """See the class."""
-        features: Tensor = self.module.tokens(pixels) if isinstance(self.module, ImageEncoder) else self.module(pixels)
+        module = self.module
+        features: Tensor = module.tokens(pixels) if isinstance(module, ImageEncoder) else module(pixels)
         return features
 
 
@@ -54,7 +55,7 @@ class _ClipPatches(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         shown = (pixels / 255 - self.mean / 255) / (self.std / 255)
-        found = self.tower.forward_intermediates(
+        found = self.tower.forward_intermediates(  # type: ignore[operator]
             shown, indices=1, normalize_intermediates=True, intermediates_only=True
         )
         features: Tensor = found["image_intermediates"][-1]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,8 @@ _TRIES = 20  # photos in a row that cannot be used before a probe gives up
 Truth = int | npt.NDArray[np.uint8]  # the number of a class, or that of each pixel (H,W)
 
 
-class Photos(NamedTuple):
+@dataclass(frozen=True)
+class Photos:
     """Photos with their truth, by number."""
 
     count: int
