@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
+from itertools import product
 from math import isnan
 from typing import Any
 
@@ -47,8 +48,7 @@ def semantic(name: str, asked: Asked) -> list[Task]:
             elif head == "sam+clip":
                 tasks.append(SamAndClip(asked, size, labels))
             else:
-                ways = (True,) if asked.as_published else (True, False)
-                tasks += [BothHeads(asked, size, labels, as_published) for as_published in ways]
+                tasks.append(BothHeads(asked, size, labels))
     return tasks
 
 
@@ -173,24 +173,26 @@ class ClipHead(Semantic):
 
 
 class BothHeads(Semantic):
-    """The CLIP head says where, and the SAM head where exactly."""
+    """The CLIP head says where, and the SAM head where exactly: in our way and as published, or only the latter."""
 
     together = 2
 
-    def __init__(self, asked: Asked, size: Size, labels: LabelSet, as_published: bool) -> None:
+    def __init__(self, asked: Asked, size: Size, labels: LabelSet) -> None:
         super().__init__(asked, size, labels)
-        self.as_published = as_published
-        self.column = f"both heads, {'as published' if as_published else 'our way'}, {size}"
+        self.column = f"both heads, {'as published, ' if asked.as_published else ''}{size}"
+        told = {True: ""} if asked.as_published else {False: "", True: ", as published"}
+        self.published, self.backgrounds = tuple(told), tuple(labels.ways.values())
+        self.ways = {way + told[how]: each for how in told for way, each in labels.ways.items()}
         if not all(self.ways.values()):
             self.protocol["what no mask claims"] = "the class of its likeliest patch, where background is no class"
 
     def found(self, scene: Scene, shape: tuple[int, ...]) -> Iterator[Labels]:
         """See `Semantic.found`."""
         places = {name: place for place, name in enumerate(self.names)}
-        for background in self.ways.values():
+        for as_published, background in product(self.published, self.backgrounds):
             found = np.full(shape, len(places), np.uint8)
             rivals = BACKGROUND_NAMES if background else ()
-            for mask in scene.find(self.names, background=rivals, as_published=self.as_published):
+            for mask in scene.find(self.names, background=rivals, as_published=as_published):
                 found[mask.bits] = places[mask.label or ""]
             unclaimed = found == len(places)
             if not background and unclaimed.any():
