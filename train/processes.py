@@ -33,13 +33,14 @@ def start() -> Accelerator:
 
 @contextmanager
 def company() -> Iterator[None]:
-    """What fails inside because another process is gone raises InputError, which says so."""
+    """What fails inside because another process is gone, a loader process too, raises InputError, which says so."""
     try:
         yield
     except RuntimeError as error:
-        if not re.search("gloo|nccl", str(error), re.IGNORECASE):
+        if not re.search("gloo|nccl|dataloader worker", str(error), re.IGNORECASE):
             raise
-        raise InputError(f"another process is gone; what it printed says why ({one_line(error)[:80]})") from error
+        mend = "what it printed says why; where memory ran out, lower workers"
+        raise InputError(f"another process is gone ({one_line(error)[-80:]}); {mend}") from error
 
 
 def gathered(own: T) -> list[T]:

@@ -17,15 +17,21 @@ VERSION = 2  # 1 had other groups of parameters, and no version
 
 
 def save_state(path: Path, stage: int, learner: Learner, positions: dict[str, list[list[Position]]]) -> None:
-    """Write the state of a stage, whole or not at all. Raises OSError where the disk is full.
+    """Write the state of a stage, whole or not at all. Raises InputError where the disk is full.
 
     positions: for each stream of data, where the lanes of each process stand.
     """
     saved: Saved = {name: [list(lane) for lanes in each for lane in lanes] for name, each in positions.items()}
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:  # given a path, torch has no words for a full disk
-        torch.save({"version": VERSION, "stage": stage, "positions": saved, **learner.state()}, file)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            torch.save({"version": VERSION, "stage": stage, "positions": saved, **learner.state()}, file)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's own hides the system's behind it
+        why = one_line(error if isinstance(error, OSError) else error.__context__ or error)
+        raise InputError(f"{path}: cannot be written ({why}); make room, and give the same command again") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_state(path: Path, stage: int, learner: Learner) -> Saved:

@@ -142,7 +142,7 @@ class Trainer:
         batches = self.batches(stage, range(learner.step, last), teachers, saved)
         began = time.perf_counter()
         while learner.step < last:
-            with together():  # the data of one process may give out, and not that of the others
+            with together(), company():  # the data of one process may give out, and not that of the others
                 parts = next(batches)
             rate = rate_at(stage, learner.step, all_steps)
             learner.begin(rate)

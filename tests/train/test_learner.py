@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.train.learner import Learner, by_decay
 from samclip_edge.train.recipe import Recipe
+from samclip_edge.train.state import save_state
 from samclip_edge.train.trainer import Trainer
 
 TABLES = (  # by their names in SAM's and open_clip's weights, and in MobileSAM's
@@ -182,3 +184,16 @@ def test_a_state_of_an_older_version_or_a_damaged_one_is_refused(whole: Path) ->
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"state.pt: cannot be read \(.*\); remove it, and its stage begins anew"):
         run.train()
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(recipe_of: Recipe, tmp_path: Path) -> None:
+    """Files of a megabyte at most stand for the disk."""
+    made, path = learner(recipe_of, 2), tmp_path / "state.pt"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"state.pt: cannot be written \(File too large\); make room"):
+            save_state(path, 2, made, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())

@@ -31,7 +31,9 @@ from pycocotools import mask as coco
 from runs import JOINT, assert_alike, gradients, lines, weights
 from support import as_model
 
+from samclip_edge.errors import InputError
 from samclip_edge.rendered import RenderedScene, render
+from samclip_edge.train.processes import company
 from samclip_edge.train.recipe import read_recipe
 from samclip_edge.train.trainer import Trainer
 
@@ -211,6 +213,15 @@ def test_a_loss_that_is_not_finite_in_one_process_is_skipped_in_both(runs: Path)
     assert [entry.get("skipped steps") for entry in probe] == [None, 1, None]
     assert [("clip" in entry, "gradient" in entry) for entry in probe] == [(True, True), (False, False), (True, True)]
     assert all(tensor.isfinite().all() for tensor in weights(runs / "whole" / "2-probe.safetensors").values())
+
+
+def test_a_process_that_is_gone_is_told_from_a_fault() -> None:
+    for text in ("[/gloo/transport/tcp/pair.cc:561] Connection closed by peer", "NCCL error: remote process exited",
+                 "DataLoader worker (pid 7) is killed by signal: Killed. "):  # fmt: skip
+        with pytest.raises(InputError, match=r"^another process is gone \(.*\); what it printed says why"), company():
+            raise RuntimeError(text)
+    with pytest.raises(RuntimeError, match="shapes"), company():
+        raise RuntimeError("shapes do not fit")
 
 
 def test_an_error_in_one_process_ends_the_other_with_its_text(runs: Path) -> None:
