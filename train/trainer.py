@@ -2,8 +2,9 @@
 
 A run is a folder. It holds `recipe.json`, a checkpoint for each finished stage, `state.pt` for the stage under way,
 `metrics.jsonl` with one line for each step, and `tensorboard/`. The data of a step depends on the recipe and the step
-alone. `state.pt` and the checkpoints are written under a temporary name and then renamed. So a run that was killed at
-any moment goes on with the same data and losses, and ends with the same weights.
+alone, and that of a stream on where it stood, which `state.pt` keeps too. `state.pt` and the checkpoints are written
+under a temporary name and then renamed. So a run that was killed at any moment goes on with the same data and losses,
+and ends with the same weights.
 """
 
 from __future__ import annotations

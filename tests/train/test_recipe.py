@@ -60,6 +60,12 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
             "clip_data: give scenes or files",
         ),
         ("clip_data: {scenes: {first: 100, count: 50}}", "clip_data: {files: [x]}", 1, "teach_clip needs captions"),
+        (
+            "clip_data: {scenes",
+            "clip_data: {images: 9, scenes",
+            2,
+            "clip_data: images is for files; scenes have a count",
+        ),
         ("sam: {size: 128", "sam: {size: 64", 1, "size 64 is not one of tiny's"),
         ("    sam: {size: 128, images: 4}\n", "", 10, "stages.1: task teach_sam needs a sam batch"),
         (

@@ -86,6 +86,17 @@ def test_a_shard_is_read_whatever_packs_it(tmp_path: Path, cache: Path, name: st
     assert [path.stat().st_ino for path in cache.glob("*.tar")] == stamps
 
 
+def test_a_shard_stays_open_for_all_its_images(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = tar(tmp_path / "a.tar", samples())
+    files = Files([str(shard)], annotated=True, cache=cache)
+    opened: list[Path] = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *rest, **more: (opened.append(path), real(path, *rest, **more))[1])
+    assert reds(files) == reds(files) == [1, 2, 3]
+    assert len([rle for index in range(3) for rle in files[index].masks()]) == 3
+    assert opened == [shard]
+
+
 def test_a_compressed_shard_cut_short_is_named_and_leaves_nothing(tmp_path: Path, cache: Path) -> None:
     for mode in ("w:gz", "w:bz2", "w:xz"):
         shard = tar(tmp_path / "a.tar.gz", samples(), mode)

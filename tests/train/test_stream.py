@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 
 from samclip_edge.errors import InputError
+from samclip_edge.train import speed
 from samclip_edge.train.data import stream as stream_module
 from samclip_edge.train.data.batches import ClipSteps, SamSteps
 from samclip_edge.train.data.loading import Loader
 from samclip_edge.train.data.stream import OPEN, Drawn, Lane, Position, Stream, open_data
-from samclip_edge.train.recipe import Batch, Data, Stage
+from samclip_edge.train.recipe import FOLDER, Batch, Data, Recipe, Stage
+from samclip_edge.train.trainer import Trainer
 
 SHAPE = Batch(size=128, images=4)
 
@@ -233,6 +235,29 @@ def test_what_is_a_stream_and_what_has_numbers(tmp_path: Path) -> None:
     (tmp_path / "alone.png").write_bytes(image_of(9, 9))
     assert len(open_data(Data(files=(str(tmp_path),)), 0, False, tmp_path)) == 5
     assert len(made) == 0
+
+
+def test_a_run_of_epochs_over_uncounted_shards_does_not_begin(tmp_path: Path) -> None:
+    stream(tmp_path, 2)
+    stage = {"task": "probe", "epochs": 1, "rate": 1e-3, "clip": [{"size": 128, "images": 2}]}
+    teach = {"task": "teach_sam", "steps": 1, "rate": 1e-3, "sam": {"size": 128, "images": 2}}
+    scenes = {"scenes": {"first": 0, "count": 2}}
+    data = {"clip_data": {"files": [f"{tmp_path}/*.tar"]}, "sam_data": {"scenes": {"first": 9, "count": 2}}}
+    recipe = {"preset": "tiny", "clip_teacher": "a:b", "held_out": scenes, "stages": [teach, stage], **data}
+    with pytest.raises(InputError, match="the probe stage counts in epochs, but clip_data is tar shards"):
+        Trainer(Recipe.model_validate(recipe), tmp_path / "run")
+
+
+def test_the_speed_of_loading_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream(tmp_path, 5, 5)
+    text = (FOLDER / "one-gpu.yaml").read_text().replace("data/clip/*.tar", f"{tmp_path}/*.tar")
+    (tmp_path / "recipe.yaml").write_text(text.replace("workers: 6", "workers: 0").replace("images: 256", "images: 8"))
+    monkeypatch.setattr("sys.argv", ["speed", str(tmp_path / "recipe.yaml"), "--seconds", "0"])
+    speed.main()
+    told = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["first image", "first batch", "loader", "decoding alone", "reading alone"]
 
 
 def test_a_stage_of_epochs_needs_the_number_of_images() -> None:

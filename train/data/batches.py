@@ -1,6 +1,7 @@
-"""The batches of each step, which depend on the recipe and the step alone.
+"""The batches of each step. From data by number they depend on the recipe and the step alone.
 
 So a run that was killed goes on with the same data, and several processes split the same batch that one would take.
+From a stream they depend on where it stands too, and on how many read it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Masks(NamedTuple):
 class Steps(Dataset[list[Item]], Generic[Item]):
     """The steps of a stage as a dataset. Item t lists this process's parts of the batch of the t-th step of `steps`.
 
-    For a stream, `parts` is what it is asked for, because samples come as they come (`loading`).
+    A stream has no items; `loading` gives its samples to `parts` as they come.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Steps(Dataset[list[Item]], Generic[Item]):
         self.stored, self.view = stored, view
         # Which shape each step takes, as in the variable batch sampler of CVNets, and how many samples come before it.
         self.chosen = generator(source.seed, "shapes").integers(len(shapes), size=steps.stop)
-        self.before = np.cumsum([0, *(shapes[i].images for i in self.chosen)])
+        self.before = np.concatenate([[0], np.cumsum(np.array([shape.images for shape in shapes])[self.chosen])])
 
     def __len__(self) -> int:
         return len(self.steps)
