@@ -17,6 +17,7 @@ from samclip_edge.train.data.files import BrokenSample
 from samclip_edge.train.data.loading import on_device
 from samclip_edge.train.data.sources import Sample, Source
 from samclip_edge.train.data.stored import PER_SHARD, Floats, clip_shard, eighths, fingerprint, sam_shard
+from samclip_edge.train.processes import gathered, together
 from samclip_edge.train.recipe import Batch, Data
 from samclip_edge.train.stages import asked
 from samclip_edge.train.teachers import Teachers
@@ -42,8 +43,15 @@ class Reinforcement:
         write_whole(path, text)
 
     def store(self) -> None:
-        """Write every shard that is not there yet. A shard is written to a temporary name and then renamed."""
-        teachers = self.run.teachers()
+        """Write every shard that is not there yet. A shard is written to a temporary name and then renamed.
+
+        Several processes share the shards; all have stored theirs, and know of all `broken` samples, when this returns.
+        """
+        with together():
+            self._store(self.run.teachers())
+        self.broken = set().union(*gathered(self.broken))
+
+    def _store(self, teachers: Teachers) -> None:
         clip_shapes = {(b.size, b.things): b for stage in self.stages for b in stage.clip}
         for shape in clip_shapes.values():
             for shard in self._missing(clip_shard, shape, len(self.run.clip_data)):
@@ -54,7 +62,10 @@ class Reinforcement:
                 _write(sam_shard(self.folder, shape, shard), self._answers(teachers, shape, masks, shard))
 
     def _missing(self, name: Callable[[Path, Batch, int], Path], shape: Batch, images: int) -> list[int]:
-        shards = [n for n in range(-(-images // PER_SHARD)) if not name(self.folder, shape, n).is_file()]
+        """The shards that this process has to write."""
+        place = self.run.accelerator
+        own = range(place.process_index, -(-images // PER_SHARD), place.num_processes)
+        shards = [n for n in own if not name(self.folder, shape, n).is_file()]
         return list(self.progress(shards, f"asking the teachers at {shape.size}"))
 
     def _samples(self, shard: int, images: int, variants: int) -> list[Sample]:

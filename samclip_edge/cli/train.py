@@ -66,6 +66,8 @@ def reinforce(
     with option_names(recipe="--recipe", clip="clip_teacher"):
         asking = Reinforcement(Trainer(read_recipe(recipe), run), output, bar())
         asking.store()
+    if not asking.run.accelerator.is_main_process:  # which speaks for all
+        return
     broken = sorted(asking.broken)
     for name in broken:
         note(f"skipped: {name}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from runs import lines, variation
 from support import Ran
 
 from samclip_edge.errors import InputError
+from samclip_edge.train.reinforce import Reinforcement
 from samclip_edge.train.teachers import Teachers
 
 
@@ -39,3 +42,17 @@ def test_stored_teachers_give_the_losses_of_live_ones(
     (stored / "clip-128-4-000000.npy").unlink()
     assert run("train", "reinforce", "--recipe", recipe, "--run", whole, "-o", stored).code == 0
     assert {path.name: path.read_bytes() for path in stored.iterdir()} == files
+
+
+def test_several_processes_share_the_shards(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 images in shards of 16 are three shards, of which the first of two processes writes the first and the last."""
+    monkeypatch.setattr("samclip_edge.train.reinforce.PER_SHARD", 16)
+    monkeypatch.setattr("samclip_edge.train.reinforce.asked", lambda *_: (torch.zeros(1), torch.zeros(1)))
+    for rank, shards in enumerate(([0, 2], [1])):
+        run = variation(whole, f"rank {rank}", {})
+        run.accelerator = SimpleNamespace(process_index=rank, num_processes=2, device=torch.device("cpu"))
+        run.teachers = lambda: Teachers(lambda pixels: torch.zeros(len(pixels), 4), refuse)  # type: ignore
+        Reinforcement(run, tmp_path / str(rank)).store()
+        names = {path.name for path in (tmp_path / str(rank)).iterdir()} - {"stored.json"}
+        kinds = ("clip-128-4-{:06}.npy", "clip-256-4-{:06}.npy", "sam-128-4-{:06}.npz")
+        assert names == {kind.format(shard) for kind in kinds for shard in shards}
