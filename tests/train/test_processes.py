@@ -51,7 +51,7 @@ stages:
   - {{task: distill, steps: 3, rate: 1.0e-3, forget: 0.8, clip: [{{size: 128, images: 4}}]}}
   - {{task: joint, steps: 2, rate: 1.0e-3, forget: 0.8, clip: [{{size: 128, images: 4}}],
       sam: {{size: 128, images: 2}}, masks: 2}}
-  - {{task: adapt, steps: 1, rate: 1.0e-3, clip: [{{size: 128, images: 4}}]}}
+  - {{task: adapt, steps: 1, rate: 1.0e-3, clip: [{{size: 128, images: 4, padded: true}}]}}
 """
 SCRIPT = """
 import os, sys
