@@ -155,6 +155,8 @@ def test_steps_go_on_as_if_nothing_had_been(tmp_path: Path, workers: int) -> Non
                 assert all(same(a, b) for a, b in zip(parts, whole[rank][step], strict=True))
         saved = [list(position) for loader in loaders for position in loader.positions]
     assert whole[0][0][0].pixels.dtype == torch.uint8
+    drawn = [tuple(image[:2, 0, 0].tolist()) for steps in whole for (part,) in steps for image in part.pixels]
+    assert max(Counter(drawn).values()) == 1  # all are of the first epoch
 
 
 def test_parts_have_their_share_of_the_images(tmp_path: Path) -> None:
@@ -205,8 +207,18 @@ def test_data_of_which_nothing_can_be_used_ends_in_one_line(
     assert "\n" not in str(error.value)
 
 
+class Forward(gzip.GzipFile):
+    """To go back, it would unpack anew from the beginning."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        assert whence == io.SEEK_CUR or offset >= super().seek(0, io.SEEK_CUR)
+        return super().seek(offset, whence)
+
+
 @pytest.mark.parametrize("packed", [False, True])
-def test_images_meet_their_jsons_wherever_they_lie_in_a_shard(tmp_path: Path, packed: bool) -> None:
+def test_images_meet_their_jsons_wherever_they_lie_in_a_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
     masks = json.dumps({"annotations": [{"segmentation": {"size": [4, 6], "counts": [4, 8, 12]}}]}).encode()
     members = {"1.png": image_of(0, 1), "2.png": image_of(0, 2), "2.json": masks, "1.json": masks}
     members |= {"._3.png": b"", "3.png": image_of(0, 3), "4.png": image_of(0, 4), "4.seg.json": masks}
@@ -214,6 +226,7 @@ def test_images_meet_their_jsons_wherever_they_lie_in_a_shard(tmp_path: Path, pa
     if packed:
         path = path.rename(tmp_path / "a.tar.gz")
         path.write_bytes(gzip.compress(path.read_bytes()))
+        monkeypatch.setattr(stream_module, "open_shard", lambda shard: (Forward(shard, "rb"), True))
     made = Stream([path], 0, True, None)
     (lane,) = lanes(made, 1)
     samples = [next(lane) for _ in range(3)]  # used one by one below, before the next shard is opened
