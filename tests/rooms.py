@@ -47,13 +47,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "train/data": ({"numpy", "cv2", "torch", "pycocotools"}, LOOK | {"samclip_edge/rendered", "train/recipe"}),
     "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle"}),
-    "train/probing": (
-        {"numpy", "torch", "torchvision", "accelerate", "open_clip", "PIL", "yaml", "pydantic"},
-        LOOK | {"samclip_edge/model"},
-    ),
     "train": (
         {"numpy", "torch", "accelerate", "matplotlib", "open_clip"},
         LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},
+    ),
+    "train/probing": (
+        {"numpy", "torch", "torchvision", "accelerate", "open_clip", "PIL", "yaml", "pydantic"},
+        LOOK | {"samclip_edge/model", "train"},
     ),
     "benchmarks/evaluation": (
         {"numpy", "PIL", "open_clip", "timm", "scipy", "pycocotools", "lvis"},

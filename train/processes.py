@@ -7,12 +7,14 @@ one of them meets.
 from __future__ import annotations
 
 import atexit
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, distributed
@@ -23,10 +25,15 @@ PATIENCE = timedelta(hours=1)  # that processes wait for one: longer than to mea
 T = TypeVar("T")
 
 
-def start() -> Accelerator:
-    """Join the processes that torchrun or `accelerate launch` started; or be the only one."""
+def start(precision: str = "no") -> Accelerator:
+    """Join the processes that torchrun or `accelerate launch` started; or be the only one.
+
+    precision: of what is computed under Accelerate's `autocast`; `gradients` applies a recipe's by itself.
+    """
     waits = InitProcessGroupKwargs(timeout=PATIENCE)
-    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[waits])  # `gradients` applies a recipe's precision
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    cpu = several and not torch.cuda.is_available()  # else processes without a GPU would not join, and each run it all
+    accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[waits])
     atexit.register(accelerator.end_training)  # else gloo's running threads abort one exit in ten
     return accelerator
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from samclip_edge.errors import InputError
-from samclip_edge.files import write_whole
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import replacing, write_whole
 from samclip_edge.train.probing.backbones import Backbone
 from samclip_edge.train.probing.data import IGNORED, Photos, Shown, Steps
 from samclip_edge.train.probing.heads import Head, head
 from samclip_edge.train.probing.recipe import ProbeRecipe
+from samclip_edge.train.processes import gathered, start, summed, together, told
 
 Report = Callable[[str, int, int], None]  # called with what is done, the steps done, and the steps in all
 
@@ -32,7 +32,7 @@ class Probe:
     ) -> None:
         """Raises InputError where the folder holds another probe, or a batch does not split over the processes."""
         self.recipe, self.photos, self.folder, self.report = recipe, photos, folder, report
-        self.accelerator = Accelerator(mixed_precision=recipe.precision)
+        self.accelerator = start(recipe.precision)
         place = (self.accelerator.process_index, self.accelerator.num_processes)
         if recipe.images % place[1] or recipe.images < 2 * place[1]:
             raise InputError(
@@ -47,16 +47,15 @@ class Probe:
         made = head(kind, channels, photos.classes, photos.whole)
         optimizer = torch.optim.AdamW(made.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
         self.head, self.optimizer = self.accelerator.prepare(made, optimizer)
-        self._claim(f"{recipe.model_dump_json()}\n{kind} {backbone.kind} {channels} {photos.count} {photos.classes}\n")
+        about = f"{recipe.model_dump_json()}\n{kind} {backbone.kind} {channels} {photos.count} {photos.classes}\n"
+        told(lambda: self._claim(about))
 
     def _claim(self, about: str) -> None:
         path = self.folder / "probe.txt"
         if path.is_file() and path.read_text() != about:
             raise InputError(f"-o {self.folder}: holds a probe with other settings or data; name another folder")
-        if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, about)
-        self.accelerator.wait_for_everyone()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, about)
 
     def _patches(self, pixels: Tensor) -> Tensor:
         """Frozen patch features (B,D,h,w) of images (B,3,S,S) uint8."""
@@ -74,7 +73,10 @@ class Probe:
             multiprocessing_context="spawn" if recipe.workers else None,
         )
         self.head.train()
-        for pixels, truth in loader:
+        batches = iter(loader)
+        while step < self.steps:
+            with together():
+                pixels, truth = next(batches)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(step)
             torch.manual_seed(recipe.seed + (step * self.share[1] + self.share[0]) * 7919)  # of dropout
@@ -110,18 +112,22 @@ class Probe:
         return self.folder / "state.pt"
 
     def _save(self, step: int) -> None:
-        if self.accelerator.is_main_process:
-            partial = self._state.with_suffix(".partial")
+        def written() -> None:
             module = self.accelerator.unwrap_model(self.head)
-            torch.save({"step": step, "head": module.state_dict(), "optimizer": self.optimizer.state_dict()}, partial)
-            os.replace(partial, self._state)
-        self.accelerator.wait_for_everyone()
+            state = {"step": step, "head": module.state_dict(), "optimizer": self.optimizer.state_dict()}
+            with replacing(self._state) as partial:
+                torch.save(state, partial)
+
+        told(written)
 
     def _restore(self) -> int:
         """Load what was saved, if anything was. Returns the step to go on from."""
         if not self._state.is_file():
             return 0
-        state = torch.load(self._state, map_location=self.accelerator.device, weights_only=True)
+        try:
+            state = torch.load(self._state, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(f"{self._state}: cannot be read ({one_line(error)}); remove it to begin anew") from None
         self.accelerator.unwrap_model(self.head).load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
         return int(state["step"])
@@ -150,9 +156,8 @@ class Probe:
             pixels, truth = each
             counts += _counted(module(self._patches(pixels[None])).cpu(), truth)
             self.report("measuring", done * self.share[1], photos.count)
-        counts = self.accelerator.reduce(counts.to(self.accelerator.device), "sum").cpu()
-        gathered: list[str] = self.accelerator.gather_for_metrics(failed, use_gather_object=True)
-        return (_of_whole if photos.whole else _of_patches)(counts), gathered
+        counts = summed(counts.to(self.accelerator.device)).cpu()
+        return (_of_whole if photos.whole else _of_patches)(counts), [each for own in gathered(failed) for each in own]
 
 
 def _as_is(each: Any) -> Any:
