@@ -141,6 +141,8 @@ class Probe:
         """
         self.head.eval()
         module = self.accelerator.unwrap_model(self.head)
+        # Statistics of BatchNorm are each process's own; those of the main process are saved, and count.
+        module.load_state_dict(told(lambda: {name: each.cpu() for name, each in module.state_dict().items()}))
         counts = torch.zeros(3 if photos.whole else (photos.classes, photos.classes), dtype=torch.float64)
         failed: list[str] = []
         numbers = range(self.share[0], photos.count, self.share[1])
