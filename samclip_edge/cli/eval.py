@@ -35,7 +35,7 @@ Report = Annotated[
 def _eval() -> None: ...
 
 
-def classification(
+def plain(
     context: typer.Context,
     data: Data,
     bundle: BundleFolder = None,
@@ -46,22 +46,7 @@ def classification(
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Zero-shot classification: top-1 and top-5, at 224 and 336 (Tables 1 and 6)."""
-    _measure(context, data, bundle, size, limit, output, threads, device, json)
-
-
-def retrieval(
-    context: typer.Context,
-    data: Data,
-    bundle: BundleFolder = None,
-    size: Sizes = None,
-    limit: Limit = None,
-    output: Report = None,
-    threads: Threads = None,
-    device: Device = "cpu",
-    json: Json = False,
-) -> None:
-    """Photos by their captions and captions by their photos: recall at 1, 5 and 10."""
+    """A task without options of its own."""
     _measure(context, data, bundle, size, limit, output, threads, device, json)
 
 
@@ -80,7 +65,7 @@ def instances(
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Masks of things from boxes, by mAP, and from clicks (Table 1), at 1024."""
+    """Instances, which take a detector's boxes."""
     _measure(context, data, bundle, size, limit, output, threads, device, json, boxes=boxes)
 
 
@@ -102,20 +87,20 @@ def semantic(
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Zero-shot semantic segmentation: mIoU of the CLIP head at 448 and of both heads at 1024 (Tables 2, 5 and 7)."""
+    """Semantic segmentation, which has several ways of answering."""
     more = {"heads": tuple(dict.fromkeys(heads or ())), "as_published": as_published}
     _measure(context, data, bundle, size, limit, output, threads, device, json, **more)
 
 
-_FAMILIES: dict[tuple[str, ...], Callable[..., None]] = {
-    CLASSIFICATION: classification,
-    RETRIEVAL: retrieval,
-    INSTANCES: instances,
-    SEMANTIC: semantic,
+_FAMILIES: dict[tuple[str, ...], tuple[Callable[..., None], str]] = {
+    CLASSIFICATION: (plain, "Zero-shot classification: top-1 and top-5, at 224 and 336 (Tables 1 and 6)."),
+    RETRIEVAL: (plain, "Photos by their captions and captions by their photos: recall at 1, 5 and 10."),
+    INSTANCES: (instances, "Masks of things from boxes, by mAP, and from clicks (Table 1), at 1024."),
+    SEMANTIC: (semantic, "Zero-shot semantic segmentation: mIoU, at 448 and 1024 (Tables 2, 5 and 7)."),
 }
-for _names, _run in _FAMILIES.items():
+for _names, (_run, _help) in _FAMILIES.items():
     for _name in _names:
-        app.command(_name)(_run)
+        app.command(_name, help=_help)(_run)
 
 
 @app.command()
