@@ -39,6 +39,8 @@ def _imagenet(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
     if part == "train":
         folder = there(data, ["train/n[0-9]*/", "ILSVRC/Data/CLS-LOC/train/n[0-9]*/"], IMAGENET_TRAIN).parent
         return _openai_names(), _folders(data, folder, own)
+    if (data / "ILSVRC" / "Data" / "CLS-LOC" / "val").is_dir():
+        there(data, ["LOC_val_solution.csv", "ILSVRC/Data/CLS-LOC/val/n[0-9]*/"], IMAGENET)
     for solution in data.glob("LOC_val_solution.csv"):
         with solution.open(newline="") as file:
             rows = [(row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file)]
@@ -48,7 +50,9 @@ def _imagenet(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
         photos = there(data, ["ILSVRC2012_img_val", "val"], IMAGENET)
         if not any(each.is_dir() for each in photos.iterdir()):
             return _openai_names(), _devkit(data, devkit, photos, own)
-    folder = there(data, ["n[0-9]*/", "val/n[0-9]*/", "*/val/n[0-9]*/"], IMAGENET).parent
+    folder = there(
+        data, ["n[0-9]*/", "val/n[0-9]*/", "*/val/n[0-9]*/", "ILSVRC/Data/CLS-LOC/val/n[0-9]*/"], IMAGENET
+    ).parent
     return _openai_names(), _folders(data, folder, own)
 
 
@@ -76,6 +80,8 @@ def _imagenet_v2(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
 def _places365(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
     """Places365: a list of files with the numbers of their classes, or a folder a class."""
     table, folders = _PLACES[part]
+    if any((data / each).is_dir() for each in folders if each != "val/"):
+        there(data, [table], PLACES)
     if (data / table).is_file():
         listed = there(data, ["categories_places365.txt"], PLACES)
         categories = dict(_pair(listed, line) for line in read_lines(listed))

@@ -13,7 +13,7 @@ from samclip_edge.benchmarks.evaluation.families import FAMILIES
 from samclip_edge.benchmarks.evaluation.report import document, write
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked, Task
-from samclip_edge.errors import InputError, one_line
+from samclip_edge.errors import InputError
 
 # Data sets that share their photos with another lie in its folder, or in one of their own.
 _WITH = {"coco-captions": "coco", "lvis": "coco", "coco-stuff": "coco", "coco-panoptic": "coco", "context": "voc"}
@@ -42,9 +42,11 @@ def measure_all(
                 found = [measure(task, here, limit) for task in tasks]
                 kept = document(name, here, limit, found)
                 write(folder, kept, found)
+            else:
+                tell(f"{name}: measured before, in {folder / f'{name}.json'}")
             told.append(kept)
         except InputError as error:
-            left_out[name] = one_line(error)
+            left_out[name] = " ".join(str(error).split())
             tell(f"{name}: left out: {left_out[name]}")
     if not told:
         reasons = (why for why in left_out.values() if not why.startswith("no folder"))
@@ -58,7 +60,7 @@ def _kept(path: Path, name: str, asked: Asked, limit: int | None, tasks: list[Ta
     with suppress(OSError, ValueError, KeyError):
         kept = json.loads(path.read_text("utf-8"))
         fresh = document(name, asked, limit, [])
-        same = all(kept[key] == fresh[key] for key in fresh if key not in ("measures", "columns"))
+        same = all(kept[key] == fresh[key] for key in fresh if key not in ("measures", "columns", "paper"))
         counts = {task.column: len(task.samples) for task in tasks}
         if same and {column: facts["of"] for column, facts in kept["columns"].items()} == counts:
             return kept

@@ -72,7 +72,7 @@ class Instances(Task):
         click = "the pixel of a true mask farthest from its edge"
         photo = f"scaled to fit {size}, padded"
         self.protocol = {"photo": photo, **prompts, "click": click, "mAP": self.metric.told}
-        self.read = read_instances
+        self.read, self.as_in_paper = read_instances, asked.boxes is not None
 
     def answer(self, read: Sequence[Seen]) -> list[Outcome]:
         """The masks of a photo's boxes, run-length encoded, and the IoUs of those of its true boxes and of clicks."""

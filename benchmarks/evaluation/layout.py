@@ -51,16 +51,16 @@ def sizes_of(model: SamClip, asked: Sequence[Size], protocol: Sequence[Size]) ->
     """
     wanted = list(asked or protocol)
     manifest = model.bundle.manifest
-    missing = [size for size in wanted if size not in model.sizes]
+    missing = [size for size in dict.fromkeys(wanted) if size not in model.sizes]
     if not missing:
         return wanted
     sizes = " ".join(f"--size {size}" for size in (*model.sizes, *missing))
     command = (
         f"samclip-edge export --model CHECKPOINT --target {manifest.target} --precision {manifest.precision} {sizes}"
     )
-    held = " and ".join(map(str, model.sizes))
+    held, lacks = (" and ".join(map(str, each)) for each in (model.sizes, missing))
     told = "" if asked else f", or give --size {model.sizes[-1]}, which is not the paper's protocol"
-    raise InputError(f"{model.bundle.given}: holds {held}, not {missing[0]}; add it by `{command} -o DIR`{told}")
+    raise InputError(f"{model.bundle.given}: holds {held}, not {lacks}; add it by `{command} -o DIR`{told}")
 
 
 def looked(model: SamClip, photos: Sequence[Photo], size: Size, named: bool = True) -> list[Scene]:

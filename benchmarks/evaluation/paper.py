@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+PUBLISHED = {  # samples of the data sets as they are published
+    "imagenet": 50_000,
+    "imagenet-v2": 10_000,
+    "places365": 36_500,
+    "flickr30k": 1_000,
+    "coco-captions": 5_000,
+    "coco": 5_000,
+    "lvis": 19_809,
+    "voc": 1_449,
+    "context": 5_105,
+    "ade20k": 2_000,
+    "coco-stuff": 5_000,
+    "coco-panoptic": 5_000,
+}
 PAPER: dict[str, dict[str, dict[str, float]]] = {
     "imagenet": {
         "SAM-CLIP": {"top-1": 0.724},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from samclip_edge import __version__
-from samclip_edge.benchmarks.evaluation.paper import PAPER
+from samclip_edge.benchmarks.evaluation.paper import PAPER, PUBLISHED
 from samclip_edge.benchmarks.evaluation.run import Measured
 from samclip_edge.benchmarks.evaluation.task import Asked
 from samclip_edge.benchmarks.machine import bundle_facts
@@ -33,11 +33,13 @@ def document(name: str, asked: Asked, limit: int | None, found: Sequence[Measure
         "task": name,
         "data": str(asked.data),
         "limit": limit,
+        "sizes": list(asked.sizes),
+        "published": PUBLISHED.get(name),
         "bundle": bundle.given,
         "bundle_facts": bundle_facts(bundle),
         "versions": {"python": platform.python_version(), "samclip-edge": __version__, **_versions()},
         "measures": {each.task.column: each.measures for each in found},
-        "paper": PAPER.get(name, {}),
+        "paper": PAPER.get(name, {}) if any(each.task.as_in_paper for each in found) else {},
         "columns": {
             each.task.column: {
                 "protocol": dict(each.task.protocol),
@@ -67,6 +69,12 @@ def remarks(said: Mapping[str, Any]) -> Iterable[str]:
         skipped = f"; {len(facts['skipped'])} could not be used" if facts["skipped"] else ""
         protocol = "; ".join(f"{what}: {how}" for what, how in facts["protocol"].items())
         yield f"{column}: {facts['measured']} of {facts['of']} samples{left}{skipped}. {protocol}"
+        if facts["of"] < 0.9 * (said.get("published") or 0):
+            yield f"the data set as published has {said['published']} samples, so this folder is not the whole one"
+    if said.get("sizes"):
+        yield "sizes by --size: not the paper's protocol, unless it names them"
+    if said["paper"]:
+        yield "the paper's numbers: most are typed from memory; hold them against arXiv 2310.15308 (docs/evaluation.md)"
 
 
 def write(folder: Path, said: Mapping[str, Any], found: Sequence[Measured]) -> None:

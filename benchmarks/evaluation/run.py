@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import pickle
 import random
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +23,8 @@ from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
 from samclip_edge.bundle.manifest import MANIFEST
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import sha256
+
+log = logging.getLogger(__name__)
 
 _SEED = 0  # of the samples that a limit leaves
 _AHEAD = 4  # calls of the model for which samples are read ahead
@@ -44,6 +48,10 @@ def measure(task: Task, asked: Asked, limit: int | None = None) -> Measured:
     samples = limited(task.samples, limit)
     with Journal(_key(task, asked)) as journal:
         left = [sample for sample in samples if sample.key not in journal.found]
+        if len(left) < len(samples):
+            log.warning(
+                "%s: goes on behind %d samples of a run that was stopped", task.column, len(samples) - len(left)
+            )
         batches = [left[start : start + task.together] for start in range(0, len(left), task.together)]
         skipped: dict[str, str] = {}
         task.prepare()
@@ -111,5 +119,13 @@ def _read(read: Any, sample: Sample) -> Any:
 
 
 def _be_quiet() -> None:
-    """Leave Ctrl-C to the process that asked."""
+    """Leave Ctrl-C to the process that asked, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

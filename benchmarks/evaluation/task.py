@@ -51,6 +51,7 @@ class Task(ABC):
     samples: Sequence[Sample]
     read: Callable[[Sample], Any]
     together: int = 8  # samples for one call of `answer`
+    as_in_paper: bool = True  # whether the paper's numbers, where there are any, are of this way of measuring
 
     def prepare(self) -> None:
         """Find out once what all answers need, such as the features of names.

@@ -108,7 +108,7 @@ def probe(
     task: Annotated[str, typer.Argument(metavar="TASK", help="voc, ade20k, imagenet or places365.")],
     data: Data,
     head: Annotated[
-        str | None, typer.Option("--head", metavar="HEAD", help="linear (as when left out), deeplabv3 or pspnet.")
+        list[str] | None, typer.Option("--head", metavar="HEAD", help="linear (as when left out), deeplabv3 or pspnet.")
     ] = None,
     backbone: Annotated[
         list[str] | None,
@@ -129,9 +129,12 @@ def probe(
 ) -> None:
     """Train a head on frozen backbones, and measure it (Tables 3 and 4). `accelerate launch` shares the work."""
     from samclip_edge.benchmarks.evaluation.probing import probing
+    from samclip_edge.errors import InputError
 
+    if len(head or ()) > 1:
+        raise InputError(f"--head {' '.join(head or ())}: give one; each is a run of its own")
     with option_names(data="--data", head="--head", backbone="--backbone", recipe="--recipe"):
-        said = probing(task, data, head, backbone or ["tiny"], recipe, output, StageBar())
+        said = probing(task, data, (head or [None])[0], backbone or ["tiny"], recipe, output, StageBar())
     if said:
         emit(said, json, lambda: _show(said))
 
@@ -243,6 +246,7 @@ def _measure(
     said = document(name, asked, limit, found)
     if output:
         write(output, said, found)
+        note(f"{output / name}.json: written")
     emit(said, json, lambda: _show(said))
     for each in found:
         for key, why in list(each.skipped.items())[:5]:

@@ -151,7 +151,7 @@ def test_all_tells_what_it_measured_and_what_it_left_out(
             "--data {}/nowhere: no such folder; ImageNet's validation photos lie in",
         ),
         (("imagenet", "--data", "{}/voc"), "--data {}/voc: holds no n[0-9]*/ and no val/n[0-9]*/"),
-        (("imagenet", "--data", "{}/imagenet"), "holds 128 and 256, not 224; add it by `samclip-edge export"),
+        (("imagenet", "--data", "{}/imagenet"), "holds 128 and 256, not 224 and 336; add it by `samclip-edge export"),
         (("imagenet", "--data", "{}/imagenet", "--size", "100"), "--size 100: the bundle holds 128, 256"),
         (("all", "--data-root", "{}/imagenet", "-o", "{}/o"), "--data-root {}/imagenet: nothing could be measured"),
         (("imagenet", "--data", "{}/imagenet", "--size", "128", "-o", "{}/imagenet/val/x.txt"), "cannot be written"),

@@ -189,7 +189,10 @@ def test_what_the_bundle_does_not_have_is_refused(
     model: SamClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trees.voc(tmp_path)
-    with pytest.raises(InputError, match=r"holds 128 and 256, not 448; add it by `samclip-edge export .*--size 448"):
+    with pytest.raises(
+        InputError,
+        match=r"holds 128 and 256, not 448 and 1024; add it by `samclip-edge export .*--size 448 --size 1024",
+    ):
         semantic("voc", Asked(model, tmp_path))
     with pytest.raises(InputError, match=r"^heads sam\+clip: the bundle .* name a bundle of kind sam\+clip"):
         semantic("voc", Asked(model, tmp_path, heads=("sam+clip",)))
