@@ -22,6 +22,8 @@ GONE = {  # what CHANGELOG says is gone: internals, and tasks that take other ar
     "export.export": {"Change", "CHECKPOINT", "OnnxWriter", "Writer", "export_bundle", "seen_by"},
     "export.graphs": {"ImageEncoderGraph"},
     "export.quantize": {"sensitivity"},
+    "train.data": {"steps"},
+    "train.engine": {"CLIP_GRADIENT"},
 }
 
 
