@@ -134,7 +134,7 @@ def probe(
     if len(head or ()) > 1:
         raise InputError(f"--head {' '.join(head or ())}: give one; each is a run of its own")
     with option_names(data="--data", head="--head", backbone="--backbone", recipe="--recipe"):
-        said = probing(task, data, (head or [None])[0], backbone or ["tiny"], recipe, output, StageBar())
+        said = probing(task, data, head[0] if head else None, backbone or ["tiny"], recipe, output, StageBar())
     if said:
         emit(said, json, lambda: _show(said))
 
