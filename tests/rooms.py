@@ -56,7 +56,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         LOOK | {"samclip_edge/model", "train"},
     ),
     "benchmarks/evaluation": (
-        {"numpy", "PIL", "open_clip", "timm", "scipy", "pycocotools", "lvis"},
+        {"numpy", "PIL", "open_clip", "timm", "scipy", "pycocotools", "lvis", "pydantic", "typing_extensions"},
         ASK | {"samclip_edge/accuracy", "benchmarks", "train/probing"},
     ),
     "benchmarks": (

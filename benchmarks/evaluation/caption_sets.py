@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from samclip_edge.benchmarks.evaluation.layout import read_document, read_lines, there
+from pydantic import Json
+from typing_extensions import TypedDict
+
+from samclip_edge.benchmarks.evaluation.forms import FileName, Id, Rows, checked, each_once, read_form
+from samclip_edge.benchmarks.evaluation.layout import read_lines, there
 from samclip_edge.benchmarks.evaluation.task import Sample
 from samclip_edge.errors import InputError, one_line
 
@@ -20,6 +23,43 @@ FLICKR = (
     f"his {_JSON}, or {_CSV} (raw,sentids,split,filename,img_id), or {_TEXT}"
 )
 COCO = "COCO's photos lie in val2017/ beside annotations/captions_val2017.json"
+
+
+class _Sentence(TypedDict):
+    raw: str
+
+
+class _KarpathyImage(TypedDict):
+    filename: FileName
+    split: str
+    sentences: Rows[_Sentence]
+
+
+class _Karpathy(TypedDict):
+    images: Rows[_KarpathyImage]
+
+
+class _Row(TypedDict):
+    """Of the csv."""
+
+    filename: FileName
+    split: str
+    raw: Json[list[str]]
+
+
+class _Image(TypedDict):
+    id: Id
+    file_name: FileName
+
+
+class _Caption(TypedDict):
+    image_id: Id
+    caption: str
+
+
+class _Coco(TypedDict):
+    images: Rows[_Image]
+    annotations: Rows[_Caption]
 
 
 class Captions(NamedTuple):
@@ -40,22 +80,23 @@ def _flickr30k(data: Path) -> list[Sample]:
     photos = there(data, folders, FLICKR)
     try:
         found = {name: list(texts) for name, texts in forms[listed.name](listed)}
-    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{listed}: is not as it was published ({one_line(error)}); fetch it again") from None
     return _samples(data, photos, found)
 
 
 def _karpathy(listed: Path) -> Iterable[tuple[str, Iterable[str]]]:
-    for each in read_document(listed)["images"]:
+    for each in read_form(listed, _Karpathy)["images"]:
         if each["split"] == "test":
             yield each["filename"], (sentence["raw"] for sentence in each["sentences"])
 
 
 def _table(listed: Path) -> Iterable[tuple[str, Iterable[str]]]:
     with listed.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["split"] == "test":
-                yield row["filename"], json.loads(row["raw"])
+        rows = checked(Rows[_Row], list(csv.DictReader(file)))
+    return [(row["filename"], row["raw"]) for row in rows if row["split"] == "test"]
 
 
 def _text(listed: Path) -> Iterable[tuple[str, Iterable[str]]]:
@@ -66,22 +107,19 @@ def _text(listed: Path) -> Iterable[tuple[str, Iterable[str]]]:
         if not mark:
             raise ValueError(f"{line[:60]!r} is no photo with a caption")
         found.setdefault(f"{name}.jpg", []).append(text)
-    return found.items()
+    return zip(checked(Rows[FileName], list(found)), found.values(), strict=True)
 
 
 def _coco(data: Path) -> list[Sample]:
     """The photos of val2017, with their captions in the order of the file."""
     listed = there(data, ["annotations/captions_val2017.json", "captions_val2017.json"], COCO)
     photos = there(data, ["val2017/"], COCO)
-    said: dict[str, Any] = read_document(listed)
-    try:
-        texts: dict[int, list[str]] = {}
-        for each in said["annotations"]:
-            texts.setdefault(each["image_id"], []).append(each["caption"])
-        found = {each["file_name"]: texts.get(each["id"], []) for each in said["images"]}
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{listed}: is not as it was published ({one_line(error)}); fetch it again") from None
-    return _samples(data, photos, found)
+    said = read_form(listed, _Coco)
+    each_once(listed, "images", said["images"], "id", "file_name")
+    texts: dict[int, list[str]] = {}
+    for each in said["annotations"]:
+        texts.setdefault(each["image_id"], []).append(each["caption"])
+    return _samples(data, photos, {each["file_name"]: texts.get(each["id"], []) for each in said["images"]})
 
 
 CAPTION_SETS: dict[str, Callable[[Path], list[Sample]]] = {

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from samclip_edge.benchmarks.evaluation.layout import read_document, there
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from samclip_edge.benchmarks.evaluation.forms import FileName, Id, Rows, each_once, first_fault, read_form, told
+from samclip_edge.benchmarks.evaluation.layout import there
 from samclip_edge.benchmarks.evaluation.precision import COCO, LVIS, Detected, Document, Metric
 from samclip_edge.errors import InputError, one_line
 
@@ -20,6 +24,73 @@ LVIS_LIES = (
 _FORM = (
     "give a detector's answers in COCO's result format: [{image_id, category_id, bbox [x, y, width, height], score}]"
 )
+
+
+_ADDRESS = r"(?:^|/)([\w-]+)/([\w-]+\.\w+)$"  # of a photo of COCO: its folder and its name
+_Side = Annotated[int, Field(gt=0, lt=2**16)]
+
+
+class _Rle(TypedDict):
+    size: tuple[_Side, _Side]
+    counts: str | list[int]
+
+
+class _Annotation(TypedDict):
+    """Of COCO, and of LVIS, which has no crowds. What a mask holds is looked at when its photo is."""
+
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    area: FiniteFloat
+    segmentation: list[list[FiniteFloat]] | _Rle
+    iscrowd: NotRequired[Literal[0, 1]]
+
+
+class _Category(TypedDict):
+    id: Id
+    name: str
+
+
+class _LvisCategory(_Category):
+    frequency: Literal["r", "c", "f"]
+
+
+class _Image(TypedDict):
+    id: Id
+    height: _Side
+    width: _Side
+
+
+class _CocoImage(_Image):
+    file_name: FileName
+
+
+class _LvisImage(_Image):
+    coco_url: Annotated[str, Field(pattern=_ADDRESS)]
+    neg_category_ids: list[Id]
+    not_exhaustive_category_ids: list[Id]
+
+
+class _Coco(TypedDict):
+    images: Rows[_CocoImage]
+    annotations: Rows[_Annotation]
+    categories: Rows[_Category]
+
+
+class _Lvis(TypedDict):
+    images: Rows[_LvisImage]
+    annotations: Rows[_Annotation]
+    categories: Rows[_LvisCategory]
+
+
+class _Box(TypedDict):
+    """One of a detector's answers."""
+
+    image_id: Id
+    category_id: Id
+    bbox: tuple[float, float, float, float]
+    score: float
 
 
 class InstanceSet(NamedTuple):
@@ -34,42 +105,32 @@ class InstanceSet(NamedTuple):
 def _coco(data: Path) -> InstanceSet:
     listed = there(data, ["annotations/instances_val2017.json", "instances_val2017.json"], COCO_LIES)
     photos = there(data, ["val2017/"], COCO_LIES)
-    document = _checked(listed, images=("file_name",))
+    document = _consistent(listed, dict(read_form(listed, _Coco)), "file_name")
     return InstanceSet(listed, document, [photos / each["file_name"] for each in document["images"]], COCO)
 
 
 def _lvis(data: Path) -> InstanceSet:
     """LVIS says by an address of COCO in which of COCO's folders a photo lies."""
     listed = there(data, ["lvis_v1_val.json", "annotations/lvis_v1_val.json"], LVIS_LIES)
-    own = ("coco_url", "neg_category_ids", "not_exhaustive_category_ids")
-    document = _checked(listed, images=own, categories=("frequency",))
-    ends = [str(each["coco_url"]).split("/")[-2:] for each in document["images"]]
-    folders = {end[0]: there(data, [f"{end[0]}/", f"coco/{end[0]}/"], LVIS_LIES) for end in ends}
-    return InstanceSet(listed, document, [folders[end[0]] / end[-1] for end in ends], LVIS)
+    document = _consistent(listed, dict(read_form(listed, _Lvis)), "coco_url")
+    ends = [re.findall(_ADDRESS, each["coco_url"])[0] for each in document["images"]]
+    folders = {folder: there(data, [f"{folder}/", f"coco/{folder}/"], LVIS_LIES) for folder, _ in ends}
+    return InstanceSet(listed, document, [folders[folder] / name for folder, name in ends], LVIS)
 
 
 INSTANCE_SETS: dict[str, Callable[[Path], InstanceSet]] = {"coco": _coco, "lvis": _lvis}
 
 
-def _checked(listed: Path, images: tuple[str, ...], categories: tuple[str, ...] = ()) -> Document:
-    """The annotations in a file. images, categories: what each has besides what COCO has of both.
-
-    Raises InputError where a part is missing.
-    """
-    document = read_document(listed)
-    parts = {
-        "images": ("id", "height", "width", *images),
-        "annotations": ("id", "image_id", "category_id", "bbox", "area", "segmentation"),
-        "categories": ("id", "name", *categories),
-    }
-    try:
-        for part, keys in parts.items():
-            for each in document[part]:
-                for key in keys:
-                    each[key]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{listed}: is not as it was published ({one_line(error)}); fetch it again") from None
-    return dict(document)
+def _consistent(listed: Path, document: Document, photo: str) -> Document:
+    """The same annotations. photo: what names an image's photo. Raises InputError where parts do not fit together."""
+    each_once(listed, "images", document["images"], "id", photo)
+    each_once(listed, "categories", document["categories"], "id")
+    known = {each["id"] for each in document["categories"]}
+    for each in document["annotations"]:
+        if each["category_id"] not in known:
+            said = f"annotation {each['id']} is of category {each['category_id']}"
+            raise InputError(f"{listed}: {said}, which it does not list; fetch it again")
+    return document
 
 
 def read_boxes(path: Path, published: InstanceSet) -> tuple[dict[int, list[Detected]], dict[str, int]]:
@@ -79,27 +140,26 @@ def read_boxes(path: Path, published: InstanceSet) -> tuple[dict[int, list[Detec
     another format, and for images or categories that the data set does not have.
     """
     try:
-        said = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f" {path}: cannot be read as json ({one_line(error)}); {_FORM}", "boxes") from None
-    if not isinstance(said, list) or not said:
-        raise InputError(f" {path}: holds no list of boxes; {_FORM}", "boxes")
+        said = TypeAdapter(Rows[_Box]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f" {path}: cannot be read ({one_line(error)}); {_FORM}", "boxes") from None
+    except ValidationError as error:
+        where, why = first_fault(error)
+        what = f"its box {where[0]} is in another form" if where else "holds no list of boxes"
+        raise InputError(f" {path}: {what} ({told(where[1:], why)}); {_FORM}", "boxes") from None
+    if not said:
+        raise InputError(f" {path}: holds no box; {_FORM}", "boxes")
     sizes = {each["id"]: (each["height"], each["width"]) for each in published.document["images"]}
     categories = {each["id"] for each in published.document["categories"]}
     boxes: dict[int, list[Detected]] = {}
     left_out: dict[str, int] = {}
     for number, each in enumerate(said):
-        try:
-            image = each["image_id"]
-            found_one = Detected(each["category_id"], corners(each["bbox"]), float(each["score"]))
-            unknown = "image" if image not in sizes else "" if found_one.category in categories else "category"
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f" {path}: its box {number} is in another form; {_FORM}", "boxes") from None
+        image, category = each["image_id"], each["category_id"]
+        unknown = f"image {image}" if image not in sizes else "" if category in categories else f"category {category}"
         if unknown:
-            why = (
-                f"its box {number} is of {unknown} {each[f'{unknown}_id']}, which {published.listed.name} does not have"
-            )
+            why = f"its box {number} is of {unknown}, which {published.listed.name} does not have"
             raise InputError(f" {path}: {why}; give boxes of this data set, with its own ids", "boxes")
+        found_one = Detected(category, corners(each["bbox"]), each["score"])
         fault = fault_of(found_one.box, *sizes[image]) if math.isfinite(found_one.score) else "without a finite score"
         if fault:
             left_out[fault] = left_out.get(fault, 0) + 1

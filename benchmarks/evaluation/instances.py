@@ -22,7 +22,6 @@ from samclip_edge.bundle.sizes import Size
 from samclip_edge.files import sha256
 from samclip_edge.photo.masks import Mask, Rle
 from samclip_edge.photo.pictures import draw_masks
-from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
 from samclip_edge.scene import Scene
 
@@ -82,10 +81,11 @@ class Instances(Task):
     def measures(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
         """Average precision on the photos that were measured, and the mean IoUs over all their things."""
         measured = {each["image"] for each in outcomes}
-        # Their tools change annotations, which other columns need as they are.
+        # Their tools change annotations, which other columns need as they are. They take an id of 0 for no match.
+        marked = [each for each in self.document["annotations"] if each["image_id"] in measured]
         document = {
             "images": [each for each in self.document["images"] if each["id"] in measured],
-            "annotations": [dict(each) for each in self.document["annotations"] if each["image_id"] in measured],
+            "annotations": [{"iscrowd": 0, **each, "id": number} for number, each in enumerate(marked, 1)],
             "categories": self.document["categories"],
         }
         results = [
@@ -111,33 +111,33 @@ class Instances(Task):
         return float(np.mean(outcome["best"])) if outcome["best"] else float(not outcome["masks"])
 
     def picture(self, sample: Sample, outcome: Outcome) -> Pixels:
-        """The photo with its masks; of a detector's boxes, with those of a score of a half or more."""
+        """The photo with its masks, and beside it with the true ones; of a detector, with scores of a half or more."""
         least = 0.0 if sample.truth.detected is None else _DRAWN
         masks = [
             Mask(_rle(outcome, counts), None, label=self.names[category], score=score)
             for category, score, counts in outcome["masks"]
             if score >= least
         ]
-        return draw_masks(read_photo(sample.photo), masks)
+        seen = read_instances(sample)
+        true = [Mask(each.rle, None, label=self.names[each.category]) for each in seen.things]
+        return np.concatenate([draw_masks(seen.pixels, each) for each in (masks, true)], axis=1)
 
 
 def _samples(asked: Asked, published: InstanceSet, detected: Mapping[int, list[Detected]] | None) -> list[Sample]:
     """A sample for each photo; without a detector's boxes, for each photo that has a true one."""
-    things: dict[int, list[dict[str, Any]]] = {}
-    marked: dict[int, set[int]] = {}
+    annotations: dict[int, list[dict[str, Any]]] = {}
     for each in published.document["annotations"]:
-        marked.setdefault(each["image_id"], set()).add(each["category_id"])
-        if not each.get("iscrowd"):
-            things.setdefault(each["image_id"], []).append(each)
+        annotations.setdefault(each["image_id"], []).append(each)
     found = []
     for each, photo in zip(published.document["images"], published.photos, strict=True):
-        image = each["id"]
-        if detected is None and image not in things:
+        image, own = each["id"], annotations.get(each["id"], [])
+        if detected is None and all(annotation.get("iscrowd") for annotation in own):
             continue
         boxes = None
         if detected is not None:
-            boxes = published.metric.counted(each, marked.get(image, set()), detected.get(image, []))
-        truth = Annotated(image, each["height"], each["width"], things.get(image, []), boxes)
+            marked = {annotation["category_id"] for annotation in own}
+            boxes = published.metric.counted(each, marked, detected.get(image, []))
+        truth = Annotated(image, each["height"], each["width"], own, boxes)
         found.append(Sample(photo.relative_to(asked.data).as_posix(), photo, truth))
     return found
 

@@ -14,6 +14,9 @@ from samclip_edge.errors import InputError, one_line
 
 IGNORED = 255  # the class of pixels that are not counted
 _NONE = 254  # and of those whose label the data set does not have
+MOST = 253  # classes, besides the background
+IDS = 2**24  # of segments, which are colours
+_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "RGB")  # of pictures whose pixels are whole numbers
 Labels = npt.NDArray[np.uint8]
 
 
@@ -40,11 +43,11 @@ def read_labels(labels: LabelMap) -> Labels:
         raise
     except Exception as error:  # a decoder raises whatever it likes
         raise InputError(f"{labels.path}: no map of labels ({one_line(error)}); fetch it again") from None
-    table = np.full(int(held.max(initial=0)) + 1, _NONE, np.uint8)
+    top = max(labels.classes, default=0) + 1  # stands for all that no class has
+    table = np.full(top + 1, _NONE, np.uint8)
     for label, number in labels.classes.items():
-        if label < len(table):
-            table[label] = number
-    found = table[held]
+        table[label] = number
+    found = table[np.where((held < 0) | (held > top), top, held)]
     if (found == _NONE).any():
         wrong = int(held[found == _NONE][0])
         raise InputError(f"{labels.path}: holds label {wrong}, which the data set does not have; fetch it again")
@@ -55,10 +58,12 @@ def _of_picture(labels: LabelMap) -> npt.NDArray[np.int64]:
     with Image.open(labels.path) as image:
         if image.mode in ("RGBA", "LA"):
             image = image.convert(image.mode[:-1])
+        if image.mode not in _MODES:
+            raise InputError(f"{labels.path}: is a picture in {image.mode}; give the maps of labels as published")
         held: npt.NDArray[Any] = np.asarray(image).astype(np.int64)
     if labels.segments:
         if held.ndim != 3:
-            raise InputError(f"{labels.path}: is grey, and segments are told by colours; fetch the panoptic maps")
+            raise InputError(f"{labels.path}: has one channel, and segments are told by colours; fetch panoptic maps")
         return held @ np.array([1, 256, 65536])
     if held.ndim == 3:
         if (held != held[..., :1]).any():
@@ -70,4 +75,7 @@ def _of_picture(labels: LabelMap) -> npt.NDArray[np.int64]:
 def _of_matlab(path: Path) -> npt.NDArray[np.int64]:
     from scipy.io import loadmat
 
-    return np.asarray(loadmat(path)["LabelMap"]).astype(np.int64)
+    held = np.asarray(loadmat(path)["LabelMap"])
+    if held.ndim != 2 or held.dtype.kind not in "iu":
+        raise ValueError(f"its LabelMap is {held.ndim}-dimensional, of {held.dtype}")
+    return held.astype(np.int64)

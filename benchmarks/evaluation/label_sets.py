@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from samclip_edge.benchmarks.evaluation.label_maps import IGNORED, LabelMap
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from samclip_edge.benchmarks.evaluation.forms import FileName, Id, Rows, checked, each_once, read_form
+from samclip_edge.benchmarks.evaluation.label_maps import IDS, IGNORED, MOST, LabelMap
 from samclip_edge.benchmarks.evaluation.layout import read_document, read_lines, there
 from samclip_edge.benchmarks.evaluation.task import Part, Sample
-from samclip_edge.errors import InputError, one_line
+from samclip_edge.errors import InputError
 
 NAMES = Path(__file__).parent / "names"
 
@@ -39,6 +43,37 @@ COCO_PANOPTIC = (
     "DIR or in DIR/annotations"
 )
 _SURFACES = ("ceiling", "floor", "wall")  # which COCO calls by themselves first, and by what they are made of last
+
+
+class _Category(TypedDict):
+    id: Id
+    name: str
+
+
+class _Image(TypedDict):
+    id: Id
+    file_name: FileName
+
+
+class _Segment(TypedDict):
+    id: Annotated[int, Field(ge=0, lt=IDS)]
+    category_id: Id
+
+
+class _Segments(TypedDict):
+    """Of a photo."""
+
+    image_id: Id
+    file_name: FileName
+    segments_info: Rows[_Segment]
+
+
+class _Panoptic(TypedDict):
+    """COCO's panoptic format."""
+
+    images: Rows[_Image]
+    annotations: Rows[_Segments]
+    categories: Rows[_Category]
 
 
 class LabelSet(NamedTuple):
@@ -83,7 +118,7 @@ def _of_459(listed: Path, names: Sequence[str]) -> dict[int, int]:
     numbers = {name.replace(" ", ""): place for place, name in enumerate(names)}
     rows = [line.partition(":") for line in read_lines(listed)]
     try:
-        classes = {int(number): numbers.get(name.replace(" ", ""), len(names)) for number, _, name in rows}
+        classes = {_label(number): numbers.get(name.replace(" ", ""), len(names)) for number, _, name in rows}
     except ValueError:
         raise InputError(f"{listed}: has a line without a number in front; fetch it again") from None
     missing = set(range(len(names))) - set(classes.values())
@@ -100,18 +135,22 @@ def ade20k(data: Path, part: Part = "val") -> LabelSet:
     root = maps.parents[1]
     photos, info = (there(root, [each], ADE20K) for each in (f"images/{folder}/", "objectInfo150.txt"))
     rows = [line.split("\t") for line in read_lines(info)[1:]]
-    if not rows or any(len(row) < 2 or not row[0].strip().isdigit() for row in rows):
-        raise InputError(f"{info}: is no table of classes; fetch it again")
-    names = [row[-1].split(",")[0].strip() for row in rows]
-    classes = {int(row[0]): place for place, row in enumerate(rows)} | {0: IGNORED}
+    try:
+        classes = {_label(number): place for place, (number, *_, _) in enumerate(rows)} | {0: IGNORED}
+    except ValueError:
+        raise InputError(f"{info}: is no table of classes; fetch it again") from None
+    names = _counted([row[-1].split(",")[0].strip() for row in rows], info)
     return LabelSet(names, {"": False}, _samples(_stems(maps), photos, maps, ".png", classes))
 
 
 def _coco_stuff(data: Path) -> LabelSet:
     """COCO-Stuff: things and stuff, 171 classes; 255 is what has none of them."""
     choices = ("stuffthingmaps_trainval2017/val2017/", "stuffthingmaps/val2017/", "annotations/val2017/", "val2017/")
-    maps = there(data, [f"{choice}0*[0-9].png" for choice in choices], COCO_STUFF).parent
     photos = there(data, ["val2017/", "images/val2017/"], COCO_STUFF)
+    maps = next((data / choice for choice in choices if any((data / choice).glob("0*[0-9].png"))), None)
+    if maps is None:
+        sought = "maps of labels, called as their photos are (000000000139.png)"
+        raise InputError(f" {data}: holds no {sought}, in {', '.join(choices)}; {COCO_STUFF}", "data")
     names, classes = _listed("coco-stuff")
     samples = _samples(_stems(maps), photos, maps, ".png", classes | {IGNORED: IGNORED})
     return LabelSet([spoken(name) for name in names], {"": False}, samples)
@@ -122,19 +161,23 @@ def _coco_panoptic(data: Path) -> LabelSet:
     listed = there(data, ["annotations/panoptic_val2017.json", "panoptic_val2017.json"], COCO_PANOPTIC)
     maps = there(data, ["annotations/panoptic_val2017/", "panoptic_val2017/"], COCO_PANOPTIC)
     photos = there(data, ["val2017/", "images/val2017/"], COCO_PANOPTIC)
-    held = read_document(listed)
+    held = read_form(listed, _Panoptic)
+    each_once(listed, "images", held["images"], "id")
+    each_once(listed, "annotations", held["annotations"], "file_name")
+    each_once(listed, "categories", held["categories"], "id")
+    categories = sorted(held["categories"], key=lambda each: each["id"])
+    names = _counted([spoken(each["name"]) for each in categories], listed)
+    numbers = {each["id"]: place for place, each in enumerate(categories)}
+    of_photo = {each["id"]: each["file_name"] for each in held["images"]}
+    samples = []
     try:
-        categories = sorted(held["categories"], key=lambda each: each["id"])
-        numbers = {each["id"]: place for place, each in enumerate(categories)}
-        names = [spoken(each["name"]) for each in categories]
-        of_photo = {each["id"]: each["file_name"] for each in held["images"]}
-        samples = []
         for each in held["annotations"]:
             classes = {segment["id"]: numbers[segment["category_id"]] for segment in each["segments_info"]}
             labels = LabelMap(maps / each["file_name"], classes | {0: IGNORED}, segments=True)
             samples.append(Sample(each["file_name"], photos / of_photo[each["image_id"]], labels))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{listed}: is not in the panoptic format ({one_line(error)}); fetch it again") from None
+    except KeyError as error:
+        why = f"{each['file_name']} is of image or category {error}"
+        raise InputError(f"{listed}: {why}, which it does not list; fetch it again") from None
     return LabelSet(names, {"": False}, samples)
 
 
@@ -166,14 +209,35 @@ def _roots(name: str) -> tuple[str, ...]:
 
 
 def _keys(listed: Path) -> list[str]:
-    """The photos of a list; some copies have more behind each name."""
-    return [line.split()[0] for line in read_lines(listed)]
+    """The photos of a list; some copies have more behind each name. Raises InputError where it is no list of names."""
+    try:
+        keys = checked(Rows[FileName], [line.split()[0] for line in read_lines(listed)])
+    except ValueError as error:
+        raise InputError(f"{listed}: line {error}; fetch it again") from None
+    if not keys:
+        raise InputError(f"{listed}: lists no photo; fetch it again")
+    return list(dict.fromkeys(keys))
 
 
 def _listed(name: str) -> tuple[list[str], dict[int, int]]:
     """The names of a list of ours, and the number of each by the label that pixels hold."""
     held = read_document(NAMES / f"{name}.json")
     return list(held.values()), {int(label): place for place, label in enumerate(held)}
+
+
+def _label(text: str) -> int:
+    """The number of a class in a list. Raises ValueError where it is none."""
+    label = int(text)
+    if not 0 <= label < IDS:
+        raise ValueError
+    return label
+
+
+def _counted(names: list[str], listed: Path) -> list[str]:
+    """The same names. Raises InputError where there are none, or too many."""
+    if not 0 < len(names) <= MOST:
+        raise InputError(f"{listed}: has {len(names)} classes, and 1 to {MOST} can be measured; fetch it again")
+    return names
 
 
 def _both_ways(names: Sequence[str]) -> dict[str, bool]:

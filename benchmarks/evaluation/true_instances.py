@@ -10,7 +10,7 @@ from samclip_edge.benchmarks.evaluation.instance_sets import corners, fault_of
 from samclip_edge.benchmarks.evaluation.precision import Detected
 from samclip_edge.benchmarks.evaluation.task import Sample
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.photo.masks import Bits, Rle, mask_box
+from samclip_edge.photo.masks import Bits, Rle, decode_rle, encode_rle, mask_box
 from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
 
@@ -21,7 +21,7 @@ class Annotated(NamedTuple):
     image: int
     height: int
     width: int
-    annotations: list[dict[str, Any]]  # as published, without crowds
+    annotations: list[dict[str, Any]]  # as published
     detected: list[Detected] | None  # a detector's boxes; None where true boxes are the prompts
 
 
@@ -60,6 +60,8 @@ def read_instances(sample: Sample) -> Seen:
             raise InputError(
                 f"{sample.photo}: its annotation {each['id']} cannot be read ({one_line(error)})"
             ) from None
+        if each.get("iscrowd"):
+            continue  # prompts for nothing; but average precision reads its mask
         fault = fault_of(box, truth.height, truth.width) if bits.any() else "without a mask"
         if fault:
             faults.append(fault)
@@ -69,20 +71,24 @@ def read_instances(sample: Sample) -> Seen:
 
 
 def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
-    """A published mask, polygons or run-length encoded, as pycocotools has it."""
+    """A published mask, polygons or run-length encoded, as pycocotools has it.
+
+    It is looked at before: pycocotools steps along each edge in memory of its own, and casts to int in C.
+    """
     from pycocotools import mask as coco
 
-    if isinstance(segmentation, list):
-        rle = coco.merge(coco.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco.frPyObjects(segmentation, height, width)
-    else:
-        rle = segmentation
-    if list(rle["size"]) != [height, width]:
-        raise ValueError(f"its mask is of {rle['size'][1]}x{rle['size'][0]} pixels")
-    counts = rle["counts"]
-    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-    return {"size": [height, width], "counts": text}, coco.decode(rle).astype(bool)
+    if not isinstance(segmentation, list):
+        bits = decode_rle(segmentation)
+        if bits.shape != (height, width):
+            raise ValueError(f"its mask is of {bits.shape[1]}x{bits.shape[0]} pixels")
+        return encode_rle(bits), bits
+    for polygon in segmentation:
+        if len(polygon) % 2:
+            raise ValueError("a polygon is no list of x, y, x, y, ...")
+        if not all(abs(each) <= 2 * max(height, width) for each in polygon):
+            raise ValueError("a polygon reaches far beyond the photo")
+    rle = coco.merge(coco.frPyObjects(segmentation, height, width))
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}, coco.decode(rle).astype(bool)
 
 
 def thickest(bits: Bits) -> tuple[int, int]:

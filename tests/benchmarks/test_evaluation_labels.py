@@ -10,6 +10,7 @@ import pytest
 import torch
 import trees_semantic as trees
 from PIL import Image
+from scipy.io import savemat
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from samclip_edge.benchmarks.evaluation.confusion import accuracy, count, ious, mean_iou, total
@@ -135,7 +136,7 @@ def test_what_is_no_map_of_labels_is_refused_in_one_line(tmp_path: Path) -> None
     in_grey(path, np.array([[0, 3]]))
     with pytest.raises(InputError, match=r"map.png: holds label 3, which the data set does not have"):
         read_labels(LabelMap(path, classes))
-    with pytest.raises(InputError, match=r"map.png: is grey, and segments are told by colours"):
+    with pytest.raises(InputError, match=r"map.png: has one channel, and segments are told by colours"):
         read_labels(LabelMap(path, classes, segments=True))
     Image.fromarray(np.array([[[0, 1, 2]]], np.uint8)).save(path)
     with pytest.raises(InputError, match=r"map.png: is a picture in colours"):
@@ -143,6 +144,27 @@ def test_what_is_no_map_of_labels_is_refused_in_one_line(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(InputError, match=r"map.png: no map of labels \(.*\); fetch it again"):
         read_labels(LabelMap(path, classes))
+
+
+@pytest.mark.parametrize("mode", ["F", "CMYK", "LAB"])
+def test_pictures_whose_pixels_are_no_labels_are_refused_by_their_mode(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / "map.png", "TIFF")
+    with pytest.raises(InputError, match=rf"map.png: is a picture in {mode}; give the maps of labels as published"):
+        read_labels(LabelMap(tmp_path / "map.png", {0: 0}))
+
+
+@pytest.mark.parametrize("label", [-1, 2**31 - 1])
+def test_labels_beyond_the_table_are_named(tmp_path: Path, label: int) -> None:
+    Image.fromarray(np.full((2, 2), label, np.int32)).save(tmp_path / "map.png", "TIFF")
+    with pytest.raises(InputError, match=rf"map.png: holds label {label}, which the data set does not have"):
+        read_labels(LabelMap(tmp_path / "map.png", {0: 0}))
+
+
+@pytest.mark.parametrize("held", [np.zeros((2, 2)), np.zeros((2, 2, 2), np.uint16), np.array(["a"])])
+def test_what_a_file_of_matlab_holds_is_looked_at(tmp_path: Path, held: np.ndarray) -> None:
+    savemat(tmp_path / "map.mat", {"LabelMap": held})
+    with pytest.raises(InputError, match=r"map\.mat: no map of labels \(its LabelMap is .*\); fetch it again"):
+        read_labels(LabelMap(tmp_path / "map.mat", {0: 0}))
 
 
 def test_grey_and_cmyk_photos_are_read_and_turned_ones_are_upright(tmp_path: Path) -> None:
