@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from samclip_edge.benchmarks.evaluation.layout import read_lines, there
 from samclip_edge.benchmarks.evaluation.task import Part, Sample
@@ -42,18 +43,30 @@ def _imagenet(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
     if (data / "ILSVRC" / "Data" / "CLS-LOC" / "val").is_dir():
         there(data, ["LOC_val_solution.csv", "ILSVRC/Data/CLS-LOC/val/n[0-9]*/"], IMAGENET)
     for solution in data.glob("LOC_val_solution.csv"):
-        with solution.open(newline="") as file:
-            rows = [(row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file)]
-        photos = there(data, ["ILSVRC/Data/CLS-LOC/val", "val"], IMAGENET)
-        return _openai_names(), [_sample(data, photos / f"{name}.JPEG", own[wordnet]) for name, wordnet in rows]
+        return _openai_names(), _kaggle(data, solution, own)
     for devkit in data.glob("ILSVRC2012_devkit_t12/data"):
-        photos = there(data, ["ILSVRC2012_img_val", "val"], IMAGENET)
+        photos = there(data, ["ILSVRC2012_img_val/", "val/"], IMAGENET)
         if not any(each.is_dir() for each in photos.iterdir()):
             return _openai_names(), _devkit(data, devkit, photos, own)
     folder = there(
         data, ["n[0-9]*/", "val/n[0-9]*/", "*/val/n[0-9]*/", "ILSVRC/Data/CLS-LOC/val/n[0-9]*/"], IMAGENET
     ).parent
     return _openai_names(), _folders(data, folder, own)
+
+
+def _kaggle(data: Path, solution: Path, own: dict[str, int]) -> list[Sample]:
+    """Kaggle's layout: photos in one folder, and a table of classes: `ILSVRC2012_val_00048981,n03995372 85 ...`."""
+    photos = there(data, ["ILSVRC/Data/CLS-LOC/val/", "val/"], IMAGENET)
+    samples = []
+    try:
+        for row in csv.DictReader(read_lines(solution)):
+            name, said = row.get("ImageId"), (row.get("PredictionString") or "").split()
+            if not name or not said:
+                raise InputError(f"{solution}: has a line without ImageId and PredictionString; fetch it again")
+            samples.append(_sample(data, _within(photos, f"{name}.JPEG", solution), _class(own, said[0], solution)))
+    except csv.Error as error:
+        raise InputError(f"{solution}: is no table ({one_line(error)}); fetch it again") from None
+    return samples
 
 
 def _devkit(data: Path, devkit: Path, photos: Path, own: dict[str, int]) -> list[Sample]:
@@ -63,12 +76,23 @@ def _devkit(data: Path, devkit: Path, photos: Path, own: dict[str, int]) -> list
     meta = there(devkit, ["meta.mat"], IMAGENET)
     try:
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
-        wordnet = {int(each["ILSVRC2012_ID"]): str(each["WNID"]) for each in synsets}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        wordnet = {str(int(each["ILSVRC2012_ID"])): str(each["WNID"]) for each in synsets}
+    except Exception as error:  # a decoder raises whatever it likes
         raise InputError(f"{meta}: cannot be read ({one_line(error)}); fetch the devkit again") from None
-    numbers = read_lines(there(devkit, ["ILSVRC2012_validation_ground_truth.txt"], IMAGENET))
-    names = (f"ILSVRC2012_val_{place:08d}.JPEG" for place in range(1, len(numbers) + 1))
-    return [_sample(data, photos / n, own[wordnet[int(number)]]) for n, number in zip(names, numbers, strict=True)]
+    listed = there(devkit, ["ILSVRC2012_validation_ground_truth.txt"], IMAGENET)
+    samples = []
+    for place, line in enumerate(read_lines(listed), 1):
+        said = line.strip()
+        number = _class(own, wordnet.get(said, said), listed)
+        samples.append(_sample(data, photos / f"ILSVRC2012_val_{place:08d}.JPEG", number))
+    return samples
+
+
+def _class(own: dict[str, int], said: str, listed: Path) -> int:
+    """The number of a class that a list names."""
+    if said not in own:
+        raise InputError(f"{listed}: {said[:60]!r} is none of ImageNet's 1,000 classes; fetch it again")
+    return own[said]
 
 
 def _imagenet_v2(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
@@ -84,11 +108,15 @@ def _places365(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
         there(data, [table], PLACES)
     if (data / table).is_file():
         listed = there(data, ["categories_places365.txt"], PLACES)
-        categories = dict(_pair(listed, line) for line in read_lines(listed))
-        names = [_spoken(own.split("/", 2)[-1]) for own in sorted(categories, key=lambda each: categories[each])]
+        names = _categories(listed)
         photos = there(data, folders, PLACES)
-        rows = [_pair(data / table, line) for line in read_lines(data / table)]
-        return names, [_sample(data, photos / name.lstrip("/"), number) for name, number in rows]
+        samples = []
+        for name, number in (_pair(data / table, line) for line in read_lines(data / table)):
+            if number >= len(names):
+                why = f"{name} is of class {number}, and {listed.name} ends with {len(names) - 1}"
+                raise InputError(f"{data / table}: {why}; fetch both again")
+            samples.append(_sample(data, _within(photos, name.lstrip("/"), data / table), number))
+        return names, samples
     inside = [f"places365_standard/{part}/airfield/", f"{part}/airfield/", *(["airfield/"] if part == "val" else [])]
     folder = there(data, inside, PLACES).parent
     own = {each.name: place for place, each in enumerate(sorted(each for each in folder.iterdir() if each.is_dir()))}
@@ -118,7 +146,7 @@ def _openai_names() -> list[str]:
 
 def _folders(data: Path, folder: Path, own: dict[str, int]) -> list[Sample]:
     """The photos in folders that are named as classes are."""
-    classes = sorted(each for each in folder.iterdir() if each.name in own)
+    classes = sorted(each for each in folder.iterdir() if each.name in own and each.is_dir())
     found = [(each, own[inside.name]) for inside in classes for each in sorted(inside.iterdir())]
     return [_sample(data, each, number) for each, number in found if each.suffix.lower() in _IMAGES]
 
@@ -127,12 +155,29 @@ def _sample(data: Path, photo: Path, number: int) -> Sample:
     return Sample(photo.relative_to(data).as_posix(), photo, number)
 
 
+def _within(folder: Path, name: str, listed: Path) -> Path:
+    """The photo that a list names. Raises InputError for one that is not in the folder."""
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or "\0" in name:
+        raise InputError(f"{listed}: {name[:60]!r} is no photo in {folder.name}; fetch it again")
+    return folder / name
+
+
+def _categories(listed: Path) -> list[str]:
+    """Places365's names of classes, in the order of their numbers: `/a/apartment_building/outdoor 8`."""
+    pairs = [_pair(listed, line) for line in read_lines(listed)]
+    names = {number: _spoken(own.split("/", 2)[-1]) for own, number in pairs}
+    if not names or sorted(number for _, number in pairs) != list(range(len(names))):
+        raise InputError(f"{listed}: does not number its classes 0, 1, 2 and so on; fetch it again")
+    return [names[number] for number in range(len(names))]
+
+
 def _pair(path: Path, line: str) -> tuple[str, int]:
     """A name and a number in a line of text."""
-    name, _, number = line.rpartition(" ")
-    if not name or not number.isdigit():
+    found = re.fullmatch(r"(.+) ([0-9]{1,9})\s*", line)
+    if not found:
         raise InputError(f"{path}: {line[:60]!r} is no name and number; fetch it again")
-    return name, int(number)
+    return found[1], int(found[2])
 
 
 def _spoken(own: str) -> str:

@@ -14,11 +14,10 @@ import numpy as np
 
 from samclip_edge import data as shipped
 from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
-from samclip_edge.benchmarks.evaluation.layout import looked, sizes_of
+from samclip_edge.benchmarks.evaluation.layout import clip_sizes_of, looked
 from samclip_edge.benchmarks.evaluation.photos import reader, told
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
 from samclip_edge.bundle.sizes import Size
-from samclip_edge.encoded import Merged, kind_of
 from samclip_edge.photo.pictures import draw_names
 from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Floats, Pixels
@@ -32,9 +31,7 @@ _FIVE = 5
 def classification(name: str, asked: Asked) -> list[Task]:
     """One task a size."""
     names, samples = CLASS_SETS[name](asked.data, "val")
-    if kind_of(asked.model.bundle) is not Merged:
-        return [Classification(asked, None, names, samples)]
-    return [Classification(asked, size, names, samples) for size in sizes_of(asked.model, asked.sizes, SIZES)]
+    return [Classification(asked, size, names, samples) for size in clip_sizes_of(asked.model, asked.sizes, SIZES)]
 
 
 class Classification(Task):
@@ -50,6 +47,7 @@ class Classification(Task):
             "names": "OpenAI's, 80 templates",
             "classes": len(names),
         }
+        self.rests_on = self.names
         self.read = reader(size)
 
     def prepare(self) -> None:

@@ -28,7 +28,7 @@ def total(counted: Iterable[Sparse], classes: int) -> Counts:
     """The confusion of all photos (K,K): true classes down, those that were found across."""
     table = np.zeros(classes**2, np.int64)
     for places, pixels in counted:
-        table[places] += pixels
+        table[np.asarray(places, np.int64)] += np.asarray(pixels, np.int64)  # empty lists would be of floats
     return table.reshape(classes, classes)
 
 

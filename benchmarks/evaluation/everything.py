@@ -7,61 +7,79 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from samclip_edge.benchmarks.evaluation.families import FAMILIES
 from samclip_edge.benchmarks.evaluation.report import document, write
-from samclip_edge.benchmarks.evaluation.run import measure
+from samclip_edge.benchmarks.evaluation.run import fingerprint_of, measure
 from samclip_edge.benchmarks.evaluation.task import Asked, Task
-from samclip_edge.errors import InputError
+from samclip_edge.errors import InputError, one_line
 
 # Data sets that share their photos with another lie in its folder, or in one of their own.
 _WITH = {"coco-captions": "coco", "lvis": "coco", "coco-stuff": "coco", "coco-panoptic": "coco", "context": "voc"}
 
 
-def measure_all(
-    asked: Asked, limit: int | None, folder: Path, tell: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
+class Everything(NamedTuple):
+    """What came of all tasks."""
+
+    told: list[dict[str, Any]]  # the documents of those that were measured
+    left_out: dict[str, str]  # why the others were not
+    fault: Exception | None  # the first of those that are faults of the program, or of the machine
+
+
+def measure_all(asked: Asked, limit: int | None, folder: Path, tell: Callable[[str], None]) -> Everything:
     """Measure every task whose data set lies in a folder of its name in `asked.data`, and write each into `folder`.
 
-    Returns the documents, and why the other tasks were not measured; `tell` hears of it at once. What the folder holds
-    already, of the same bundle and data, is not measured again. Raises InputError where there is nothing to measure.
+    Whatever one task raises, the others are measured; `tell` hears of it at once. What the folder holds already, of the
+    same bundle and data, is not measured again. Raises InputError where there is nothing to measure.
     """
     told: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
+    fault: Exception | None = None
     for name in FAMILIES:
         places = [place for place in (asked.data / name, asked.data / _WITH.get(name, name)) if place.is_dir()]
         if not places:
             left_out[name] = f"no folder {name}" + (f" or {_WITH[name]}" if name in _WITH else "")
             continue
         try:
-            here = replace(asked, data=places[0])
-            tasks = FAMILIES[name](name, here)
-            kept = _kept(folder / f"{name}.json", name, here, limit, tasks)
-            if kept is None:
-                found = [measure(task, here, limit) for task in tasks]
-                kept = document(name, here, limit, found)
-                write(folder, kept, found)
-            else:
-                tell(f"{name}: measured before, in {folder / f'{name}.json'}")
-            told.append(kept)
+            told.append(_measured(name, replace(asked, data=places[0]), limit, folder, tell))
+            continue
         except InputError as error:
             left_out[name] = " ".join(str(error).split())
-            tell(f"{name}: left out: {left_out[name]}")
-    if not told:
+        except Exception as error:  # which is raised again when all is written
+            left_out[name] = f"failed, {type(error).__name__}: {one_line(error)}"
+            fault = fault or error
+        tell(f"{name}: left out: {left_out[name]}")
+    if not told and fault is None:
         reasons = (why for why in left_out.values() if not why.startswith("no folder"))
         why = next(reasons, f"it has none of the folders {', '.join(FAMILIES)}")
         raise InputError(f" {asked.data}: nothing could be measured; {why}", "data")
-    return told, left_out
+    return Everything(told, left_out, fault)
+
+
+def _measured(name: str, asked: Asked, limit: int | None, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The document of a task, which is written into a folder, or is there already."""
+    tasks = FAMILIES[name](name, asked)
+    kept = _kept(folder / f"{name}.json", name, asked, limit, tasks)
+    if kept is not None:
+        tell(f"{name}: measured before, in {folder / f'{name}.json'}")
+        return kept
+    found = [measure(task, asked, limit) for task in tasks]
+    said = document(name, asked, limit, found)
+    write(folder, said, found)
+    for each in found:
+        each.journal.remove()
+    return said
 
 
 def _kept(path: Path, name: str, asked: Asked, limit: int | None, tasks: list[Task]) -> dict[str, Any] | None:
     """What was measured before, if all that decides it is the same."""
-    with suppress(OSError, ValueError, KeyError):
-        kept = json.loads(path.read_text("utf-8"))
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # written by others
+        kept: dict[str, Any] = json.loads(path.read_text("utf-8"))
         fresh = document(name, asked, limit, [])
         same = all(kept[key] == fresh[key] for key in fresh if key not in ("measures", "columns", "paper"))
-        counts = {task.column: len(task.samples) for task in tasks}
-        if same and {column: facts["of"] for column, facts in kept["columns"].items()} == counts:
+        before = {column: (facts["of"], facts["fingerprint"]) for column, facts in kept["columns"].items()}
+        now = {task.column: (len(task.samples), fingerprint_of(task, asked, limit)) for task in tasks}
+        if same and before == now and set(kept["measures"]) == set(now):
             return kept
     return None

@@ -67,6 +67,7 @@ class Instances(Task):
         """prompts: how masks are asked for, for the protocol."""
         self.model, self.size, self.samples, self.column = asked.model, size, samples, column
         self.document, self.metric = published.document, published.metric
+        self.rests_on = sha256(published.listed)
         self.names = {each["id"]: str(each["name"]).replace("_", " ") for each in self.document["categories"]}
         click = "the pixel of a true mask farthest from its edge"
         photo = f"scaled to fit {size}, padded"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,59 +17,62 @@ _MOST = 100  # journals of runs that nobody finished
 
 
 class Journal:
-    """The outcomes of a run, by the keys of its samples. Keeps nothing on disk where there is no cache folder."""
+    """The outcomes of a run, by the stamps of its samples. Keeps nothing on disk where there is no cache folder."""
 
     def __init__(self, key: str) -> None:
-        """key: all that decides the outcomes."""
+        """key: all that decides the outcomes, besides the samples."""
         place = cache.folder()
-        self.path: Path | None = None if place is None else place / _FOLDER / cache.name_of(key)
-        self.found: dict[str, Any] = {}
+        self._path = None if place is None else place / _FOLDER / cache.name_of(key)
         self._file: Any = None
+        self.found: dict[str, Any] = {}
 
     def __enter__(self) -> Journal:
-        """Read what a run before found. A last line that was cut off is dropped."""
-        if self.path is not None:
+        """Read what a run before found."""
+        if self._path is not None:
             with suppress(OSError):
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                whole = self._read(self.path)
-                cache.drop_oldest(self.path.parent, _MOST)
-                self._file = self.path.open("ab")
-                self._file.truncate(whole)
+                self.found = dict(filter(None, map(_read, self._path.read_bytes().split(b"\n"))))
         return self
 
-    def _read(self, path: Path) -> int:
-        """Take the whole lines of a journal. Returns their length in bytes."""
-        whole = 0
-        if path.is_file():
-            for line in path.read_bytes().splitlines(keepends=True):
-                try:
-                    key, outcome = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                self.found[key] = outcome
-                whole += len(line)
-        return whole
-
     def add(self, outcomes: Mapping[str, Any]) -> None:
-        """Take outcomes by key, and write them down. What cannot be written is found again by the next run."""
+        """Take outcomes by stamp, and write them down. What cannot be written is found again by the next run."""
         self.found.update(outcomes)
-        if self._file is not None:
+        if self._path is not None:
             with suppress(OSError):
-                self._file.write(b"".join(json.dumps([key, each]).encode() + b"\n" for key, each in outcomes.items()))
-                self._file.flush()
+                self._open(self._path).write(b"".join(_written(stamp, each) for stamp, each in outcomes.items()))
 
-    def of(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The outcomes of those keys that have one, in their order."""
-        return {key: self.found[key] for key in keys if key in self.found}
+    def _open(self, path: Path) -> Any:
+        """The file, to be added to; with room for it among the others."""
+        if self._file is None:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)  # nothing is left to be written, and to fail, at the end
+            path.touch()
+            cache.drop_oldest(path.parent, _MOST)
+        return self._file
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it; and remove it where the run came to its end."""
+        """Close it. It stays until `remove`."""
         if self._file is not None:
             self._file.close()
-        if kind is None and self.path is not None:
+
+    def remove(self) -> None:
+        """Remove it, once what came of it is kept elsewhere."""
+        if self._path is not None:
             with suppress(OSError):
-                os.unlink(self.path)
+                self._path.unlink(missing_ok=True)
+
+
+def _written(stamp: str, outcome: Any) -> bytes:
+    """A line behind its checksum. It begins with the break, which also ends what a full disk or a kill cut off."""
+    line = json.dumps([stamp, outcome]).encode()
+    return b"\n%08x %b" % (zlib.crc32(line), line)
+
+
+def _read(line: bytes) -> tuple[str, Any] | None:
+    """A stamp and its outcome; None for a line that is not as it was written."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text) or not text:
+        return None
+    stamp, outcome = json.loads(text)
+    return stamp, outcome

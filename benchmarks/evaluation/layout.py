@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samclip_edge.bundle.sizes import Size
+from samclip_edge.encoded import Merged, kind_of
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.read import Photo
 from samclip_edge.pipeline import SamClip
@@ -61,6 +62,19 @@ def sizes_of(model: SamClip, asked: Sequence[Size], protocol: Sequence[Size]) ->
     held, lacks = (" and ".join(map(str, each)) for each in (model.sizes, missing))
     told = "" if asked else f", or give --size {model.sizes[-1]}, which is not the paper's protocol"
     raise InputError(f"{model.bundle.given}: holds {held}, not {lacks}; add it by `{command} -o DIR`{told}")
+
+
+def clip_sizes_of(model: SamClip, asked: Sequence[Size], protocol: Sequence[Size]) -> list[Size | None]:
+    """The same for tasks of CLIP alone; None for CLIP beside SAM, which has one size and its own way of resizing.
+
+    Raises InputError where a size is asked of that.
+    """
+    if kind_of(model.bundle) is Merged:
+        return [*sizes_of(model, asked, protocol)]
+    if asked:
+        told = f": the CLIP of {model.bundle.given} has a size of its own, and no other; leave it out"
+        raise InputError(told, "size")
+    return [None]
 
 
 def looked(model: SamClip, photos: Sequence[Photo], size: Size, named: bool = True) -> list[Scene]:

@@ -23,7 +23,10 @@ from samclip_edge.files import write_whole
 from samclip_edge.photo.pictures import save_picture
 
 _DRAWN, _EXTREMES, _SEED = 10, 3, 0  # photos drawn by chance; the best and as many of the worst
-_PACKAGES = ("numpy", "pillow", "onnxruntime", "pycocotools", "lvis")
+_PACKAGES = (  # that decide numbers
+    *("numpy", "scipy", "pillow", "opencv-python-headless", "tokenizers", "onnxruntime"),
+    *("pycocotools", "lvis", "open-clip-torch", "timm"),
+)
 
 
 def document(name: str, asked: Asked, limit: int | None, found: Sequence[Measured]) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def document(name: str, asked: Asked, limit: int | None, found: Sequence[Measure
                 "protocol": dict(each.task.protocol),
                 "measured": len(each.outcomes),
                 "of": each.of,
+                "fingerprint": each.fingerprint,
                 "skipped": each.skipped,
                 **each.task.details(list(each.outcomes.values())),
             }
@@ -65,7 +69,7 @@ def rows(said: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def remarks(said: Mapping[str, Any]) -> Iterable[str]:
     """What must be known of the numbers: how many samples they stand on, and by which protocol."""
     for column, facts in said["columns"].items():
-        left = f", drawn by --limit {said['limit']}" if facts["measured"] + len(facts["skipped"]) < facts["of"] else ""
+        left = f", drawn by --limit {said['limit']}" if (said.get("limit") or facts["of"]) < facts["of"] else ""
         skipped = f"; {len(facts['skipped'])} could not be used" if facts["skipped"] else ""
         protocol = "; ".join(f"{what}: {how}" for what, how in facts["protocol"].items())
         yield f"{column}: {facts['measured']} of {facts['of']} samples{left}{skipped}. {protocol}"
@@ -85,13 +89,18 @@ def write(folder: Path, said: Mapping[str, Any], found: Sequence[Measured]) -> N
             place = folder / name / re.sub(r"[^a-z0-9]+", "-", each.task.column.lower()).strip("-")
             place.mkdir(parents=True, exist_ok=True)
             _draw(each, place)
-        write_whole(folder / f"{name}.json", json.dumps(said, indent=1, ensure_ascii=False, default=str))
+        write_text(folder / f"{name}.json", json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False))
     except OSError as error:
         raise InputError(f"-o {folder}: cannot be written ({one_line(error)}); name another folder") from None
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8; bytes of a file's name that are none, as JSON escapes them. Raises OSError."""
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
 def _versions() -> dict[str, str]:
-    """The versions of what decides numbers, as far as it is installed."""
+    """The versions of packages, as far as they are installed."""
     found = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.benchmarks.evaluation.caption_sets import CAPTION_SETS, Captions
-from samclip_edge.benchmarks.evaluation.layout import looked, sizes_of
+from samclip_edge.benchmarks.evaluation.layout import clip_sizes_of, looked
 from samclip_edge.benchmarks.evaluation.photos import reader, told
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
 from samclip_edge.bundle.sizes import Size
-from samclip_edge.encoded import Merged, kind_of
 from samclip_edge.errors import InputError
 from samclip_edge.photo.pictures import draw_names
 from samclip_edge.photo.read import read_photo
@@ -36,9 +35,7 @@ def retrieval(name: str, asked: Asked) -> list[Task]:
         given = asked.model.bundle.given
         raise InputError(f"{given}: holds a vocabulary, which has no captions; export it with its text encoder")
     samples = CAPTION_SETS[name](asked.data)
-    if kind_of(asked.model.bundle) is not Merged:
-        return [Retrieval(asked, None, samples)]
-    return [Retrieval(asked, size, samples) for size in sizes_of(asked.model, asked.sizes, SIZES)]
+    return [Retrieval(asked, size, samples) for size in clip_sizes_of(asked.model, asked.sizes, SIZES)]
 
 
 class Retrieval(Task):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import multiprocessing
 import os
-import pickle
 import random
 import signal
 import threading
@@ -18,11 +15,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
+from samclip_edge.benchmarks.evaluation.identity import fingerprint, question, stamps
 from samclip_edge.benchmarks.evaluation.journal import Journal
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
-from samclip_edge.bundle.manifest import MANIFEST
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.files import sha256
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +34,8 @@ class Measured(NamedTuple):
     outcomes: dict[str, Outcome]  # by key
     skipped: dict[str, str]  # why, by key
     of: int  # samples of the data set
+    fingerprint: str  # of all that decides the numbers
+    journal: Journal  # to be removed once the result is where it belongs
 
 
 def measure(task: Task, asked: Asked, limit: int | None = None) -> Measured:
@@ -46,27 +44,36 @@ def measure(task: Task, asked: Asked, limit: int | None = None) -> Measured:
     A run that was stopped before continues. Raises InputError where no sample can be used.
     """
     samples = limited(task.samples, limit)
-    with Journal(_key(task, asked)) as journal:
-        left = [sample for sample in samples if sample.key not in journal.found]
+    stamped, asks = stamps(samples, asked.data), question(task, asked)
+    skipped: dict[str, str] = {}
+    with Journal(asks) as journal:
+        left = [sample for sample in samples if stamped[sample.key] not in journal.found]
         if len(left) < len(samples):
             log.warning(
                 "%s: goes on behind %d samples of a run that was stopped", task.column, len(samples) - len(left)
             )
         batches = [left[start : start + task.together] for start in range(0, len(left), task.together)]
-        skipped: dict[str, str] = {}
-        task.prepare()
+        if left:
+            task.prepare()
         with _read_ahead(task, left) as read:
             for batch in asked.progress(batches, f"measuring, {task.column}"):
                 usable = dict(zip((sample.key for sample in batch), islice(read, len(batch)), strict=True))
                 for key in [key for key, each in usable.items() if isinstance(each, InputError)]:
                     skipped[key] = one_line(usable.pop(key))
                 if usable:
-                    journal.add(dict(zip(usable, task.answer(list(usable.values())), strict=True)))
-        outcomes = journal.of(sample.key for sample in samples)
-        if not outcomes:
-            why = next(iter(skipped.values()), "it has none")
-            raise InputError(f" {asked.data}: no sample can be used ({why}); fetch the data set again", "data")
-    return Measured(task, task.measures(list(outcomes.values())), outcomes, skipped, len(task.samples))
+                    answers = task.answer(list(usable.values()))
+                    journal.add(dict(zip((stamped[key] for key in usable), answers, strict=True)))
+    outcomes = {key: journal.found[stamp] for key, stamp in stamped.items() if stamp in journal.found}
+    if not outcomes:
+        why = next(iter(skipped.values()), "it has none")
+        raise InputError(f" {asked.data}: no sample can be used ({why}); fetch the data set again", "data")
+    measures = task.measures(list(outcomes.values()))
+    return Measured(task, measures, outcomes, skipped, len(task.samples), fingerprint(asks, stamped), journal)
+
+
+def fingerprint_of(task: Task, asked: Asked, limit: int | None) -> str:
+    """The fingerprint that a task's numbers would have."""
+    return fingerprint(question(task, asked), stamps(limited(task.samples, limit), asked.data))
 
 
 def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
@@ -76,14 +83,6 @@ def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
     order = list(range(len(samples)))
     random.Random(_SEED).shuffle(order)
     return [samples[index] for index in sorted(order[:limit])]
-
-
-def _key(task: Task, asked: Asked) -> str:
-    """All that decides the outcomes of a task."""
-    bundle = asked.model.bundle
-    samples = hashlib.sha256(pickle.dumps(list(task.samples), protocol=5)).hexdigest()
-    said = [task.column, dict(task.protocol), samples, sha256(bundle.folder / MANIFEST), asked.model.sessions.engine]
-    return json.dumps(said, sort_keys=True, default=str)
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class Semantic(Task):
     def __init__(self, asked: Asked, size: Size, labels: LabelSet) -> None:
         self.model, self.size, self.progress = asked.model, size, asked.progress
         self.names, self.ways, self.samples = labels.names, labels.ways, labels.samples
+        self.rests_on = self.names
         if len(set(self.names)) < len(self.names):
             raise InputError(f" {asked.data}: has two classes of one name; fetch its list of names again", "data")
         self.read = partial(read_sample, None)
@@ -122,8 +123,9 @@ class Semantic(Task):
         return len(self.names) + self.ways[way]
 
     def measures(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
-        """Mean IoU and the accuracy of pixels, each in each of the ways."""
+        """Mean IoU and the accuracy of pixels, each in each of the ways in which pixels were counted."""
         tables = {way: total((each[way] for each in outcomes), self._classes(way)) for way in self.ways}
+        tables = {way: table for way, table in tables.items() if table.any()}
         measures = {f"mIoU{way}": mean_iou(table) for way, table in tables.items()}
         return measures | {f"pixel accuracy{way}": accuracy(table) for way, table in tables.items()}
 

@@ -50,6 +50,7 @@ class Task(ABC):
     protocol: Mapping[str, Any]  # all that decides the numbers besides bundle and data
     samples: Sequence[Sample]
     read: Callable[[Sample], Any]
+    rests_on: Any = None  # what else of the data set decides the numbers, such as names of classes, as JSON has it
     together: int = 8  # samples for one call of `answer`
     as_in_paper: bool = True  # whether the paper's numbers, where there are any, are of this way of measuring
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -155,16 +156,17 @@ def everything(
 ) -> None:
     """Measure every task whose data set is there, and write a report."""
     from samclip_edge.benchmarks.evaluation.everything import measure_all
-    from samclip_edge.benchmarks.evaluation.report import page
-    from samclip_edge.files import write_whole
+    from samclip_edge.benchmarks.evaluation.report import page, write_text
 
     with option_names(data="--data-root", size="--size", device="--device"):
         asked = _asked(data, bundle, size, threads, device)
         _make(output)
-        told, left_out = measure_all(asked, limit, output, note)
-    write_whole(output / "report.md", page(told, left_out))
+        told, left_out, fault = measure_all(asked, limit, output, note)
+    write_text(output / "report.md", page(told, left_out))
     document = {"report": str(output / "report.md"), "tasks": told, "not_measured": left_out}
     emit(document, json, lambda: _show_all(told, output / "report.md"))
+    if fault is not None:
+        raise fault
 
 
 @app.command()
@@ -251,6 +253,9 @@ def _measure(
     for each in found:
         for key, why in list(each.skipped.items())[:5]:
             note(f"skipped: {key}: {why}")
+    sys.stdout.flush()  # a full device shows here; then what was found is kept
+    for each in found:
+        each.journal.remove()
 
 
 def _show(said: dict[str, Any]) -> None:

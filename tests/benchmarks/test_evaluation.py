@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,13 @@ from support import Ran
 from trees import WORDNET, save
 
 from samclip_edge import SamClip
-from samclip_edge.benchmarks.evaluation import classification, everything, run
+from samclip_edge.benchmarks.evaluation import classification, everything, layout, run
 from samclip_edge.benchmarks.evaluation.families import FAMILIES
 from samclip_edge.benchmarks.evaluation.journal import Journal
-from samclip_edge.benchmarks.evaluation.layout import sizes_of
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
 from samclip_edge.cache import VARIABLE
 from samclip_edge.cli import eval as command
+from samclip_edge.encoded import SideBySide
 from samclip_edge.errors import InputError
 
 
@@ -38,40 +40,75 @@ def test_samples_are_read_in_other_processes_in_order_and_broken_ones_are_named(
     assert found.of == 20
 
 
-def test_a_run_that_was_stopped_continues(asked: Asked, tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.fixture
+def stopped(asked: Asked, tmp_path: Path, monkeypatch: Any) -> Path:
+    """The journal of a run over twenty samples that was stopped after eight, of which one could not be used."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     with pytest.raises(KeyboardInterrupt):
         run.measure(Doubled(20, last=9), asked)
     (journal,) = (tmp_path / "cache" / "evaluations").iterdir()
-    with journal.open("ab") as file:
-        file.write(b'["9", {"twi')  # as a full disk, or a kill, leaves it
+    return journal
+
+
+def test_a_run_that_was_stopped_continues(asked: Asked, stopped: Path) -> None:
+    with stopped.open("ab") as file:
+        file.write(b'\n01234567 ["9", {"twi')  # as a full disk, or a kill, leaves it
     task = Doubled(20)
-    assert run.measure(task, asked).measures == {"sum": 2 * (190 - 7 - 17)}
+    found = run.measure(task, asked)
+    assert found.measures == {"sum": 2 * (190 - 7 - 17)}
     assert task.asked == [8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19], "two calls of four were kept"
-    assert not journal.exists(), "a run that came to its end begins anew"
+    again = Doubled(20)
+    assert run.measure(again, asked).measures == found.measures
+    assert again.asked == [], "nothing is lost before the result is where it belongs"
+    found.journal.remove()
+    assert not stopped.exists()
 
 
-def test_what_was_found_of_other_samples_is_not_taken(asked: Asked, tmp_path: Path, monkeypatch: Any) -> None:
+def test_what_was_found_of_another_question_is_not_taken(asked: Asked, stopped: Path, tmp_path: Path) -> None:
+    otherwise, of_others = Doubled(20), Doubled(20)
+    otherwise.protocol, of_others.rests_on = {"how": "twice, in another way"}, ["other names"]
+    of_other_data = replace(asked, data=tmp_path / "elsewhere")
+    for task, question in ((otherwise, asked), (of_others, asked), (Doubled(20), of_other_data)):
+        run.measure(task, question)
+        assert len(task.asked) == 18
+
+
+def test_a_sample_that_changed_is_measured_again(asked: Asked, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
-    with pytest.raises(KeyboardInterrupt):
-        run.measure(Doubled(20, last=9), asked)
-    other = Doubled(20)
-    other.protocol = {"how": "twice, in another way"}
-    run.measure(other, asked)
-    assert len(other.asked) == 18
+    task = Doubled(6)
+    task.samples = [each._replace(photo=tmp_path / each.key) for each in task.samples]
+    task.samples[4].photo.write_text("a photo")
+    before = run.measure(task, asked)
+    task.samples[2] = task.samples[2]._replace(truth=30)
+    task.samples[4].photo.write_text("another photo")
+    task.asked.clear()
+    after = run.measure(task, asked)
+    assert task.asked == [30, 4]
+    assert after.measures == {"sum": 2 * (0 + 1 + 30 + 3 + 4 + 5)}
+    assert before.fingerprint != after.fingerprint == run.fingerprint_of(task, asked, None)
 
 
-def test_a_journal_keeps_only_whole_lines(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_key_that_is_there_twice_is_one_line(asked: Asked) -> None:
+    task = Doubled(3)
+    task.samples += task.samples[1:2]
+    with pytest.raises(InputError, match="its lists have 1 twice"):
+        run.measure(task, asked)
+
+
+ODD = (b"5", b"null", b"[[1],2]", b'["key",{}]', b"[" * 100_000, b'00000000 ["c", 1]', b"\xff", b"", b"00000000 ")
+
+
+def test_a_journal_drops_lines_that_are_not_as_they_were_written(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    stopped = Journal("a run")
-    stopped.__enter__().add({"a": 1, "b": [2.5]})
-    path = stopped.path
-    assert path is not None
-    path.write_bytes(path.read_bytes()[:-3])
-    continued = Journal("a run")
-    assert continued.__enter__().found == {"a": 1}
-    continued.add({"c": 3})
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [["a", 1], ["c", 3]]
+    with Journal("a run") as journal:
+        journal.add({"a": 1, "b": [2.5]})
+    (path,) = (tmp_path / "evaluations").iterdir()
+    path.write_bytes(b"\n".join([*ODD, path.read_bytes()[:-3]]))
+    with Journal("a run") as continued:
+        assert continued.found == {"a": 1}
+        continued.add({"c": 3})
+    with Journal("a run") as last:
+        assert last.found == {"a": 1, "c": 3}
 
 
 def test_a_limit_takes_the_same_samples_each_time_and_more_of_them_for_a_larger_one() -> None:
@@ -93,12 +130,20 @@ def test_nothing_that_can_be_used_is_one_line(asked: Asked) -> None:
 
 
 def test_a_size_that_is_not_there_is_refused_with_the_command_that_adds_it(tiny: SamClip) -> None:
-    assert sizes_of(tiny, (), (128,)) == [128]
-    assert sizes_of(tiny, (256,), (448,)) == [256]
+    assert layout.sizes_of(tiny, (), (128,)) == [128]
+    assert layout.sizes_of(tiny, (256,), (448,)) == [256]
     with pytest.raises(InputError) as refused:
-        sizes_of(tiny, (), (448, 128))
+        layout.sizes_of(tiny, (), (448, 128))
     assert "holds 128 and 256, not 448" in str(refused.value)
     assert "--target onnx --precision fp32 --size 128 --size 256 --size 448 -o DIR" in str(refused.value)
+
+
+def test_a_clip_beside_sam_has_one_size_and_no_other(tiny: SamClip, monkeypatch: Any) -> None:
+    assert layout.clip_sizes_of(tiny, (), (128,)) == [128]
+    monkeypatch.setattr(layout, "kind_of", lambda _: SideBySide)
+    assert layout.clip_sizes_of(tiny, (), (448,)) == [None]
+    with pytest.raises(InputError, match=r"^size: the CLIP of .* has a size of its own, and no other; leave it out"):
+        layout.clip_sizes_of(tiny, (128,), (448,))
 
 
 def test_every_family_has_its_command() -> None:
@@ -141,6 +186,39 @@ def test_all_tells_what_it_measured_and_what_it_left_out(
 
     monkeypatch.setattr(everything, "measure", fails)
     assert run(*arguments).json == ran.json, "an unfinished report goes on behind what it has"
+    os.utime(root / "imagenet" / "val" / WORDNET[1] / "1.JPEG", (1, 1))
+    assert run(*arguments).code == 70, "of other photos, it is measured again"
+
+
+def test_all_goes_on_whatever_a_task_raises(
+    run: Callable[..., Ran], root: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: Any
+) -> None:
+    def doubled(name: str, asked: Asked) -> list[Doubled]:
+        if name == "imagenet":
+            raise ZeroDivisionError("of nothing")
+        return [Doubled(3)]
+
+    for name in FAMILIES:
+        monkeypatch.setitem(FAMILIES, name, doubled)
+    (root / "places365").mkdir()
+    report = tmp_path / "report"
+    ran = run("eval", "all", "--data-root", root, "--bundle", tiny_folder, "-o", report, "--json")
+    assert [said["measures"] for said in ran.json["tasks"]] == [{"doubled": {"sum": 6}}]
+    assert "- imagenet: failed, ZeroDivisionError: of nothing" in (report / "report.md").read_text()
+    assert ran.code == 70
+    assert "a fault of samclip-edge (ZeroDivisionError: of nothing)" in ran.err.splitlines()[-1]
+
+
+def test_a_name_that_is_no_utf8_is_written(
+    run: Callable[..., Ran], tmp_path: Path, tiny_folder: Path, monkeypatch: Any
+) -> None:
+    task, name = Doubled(3), os.fsdecode(b"br\xfcken-7")
+    task.samples[1] = task.samples[1]._replace(key=name)
+    monkeypatch.setitem(FAMILIES, "imagenet", lambda *_: [task])
+    ran = run("eval", "imagenet", "--data", tmp_path, "--bundle", tiny_folder, "-o", tmp_path)
+    assert ran.code == 0, ran.err
+    said = json.loads((tmp_path / "imagenet.json").read_text("utf-8"))
+    assert said["columns"]["doubled"]["skipped"] == {name: f"{name}: broken"}
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,60 @@ def test_places365_is_read_from_its_lists_and_from_folders(tmp_path: Path) -> No
     assert [sample.truth for sample in samples] == [0, 1]
 
 
-def test_a_damaged_list_is_named(tmp_path: Path) -> None:
+KAGGLE, SOLUTION = "ILSVRC/Data/CLS-LOC/val/x", "LOC_val_solution.csv"
+DEVKIT, TRUTHS = (
+    "ILSVRC2012_devkit_t12/data/meta.mat",
+    "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+)
+CATEGORIES, LISTED = "categories_places365.txt", "places365_val.txt"
+
+
+@pytest.mark.parametrize(
+    ("task", "files", "told"),
+    [
+        ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"1.jpg"}, r"places365_val.txt: '1.jpg' is no name and n"),
+        ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: "1.jpg ²".encode()}, "places365_val.txt: '1.jpg ²' is no"),
+        ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"1.jpg " + b"9" * 5000}, "is no name and number"),
+        ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"1.jpg 1"}, "1.jpg is of class 1, and categories_"),
+        ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"../1.jpg 0"}, "'../1.jpg' is no photo in val_256"),
+        ("places365", {CATEGORIES: b"", LISTED: b"1.jpg 0"}, f"{CATEGORIES}: does not number its classes 0, 1, 2"),
+        ("places365", {CATEGORIES: b"/a/a 0\n/b/b 2", LISTED: b"1.jpg 0"}, "does not number its classes 0, 1, 2"),
+        ("places365", {CATEGORIES: b"/a/a 0\n/b/b 0", LISTED: b"1.jpg 0"}, "does not number its classes 0, 1, 2"),
+        ("imagenet", {KAGGLE: b"", SOLUTION: b"Image,Class\na,n01440764"}, "without ImageId and PredictionString"),
+        ("imagenet", {KAGGLE: b"", SOLUTION: b"ImageId,PredictionString\na, "}, "without ImageId and PredictionString"),
+        ("imagenet", {KAGGLE: b"", SOLUTION: b"ImageId,PredictionString\na,n1 2"}, "'n1' is none of ImageNet's"),
+        (
+            "imagenet",
+            {KAGGLE: b"", SOLUTION: b"ImageId,PredictionString\n/a,n01440764"},
+            "'/a.JPEG' is no photo in val",
+        ),
+        ("imagenet", {KAGGLE: b"", SOLUTION: b"ImageId\xff"}, f"{SOLUTION}: cannot be read"),
+        ("imagenet", {"val/x": b"", DEVKIT: b"7", TRUTHS: b"7"}, "meta.mat: cannot be read"),
+        ("imagenet", {"val": b""}, "holds no n"),
+        ("imagenet", {"val/n01440764": b""}, "holds no n"),
+    ],
+)
+def test_a_damaged_list_is_named(tmp_path: Path, task: str, files: dict[str, bytes], told: str) -> None:
     (tmp_path / "val_256").mkdir()
-    (tmp_path / "categories_places365.txt").write_text("/a/airfield 0\n")
-    (tmp_path / "places365_val.txt").write_text("Places365_val_00000001.jpg\n")
-    with pytest.raises(InputError, match=r"places365_val.txt: .* is no name and number"):
-        CLASS_SETS["places365"](tmp_path, "val")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        CLASS_SETS[task](tmp_path, "val")
+
+
+@pytest.mark.parametrize("number", ["6", "x", "²", "-1"])
+def test_a_number_that_the_devkit_does_not_have_is_named(tmp_path: Path, number: str) -> None:
+    as_published(tmp_path)
+    (tmp_path / TRUTHS).write_text(f"8\n{number}\n7\n")
+    with pytest.raises(InputError, match=f"ground_truth.txt: '{number}' is none of ImageNet's 1,000 classes"):
+        CLASS_SETS["imagenet"](tmp_path, "val")
+
+
+def test_a_file_among_the_folders_of_classes_is_passed_over(tmp_path: Path) -> None:
+    wanted = in_val(tmp_path)
+    (tmp_path / "val" / "n01484850").write_bytes(b"")
+    assert len(CLASS_SETS["imagenet"](tmp_path, "val")[1]) == len(wanted)
 
 
 @pytest.mark.parametrize("kind", ["grey", "CMYK", "turned", "wide"])

@@ -216,6 +216,18 @@ def test_a_photo_whose_map_is_of_another_size_is_skipped_and_named(model: SamCli
     assert "is 100 x 128, and its photo 128 x 128 as a person sees it" in found.skipped[first]
 
 
+def test_a_photo_without_a_counted_pixel_changes_no_number(model: SamClip, tmp_path: Path) -> None:
+    first, second = trees.voc(tmp_path)
+    asked = Asked(model, tmp_path, (128,), ("clip",))
+    trees.save_labels(tmp_path / "SegmentationClass" / f"{second}.png", np.full((128, 128), 255))
+    both = measure(semantic("voc", asked)[0], asked)
+    assert list(both.outcomes) == [first, second]
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text(first)
+    assert both.measures == measure(semantic("voc", asked)[0], asked).measures
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text(second)
+    assert measure(semantic("voc", asked)[0], asked).measures == {}, "and 1 would be a lie"
+
+
 def test_a_class_in_no_truth_and_no_answer_is_in_no_mean(model: SamClip, in_colours: LabelSet) -> None:
     task = ClipHead(Asked(model, MERGED), 128, in_colours)
     outcomes = [{"": ([0, 1, 5], [60, 20, 20]), ", 3 classes": ([4], [7])}]  # 0 as 0, 0 as 1, 1 as 1, of 4 classes
