@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from samclip_edge.benchmarks.evaluation.forms import FileName, Rows, checked
 from samclip_edge.benchmarks.evaluation.layout import read_lines, there
 from samclip_edge.benchmarks.evaluation.task import Part, Sample
 from samclip_edge.errors import InputError, one_line
@@ -57,16 +58,16 @@ def _imagenet(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
 def _kaggle(data: Path, solution: Path, own: dict[str, int]) -> list[Sample]:
     """Kaggle's layout: photos in one folder, and a table of classes: `ILSVRC2012_val_00048981,n03995372 85 ...`."""
     photos = there(data, ["ILSVRC/Data/CLS-LOC/val/", "val/"], IMAGENET)
-    samples = []
+    rows = []
     try:
         for row in csv.DictReader(read_lines(solution)):
             name, said = row.get("ImageId"), (row.get("PredictionString") or "").split()
             if not name or not said:
                 raise InputError(f"{solution}: has a line without ImageId and PredictionString; fetch it again")
-            samples.append(_sample(data, _within(photos, f"{name}.JPEG", solution), _class(own, said[0], solution)))
+            rows.append((f"{name}.JPEG", _class(own, said[0], solution)))
     except csv.Error as error:
         raise InputError(f"{solution}: is no table ({one_line(error)}); fetch it again") from None
-    return samples
+    return _listed(data, photos, solution, rows)
 
 
 def _devkit(data: Path, devkit: Path, photos: Path, own: dict[str, int]) -> list[Sample]:
@@ -110,13 +111,12 @@ def _places365(data: Path, part: Part) -> tuple[list[str], list[Sample]]:
         listed = there(data, ["categories_places365.txt"], PLACES)
         names = _categories(listed)
         photos = there(data, folders, PLACES)
-        samples = []
-        for name, number in (_pair(data / table, line) for line in read_lines(data / table)):
+        rows = [_pair(data / table, line) for line in read_lines(data / table)]
+        for name, number in rows:
             if number >= len(names):
                 why = f"{name} is of class {number}, and {listed.name} ends with {len(names) - 1}"
                 raise InputError(f"{data / table}: {why}; fetch both again")
-            samples.append(_sample(data, _within(photos, name.lstrip("/"), data / table), number))
-        return names, samples
+        return names, _listed(data, photos, data / table, [(name.lstrip("/"), number) for name, number in rows])
     inside = [f"places365_standard/{part}/airfield/", f"{part}/airfield/", *(["airfield/"] if part == "val" else [])]
     folder = there(data, inside, PLACES).parent
     own = {each.name: place for place, each in enumerate(sorted(each for each in folder.iterdir() if each.is_dir()))}
@@ -155,12 +155,13 @@ def _sample(data: Path, photo: Path, number: int) -> Sample:
     return Sample(photo.relative_to(data).as_posix(), photo, number)
 
 
-def _within(folder: Path, name: str, listed: Path) -> Path:
-    """The photo that a list names. Raises InputError for one that is not in the folder."""
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts or "\0" in name:
-        raise InputError(f"{listed}: {name[:60]!r} is no photo in {folder.name}; fetch it again")
-    return folder / name
+def _listed(data: Path, photos: Path, listed: Path, rows: Sequence[tuple[str, int]]) -> list[Sample]:
+    """The photos that a list names, and their classes. Raises InputError for one that is not in the folder `photos`."""
+    try:
+        names = checked(Rows[FileName], [name for name, _ in rows])
+    except ValueError as error:
+        raise InputError(f"{listed}: is not as it was published ({error}); fetch it again") from None
+    return [_sample(data, photos / name, number) for name, (_, number) in zip(names, rows, strict=True)]
 
 
 def _categories(listed: Path) -> list[str]:

@@ -111,7 +111,11 @@ CATEGORIES, LISTED = "categories_places365.txt", "places365_val.txt"
         ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: "1.jpg ²".encode()}, "places365_val.txt: '1.jpg ²' is no"),
         ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"1.jpg " + b"9" * 5000}, "is no name and number"),
         ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"1.jpg 1"}, "1.jpg is of class 1, and categories_"),
-        ("places365", {CATEGORIES: b"/a/airfield 0", LISTED: b"../1.jpg 0"}, "'../1.jpg' is no photo in val_256"),
+        (
+            "places365",
+            {CATEGORIES: b"/a/airfield 0", LISTED: b"../1.jpg 0"},
+            f"{LISTED}: .*0: is no name of a file in the",
+        ),
         ("places365", {CATEGORIES: b"", LISTED: b"1.jpg 0"}, f"{CATEGORIES}: does not number its classes 0, 1, 2"),
         ("places365", {CATEGORIES: b"/a/a 0\n/b/b 2", LISTED: b"1.jpg 0"}, "does not number its classes 0, 1, 2"),
         ("places365", {CATEGORIES: b"/a/a 0\n/b/b 0", LISTED: b"1.jpg 0"}, "does not number its classes 0, 1, 2"),
@@ -121,7 +125,7 @@ CATEGORIES, LISTED = "categories_places365.txt", "places365_val.txt"
         (
             "imagenet",
             {KAGGLE: b"", SOLUTION: b"ImageId,PredictionString\n/a,n01440764"},
-            "'/a.JPEG' is no photo in val",
+            "0: is no name of a file",
         ),
         ("imagenet", {KAGGLE: b"", SOLUTION: b"ImageId\xff"}, f"{SOLUTION}: cannot be read"),
         ("imagenet", {"val/x": b"", DEVKIT: b"7", TRUTHS: b"7"}, "meta.mat: cannot be read"),
