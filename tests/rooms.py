@@ -45,10 +45,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch", "tokenizers", "open_clip"},
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
     ),
-    "train/data": ({"numpy", "cv2", "torch", "pycocotools"}, LOOK | {"samclip_edge/rendered", "train/recipe"}),
+    "train/data": (
+        {"numpy", "cv2", "torch", "pydantic", "pycocotools"},
+        LOOK | {"samclip_edge/rendered", "train/recipe"},
+    ),
     "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle"}),
     "train": (
-        {"numpy", "torch", "accelerate", "matplotlib", "open_clip"},
+        {"numpy", "torch", "accelerate", "matplotlib", "open_clip", "pydantic"},
         LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},
     ),
     "train/probing": (

@@ -38,17 +38,19 @@ def variation(whole: Path, name: str, changes: dict[str, Any], stages: int = 3) 
     return Trainer(recipe, folder)
 
 
-def gradients(run: Trainer, index: int = JOINT) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The losses and gradients of the first step of a stage."""
-    stage, model = run.recipe.stages[index], run.learner(index).model.eval()
+def gradients(run: Trainer, index: int = JOINT) -> tuple[dict[str, torch.Tensor], ...]:
+    """The losses and gradients of the first step of a stage, and the statistics of BatchNorm after it."""
+    stage, model = run.recipe.stages[index], run.learner(index).model
     values = run.gradients(model, stage, run.teachers(), next(run.batches(stage, range(1))))
-    return values, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    statistics = {name: buffer for name, buffer in model.named_buffers() if "running" in name}
+    return values, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, statistics
 
 
-def assert_alike(one: tuple[dict, dict], two: tuple[dict, dict], rtol: float = 1e-3) -> None:
-    """Of what `gradients` returns."""
+def assert_alike(one: tuple[dict, ...], two: tuple[dict, ...], rtol: float = 1e-3, atol: float = 1e-5) -> None:
+    """Of what `gradients` returns. atol: of gradients, as a share of the largest."""
     torch.testing.assert_close(one[0], two[0], rtol=1e-5, atol=0)
     assert one[1].keys() == two[1].keys()
     largest = max(gradient.abs().max() for gradient in one[1].values())
     for name, gradient in one[1].items():
-        torch.testing.assert_close(two[1][name], gradient, rtol=rtol, atol=float(1e-5 * largest))
+        torch.testing.assert_close(two[1][name], gradient, rtol=rtol, atol=float(atol * largest))
+    torch.testing.assert_close(one[2], two[2], rtol=1e-4, atol=1e-6)

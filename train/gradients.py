@@ -1,6 +1,8 @@
 """The gradients of one step, summed over its losses, parts and processes.
 
-They are those that one process would compute from the whole batch at once.
+They are those that one process would compute from the whole batch at once, with one exception: where a teacher has
+BatchNorm, `Recipe.accumulate` gives it the statistics of one part at a time. Those of several processes are of all
+their images (`batch_norm`).
 """
 
 from __future__ import annotations

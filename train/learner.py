@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from samclip_edge.errors import InputError
 from samclip_edge.model.merged import MergedModel
+from samclip_edge.train.batch_norm import share_statistics
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.stages import moving
 
@@ -28,6 +29,7 @@ class Learner:
         """Unfreeze only the parts of a model that the stage trains, and make their optimiser."""
         model.requires_grad_(False)
         model.train(stage.task.startswith("teach"))  # only teachers update the statistics of the stem's BatchNorm
+        share_statistics(model)
         groups: list[dict[str, Any]] = []
         for part, share in moving(model, stage):
             part.requires_grad_(True)
@@ -83,6 +85,21 @@ class Learner:
                 f"{stage}, step {self.step}: {names} not finite in {self.in_a_row} steps in a row; choose a lower "
                 "rate, a longer warmup or precision: fp32, and another folder"
             )
+
+    def check_weights(self, stage: str) -> None:
+        """Raise InputError when a number that would be saved is not finite: a weight, an average, or a moment of AdamW.
+
+        `take` sees the losses and gradients before a step; this sees what the step made of them.
+        """
+        kept = [*self.model.state_dict().items(), *(self.average.state_dict().items() if self.average else ())]
+        moments = self.optimizer.state_dict()["state"].values()
+        kept.extend((f"AdamW's {name}", each) for moment in moments for name, each in moment.items())
+        for name, tensor in kept:
+            if not tensor.isfinite().all():
+                raise InputError(
+                    f"{stage}, step {self.step}: {name} is not finite, so nothing is saved; choose a lower rate or "
+                    "weight_decay, and another folder"
+                )
 
     def state(self) -> dict[str, Any]:
         """All of it, for `load`."""

@@ -23,13 +23,13 @@ class Metrics:
     def rewind(self, stage: int, task: str, step: int) -> None:
         """Prepare to go on after `step` of a stage: drop the lines of later steps, and a line that is cut short."""
         kept = []
-        for line in self.path.read_text().splitlines() if self.path.is_file() else ():
+        for line in self.path.read_text("utf-8", "replace").splitlines() if self.path.is_file() else ():
             try:
                 entry = json.loads(line)
-            except ValueError:
+                if (entry["stage"], entry.get("step", math.inf)) <= (stage, step):
+                    kept.append(line + "\n")
+            except (ValueError, LookupError, TypeError, AttributeError):  # cut short, or not ours
                 continue
-            if (entry["stage"], entry.get("step", math.inf)) <= (stage, step):
-                kept.append(line + "\n")
         write_whole(self.path, "".join(kept))
         if self._writer:
             self._writer.close()

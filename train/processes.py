@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -20,6 +20,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, distributed
 
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.train.data.places import digest
 
 PATIENCE = timedelta(hours=1)  # that processes wait for one: longer than to measure a stage or to list a large folder
 T = TypeVar("T")
@@ -65,6 +66,20 @@ def summed(values: Tensor) -> Tensor:
     if distributed.is_initialized():
         distributed.all_reduce(values)
     return values
+
+
+def agreed(what: str, own: Sequence[str]) -> None:
+    """Raise InputError, in all processes, where one has other names than the main process. what: they are names of."""
+    if len(set(gathered(digest(own)))) == 1:
+        return
+    wanted = told(lambda: list(own))
+    with together():
+        odd = sorted(set(own) ^ set(wanted))
+        if odd:
+            one, other = ("this", "the main") if odd[0] in own else ("the main", "this")
+            raise InputError(
+                f"{what}: {one} process finds {odd[0]}, and {other} process does not; all need the same files"
+            )
 
 
 @contextmanager

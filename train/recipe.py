@@ -21,16 +21,21 @@ FOLDER = Path(__file__).parent / "recipes"
 # The presets with a CLIP head that learns: not those of two models, nor of one whose head is published with it.
 TRAINED = [name for name, spec in PRESETS.items() if spec.kind == "merged" and spec.clip_head.kind == "layers"]
 
-Count = Annotated[int, Field(gt=0)]
+# Numbers have bounds that no run comes near, so that a slip is refused by its line and does not fill the memory.
+MOST_STEPS = 100_000_000
+Count = Annotated[int, Field(gt=0, le=10**12)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # torch's
 Share = Annotated[float, Field(ge=0, le=1)]
+Below = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]  # of a loss
 Task = Literal["teach_clip", "teach_sam", "probe", "distill", "joint", "adapt"]
 
 
 class Scenes(Frozen):
     """The rendered scenes of seeds `first` to `first + count - 1`."""
 
-    first: int = Field(ge=0)
+    first: int = Field(ge=0, le=10**12)
     count: Count
 
 
@@ -47,7 +52,9 @@ class Data(Frozen):
     scenes: Scenes | None = None
     files: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     images: Count | None = None  # in files, all together; see above
-    variants: Annotated[int, Field(ge=0)] = 0  # epochs until the crops and prompts of an image repeat; 0: never
+    variants: Annotated[int, Field(ge=0, le=10**6)] = (
+        0  # epochs until the crops and prompts of an image repeat; 0: never
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Data:
@@ -66,8 +73,8 @@ class Batch(Frozen):
     """
 
     size: Annotated[int, Field(gt=0, multiple_of=16)]
-    images: Count
-    things: Count = 4  # on a rendered scene, at most
+    images: Annotated[int, Field(gt=0, le=10**6)]
+    things: Annotated[int, Field(gt=0, le=100)] = 4  # on a rendered scene, at most
     padded: bool = False  # see above; those of D_SAM always are
 
 
@@ -85,21 +92,25 @@ class Stage(Frozen):
     """
 
     task: Task
-    steps: Count | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None  # over D_CLIP; over D_SAM if the stage has no clip batches
+    steps: Annotated[int, Field(gt=0, le=MOST_STEPS)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=1e6)] | None = (
+        None  # over D_CLIP; over D_SAM if the stage has no clip batches
+    )
     stop_after: Annotated[float, Field(gt=0, le=1)] = 1.0  # stop after this share of the rate schedule
     rate: Rate  # the highest learning rate
-    warmup: Annotated[int, Field(ge=0)] = 0  # steps from 0 up to `rate`; then it falls to 0 along a cosine
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1  # of matrices and convolutions; see `learner.by_decay`
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    warmup: Annotated[int, Field(ge=0, lt=MOST_STEPS)] = (
+        0  # steps from 0 up to `rate`; then it falls to 0 along a cosine
+    )
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1  # of matrices and convolutions; see `learner.by_decay`
+    betas: tuple[Below, Below] = (0.9, 0.999)
     clip_gradient: Annotated[FiniteFloat, Field(gt=0)] = 1.0  # the norm that the gradient of a step is clipped to
     clip: tuple[Batch, ...] = ()  # batches of D_CLIP; each step draws one at random (variable resolution)
     sam: Batch | None = None  # the batch of D_SAM
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see above
-    regions: Annotated[float, Field(ge=0)] = 0.0  # the weight of the loss of `regions`; 0: no such loss
-    names: Annotated[float, Field(ge=0)] = 0.0  # the weight of the loss of `names`; 0: no such loss
+    regions: Weight = 0.0  # the weight of the loss of `regions`; 0: no such loss
+    names: Weight = 0.0  # the weight of the loss of `names`; 0: no such loss
     masks: Count = 32  # per image of D_SAM, at most
-    sam_weight: Annotated[float, Field(gt=0)] = 10.0  # lambda of Sec. 3
+    sam_weight: Annotated[float, Field(gt=0, le=1e6)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
     train_prompt_encoder: bool = False  # in `joint`; the paper keeps it frozen (Sec. 3)
     forget: Share = 0.0  # stop once the mean IoU of the student's and the SAM teacher's masks is lower; 0: never
@@ -127,6 +138,15 @@ class Stage(Frozen):
         """Every kind of batch of the stage: those of D_CLIP, then that of D_SAM."""
         return (*self.clip, *([self.sam] if self.sam else []))
 
+    def check_split(self, processes: int, parts: int) -> None:
+        """Raise InputError when a batch does not split evenly over processes, and each share into so many parts."""
+        for shape in self.batches:
+            if shape.images % (processes * parts):
+                raise InputError(
+                    f"recipe: a batch of {shape.images} images in a {self.task} stage does not split over {processes} "
+                    f"processes times {parts} parts (accumulate); choose another number of images"
+                )
+
     def all_steps(self, clip_count: int, sam_count: int) -> int:
         """The steps of the whole rate schedule, those past `stop_after` included.
 
@@ -142,14 +162,17 @@ class Stage(Frozen):
                 f"recipe: the {self.task} stage counts in epochs, but {data} is tar shards, which nobody counts; "
                 f"say how many images they hold (`images` in {data}), or give steps"
             )
-        return max(round(self.epochs * count / float(np.mean([shape.images for shape in shapes]))), self.warmup + 1)
+        steps = max(round(self.epochs * count / float(np.mean([shape.images for shape in shapes]))), self.warmup + 1)
+        if steps > MOST_STEPS:
+            raise InputError(f"recipe: the {self.task} stage has {steps} steps, more than {MOST_STEPS}; lower epochs")
+        return steps
 
 
 class Recipe(Frozen):
     """The settings of a whole run."""
 
     preset: str
-    seed: int = 0
+    seed: Seed = 0
     clip_data: Data  # D_CLIP
     sam_data: Data  # D_SAM
     held_out: Data  # for measurements, never trained on; in the layout of D_SAM
@@ -158,11 +181,11 @@ class Recipe(Frozen):
     stored: str | None = None  # folder that `samclip-edge train reinforce` wrote; None: the teachers run in every step
     stages: tuple[Stage, ...] = Field(min_length=1)
     save_every: Count = 500  # steps from one saved `state.pt` to the next
-    workers: Annotated[int, Field(ge=0)] = 1  # loader processes, for D_CLIP and for D_SAM each
+    workers: Annotated[int, Field(ge=0, le=1000)] = 1  # loader processes, for D_CLIP and for D_SAM each
     precision: Literal["fp32", "bf16"] = "fp32"
     accumulate: Count = 1  # a process splits its share of a batch into so many parts, one after another
     recompute: bool = False  # recompute the activations of encoder layers in the backward pass, to save memory
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the moving average of the weights; 0: no average
+    ema: Below = 0.0  # decay of the moving average of the weights; 0: no average
 
     @field_validator("preset")
     @classmethod

@@ -56,7 +56,7 @@ def main() -> None:
         source = open_data(recipe.clip_data, recipe.seed, False, Path(cache))
     if not isinstance(source, Stream):
         raise InputError("recipe: clip_data is no stream; name tar shards, and no variants")
-    lane = Lane(source, 1, source.starts(1, [])[0])
+    lane = Lane(source, 1, source.starts(1)[0])
     next(lane).raw.pixels()
     print(f"first image: after {time.perf_counter() - began:.2f} s, of {len(source.paths)} shards")
     began = time.perf_counter()

@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
+from torch import Tensor
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.train.data.stream import Position
+from samclip_edge.train.data.stream import Stood
 from samclip_edge.train.learner import Learner
 
-Saved = dict[str, list[list[object]]]  # for each stream of data, where every lane stood
-VERSION = 2  # 1 had other groups of parameters, and no version
+Saved = dict[str, Stood]  # for "clip" and "sam", where their data stood
+VERSION = 3  # 2 did not say which shards its positions were of; 1 had other groups of parameters, and no version
+_SAVED = TypeAdapter(Saved)
 
 
-def save_state(path: Path, stage: int, learner: Learner, positions: dict[str, list[list[Position]]]) -> None:
-    """Write the state of a stage, whole or not at all. Raises InputError where the disk is full.
+class _Optimizer(BaseModel):
+    state: dict[int, dict[str, Tensor]]
+    param_groups: list[dict[str, Any]]
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    positions: for each stream of data, where the lanes of each process stand.
-    """
-    saved: Saved = {name: [list(lane) for lanes in each for lane in lanes] for name, each in positions.items()}
+
+class _State(BaseModel):
+    """What the file must hold, so that a file of something else is refused before anything is taken from it."""
+
+    stage: NonNegativeInt
+    data: str  # `Saved` as JSON
+    step: NonNegativeInt
+    skipped: NonNegativeInt
+    in_a_row: NonNegativeInt
+    images: NonNegativeInt
+    seconds: NonNegativeFloat
+    model: dict[str, Tensor]
+    optimizer: _Optimizer
+    average: dict[str, Tensor] | None
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
+def save_state(path: Path, stage: int, learner: Learner, saved: Saved) -> None:
+    """Write the state of a stage, whole or not at all. Raises InputError where the disk is full."""
     partial = path.with_suffix(".partial")
+    data = _SAVED.dump_json(saved).decode()
     try:
         with partial.open("wb") as file:
-            torch.save({"version": VERSION, "stage": stage, "positions": saved, **learner.state()}, file)
+            torch.save({"version": VERSION, "stage": stage, "data": data, **learner.state()}, file)
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch's own hides the system's behind it
         why = one_line(error if isinstance(error, OSError) else error.__context__ or error)
@@ -35,20 +57,29 @@ def save_state(path: Path, stage: int, learner: Learner, positions: dict[str, li
 
 
 def load_state(path: Path, stage: int, learner: Learner) -> Saved:
-    """Load the state of a stage, if it was saved, and return its positions.
+    """Load the state of a stage, if it was saved, and return where its data stood.
 
-    Raises InputError when it is damaged or of an older version.
+    Raises InputError when it is damaged, of an older version, or of something else.
     """
     if not path.is_file():
         return {}
     mend = "remove it, and its stage begins anew"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)  # `load` brings it to the device
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises whatever it meets
         raise InputError(f"{path}: cannot be read ({one_line(error)}); {mend}") from None
-    if state.get("version") != VERSION:
+    if isinstance(state, dict) and state.get("version") != VERSION:
         raise InputError(f"{path}: an older version of samclip-edge wrote it; finish the run with that, or {mend}")
-    if state["stage"] != stage:
-        return {}
-    learner.load(state)
-    return state["positions"]
+    try:
+        found = _State.model_validate(state)
+        if found.stage != stage:
+            return {}
+        saved = _SAVED.validate_json(found.data)
+        learner.load(state)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ".".join(map(str, first["loc"])) or "what it holds"
+        raise InputError(f"{path}: is not a run's state ({what}: {first['msg']}); {mend}") from None
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # torch's, of what does not fit
+        raise InputError(f"{path}: does not fit its stage ({one_line(error)}); {mend}") from None
+    return saved

@@ -39,7 +39,7 @@ from samclip_edge.train.gradients import Part, gradients, has_bf16
 from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
 from samclip_edge.train.metrics import Metrics
-from samclip_edge.train.processes import company, gathered, in_turn, start, together, told
+from samclip_edge.train.processes import agreed, company, gathered, in_turn, start, together, told
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.state import Saved, load_state, save_state
 from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers
@@ -58,9 +58,13 @@ class Trainer:
         with together():
             if not self._claimed.is_file():
                 raise InputError(f"-o {folder}: the main process writes another; all servers need one shared folder")
+            if not _same(self._claimed, recipe):
+                raise InputError(f"{self._claimed}: is not this process's recipe; give all processes the same file")
         self.clip_data = in_turn(lambda: open_data(recipe.clip_data, recipe.seed, False, folder))
         self.sam_data = in_turn(lambda: open_data(recipe.sam_data, recipe.seed, True, folder))
         self.held_out = in_turn(lambda: Source(recipe.held_out, recipe.seed, True, folder))
+        for name, data in (("clip_data", self.clip_data), ("sam_data", self.sam_data), ("held_out", self.held_out)):
+            agreed(f"recipe: {name}", data.names)
         for stage in recipe.stages:
             stage.all_steps(len(self.clip_data), len(self.sam_data))  # refuses data that nobody has counted
         self.loaders: dict[str, Loader[Any]] = {}  # of the stage under way, by data set
@@ -73,7 +77,7 @@ class Trainer:
     def _claim(self) -> None:
         """Write `recipe.json` into the folder. Raises InputError when it holds another recipe's run, or other files."""
         path = self._claimed
-        if path.is_file() and not _same(path.read_text(), self.recipe):
+        if path.is_file() and not _same(path, self.recipe):
             raise InputError(f"-o {self.folder}: holds a run of another recipe; name another folder")
         if not path.is_file() and self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputError(f"-o {self.folder}: holds other files; name a new or empty folder")
@@ -84,10 +88,19 @@ class Trainer:
         """The path of the checkpoint that stage `index` writes when it is finished."""
         return self.folder / f"{index + 1}-{self.recipe.stages[index].task}.safetensors"
 
+    def _name(self, index: int) -> str:
+        return f"stage {index + 1} {self.recipe.stages[index].task}"
+
     def train(self) -> Path:
-        """Run every stage that is not finished yet. Returns the path of the last checkpoint."""
+        """Run every stage that is not finished yet. Returns the path of the last checkpoint.
+
+        Raises InputError, before the first step, when a batch of one of them does not split over the processes.
+        """
         stages = range(len(self.recipe.stages))
-        for index in told(lambda: [each for each in stages if not self.finished(each).is_file()]):
+        left = told(lambda: [each for each in stages if not self.finished(each).is_file()])
+        for index in left:
+            self.recipe.stages[index].check_split(self.accelerator.num_processes, self.recipe.accumulate)
+        for index in left:
             self._run_stage(index)
         return self.finished(stages[-1])
 
@@ -157,7 +170,7 @@ class Trainer:
                 self._write(index, learner.step, values | {"rate": rate})
                 if self.metrics and any(skipped):
                     self.metrics.skip(index + 1, learner.step, [*itertools.chain(*skipped)])
-            learner.check(f"stage {index + 1} {stage.task}", values)
+            learner.check(self._name(index), values)
             self.report(f"{index + 1} {stage.task}", learner.step, last)
             if learner.step % self.recipe.save_every == 0 and learner.step < last:
                 if self._forgets(index, learner, teachers):
@@ -168,7 +181,9 @@ class Trainer:
 
     def _finish(self, index: int, learner: Learner) -> None:
         """Measure what a stage has learned, and write its checkpoint."""
-        recipe, stage, model = self.recipe, self.recipe.stages[index], learner.learned()
+        recipe, stage = self.recipe, self.recipe.stages[index]
+        learner.check_weights(self._name(index))
+        model = learner.learned()
         found = measure(model, stage, self.held_out)
         self._write(index, None, found | learner.speed() | {"skipped steps": learner.skipped})
         sizes = {batch.size for each in recipe.stages[: index + 1] for batch in each.batches}
@@ -198,17 +213,10 @@ class Trainer:
     ) -> Iterator[list[Part]]:
         """Yield this process's share of the batch of every step in `which`, on its device.
 
-        teachers: asked how the CLIP teacher is shown padded photos. saved: where streams go on from. Raises InputError
-        when a batch does not split evenly over the processes and their parts.
+        teachers: asked how the CLIP teacher is shown padded photos. saved: where streams go on from.
         """
         place = (self.accelerator.process_index, self.accelerator.num_processes)
         parts = self.recipe.accumulate
-        for shape in stage.batches:
-            if shape.images % (place[1] * parts):
-                raise InputError(
-                    f"recipe: a batch of {shape.images} images does not split over {place[1]} processes times "
-                    f"{parts} parts; choose another number of images"
-                )
         live = stage.task.startswith("teach") or self.recipe.stored is None
         stored = None if live else Stored(Path(self.recipe.stored or ""), self.recipe)
         padded = any(shape.padded for shape in stage.clip)
@@ -219,7 +227,7 @@ class Trainer:
         if stage.sam:
             made["sam"] = SamSteps(stage.masks, self.sam_data, [stage.sam], *rest)
         self.loaders = {
-            name: Loader(steps, self.recipe.workers, (saved or {}).get(name, ())) for name, steps in made.items()
+            name: Loader(steps, self.recipe.workers, (saved or {}).get(name)) for name, steps in made.items()
         }
         nothing: Iterator[Any] = itertools.repeat([None] * parts, len(which))
         clip, sam = (iter(self.loaders[name]) if name in made else nothing for name in ("clip", "sam"))
@@ -251,11 +259,12 @@ class Trainer:
         return self.folder / "state.pt"
 
     def _save(self, index: int, learner: Learner) -> None:
-        positions = {name: gathered(loader.positions) for name, loader in self.loaders.items()}
+        stood = {name: loader.stood(gathered(loader.positions)) for name, loader in self.loaders.items()}
 
         def write() -> None:
+            learner.check_weights(self._name(index))
             self._write(index, learner.step, learner.speed())
-            save_state(self._state, index, learner, positions)
+            save_state(self._state, index, learner, stood)
 
         told(write)
 
@@ -276,9 +285,10 @@ class Trainer:
             self.metrics.write(index + 1, self.recipe.stages[index].task, step, values)
 
 
-def _same(text: str, recipe: Recipe) -> bool:
-    """Whether the text of a `recipe.json` is that recipe's. One of an older version lacks keys that are new since."""
+def _same(path: Path, recipe: Recipe) -> bool:
+    """Whether a `recipe.json` is that recipe's. One of an older version lacks keys that are new since."""
     try:
+        text = path.read_text("utf-8")
         return text == recipe.model_dump_json(indent=1) or Recipe.model_validate_json(text) == recipe
     except ValueError:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from samclip_edge.errors import InputError
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.train.learner import Learner, by_decay
 from samclip_edge.train.recipe import Recipe
-from samclip_edge.train.state import save_state
+from samclip_edge.train.state import VERSION, save_state
 from samclip_edge.train.trainer import Trainer
 
 TABLES = (  # by their names in SAM's and open_clip's weights, and in MobileSAM's
@@ -167,6 +168,49 @@ def test_the_gradient_is_clipped_to_the_norm_of_the_recipe(recipe_of: Recipe) ->
     assert made.take({})["gradient"] == pytest.approx(count**0.5, rel=1e-5)  # before it was clipped
     moments = [each["exp_avg"].square().sum() for each in made.optimizer.state.values()]
     assert sum(moments).sqrt().item() == pytest.approx(0.025, rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+def test_weights_that_are_not_finite_are_not_saved(whole: Path, one_stage: dict[str, Any], steps: int) -> None:
+    """Losses and gradients of the first step are finite; the weights that it leaves are not."""
+    stages = (one_stage["stages"][0].model_copy(update={"steps": steps, "weight_decay": 1e300}),)
+    run = variation(whole, f"decayed {steps}", {"stages": stages}, stages=0)
+    with pytest.raises(
+        InputError, match=r"^stage 1 teach_clip, step [12]: .* is not finite, so nothing is saved"
+    ) as error:
+        run.train()
+    assert "\n" not in str(error.value)
+    assert {path.name for path in run.folder.iterdir()} == {"recipe.json", "metrics.jsonl", "tensorboard"}
+    assert "measured" not in (run.folder / "metrics.jsonl").read_text()
+
+
+def states() -> dict[str, Any]:
+    """What `state.pt` may hold that is none, or not that of its stage."""
+    whole = {"version": VERSION, "stage": 3, "data": "{}", "average": None, "model": {}}
+    whole |= dict.fromkeys(("step", "skipped", "in_a_row", "images", "seconds"), 1)
+    whole["optimizer"] = {"state": {}, "param_groups": []}
+    data = '{"clip": {"names": "", "shards": 1, "lanes": [[-1, 0, []]]}}'
+    return {
+        "list": [],
+        "text": "state",
+        "no keys": {"version": VERSION},
+        "no model": {name: each for name, each in whole.items() if name != "model"},
+        "no steps": whole | {"step": None},
+        "steps before the first": whole | {"step": -1},
+        "no data": whole | {"data": "x"},
+        "no place": whole | {"data": data},
+        "another model": whole,
+        "another optimizer": whole | {"optimizer": {}},
+    }
+
+
+@pytest.mark.parametrize("name", states())
+def test_a_state_that_is_none_is_refused(whole: Path, name: str) -> None:
+    run = variation(whole, f"none {name}", {})
+    torch.save(states()[name], run.folder / "state.pt")
+    with pytest.raises(InputError, match=r"state.pt: .*; remove it, and its stage begins anew$") as error:
+        run.train()
+    assert "\n" not in str(error.value)
 
 
 def test_a_state_of_an_older_version_or_a_damaged_one_is_refused(whole: Path) -> None:

@@ -80,11 +80,11 @@ def spoilt(*rest):
 trainer.overlap = lambda model, sam, stage, held_out: 0.79 if (stage.task == "joint") == (rank == 0) else 0.81
 trainer.rate_at, gradients.losses = noted, spoilt
 
-def tell(name, at, fault):
-    run = trainer.Trainer(recipe.model_copy(update={"stages": recipe.stages[:1]}), folder / name)
-    if rank == at:
-        fault(run)
+def tell(name, at, fault, **changes):
     try:
+        run = trainer.Trainer(recipe.model_copy(update={"stages": recipe.stages[:1], **changes}), folder / name)
+        if rank == at:
+            fault(run)
         run.train()
     except (InputError, OSError) as error:
         (folder / f"{name}.{rank}").write_text(f"{type(error).__name__}: {error}")
@@ -101,7 +101,7 @@ def fill_disk(run):
     trainer.save_state = save_state
 
 if not (folder / "killed").exists():
-    for index in (0, 4):
+    for index in (0, 1, 4):
         found = gradients_of(trainer.Trainer(read_recipe(sys.argv[2]), folder / "short"), index)
         torch.save(found, folder / f"{index}.{rank}.pt")
     trainer.Trainer(recipe, folder / "whole").train()
@@ -109,6 +109,13 @@ if not (folder / "killed").exists():
     saving = trainer.save_state
     tell("full", 0, fill_disk)
     trainer.save_state = saving
+    tell("unlike recipes", None, None, seed=rank)
+    opening = trainer.open_data
+    trainer.open_data = lambda data, *rest: opening(
+        data.model_copy(update={"files": (data.files[0].replace("*", "0" if rank else "*"),)}), *rest
+    )
+    tell("unlike shards", None, None)
+    trainer.open_data = opening
 trainer.Trainer(recipe, folder / "killed").train()
 """
 
@@ -182,14 +189,15 @@ def runs(recipe: Path, whole: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_two_processes_have_the_gradients_of_one(runs: Path, recipe: Path) -> None:
-    """Each on its half of a batch: of CLIP's contrastive step, which compares images across processes, and of a joint
-    step, whose images have unlike numbers of masks.
+    """Each on its half of a batch: of CLIP's contrastive step, which compares images across processes, of SAM's, both
+    with BatchNorm over all images, and of a joint step, whose images have unlike numbers of masks.
     """
     run = Trainer(read_recipe(str(recipe)), runs / "short")
-    for index in (0, JOINT):
+    for index in (0, 1, JOINT):
         one = gradients(run, index)
-        for rank in range(2):
-            assert_alike(one, torch.load(runs / f"{index}.{rank}.pt", weights_only=True))
+        for rank in range(2):  # BatchNorm that learns, over few images, makes more of rounding
+            two = torch.load(runs / f"{index}.{rank}.pt", weights_only=True)
+            assert_alike(one, two, atol=1e-5 if index == JOINT else 1e-3)
 
 
 def test_a_run_of_two_processes_that_was_killed_ends_as_if_it_never_was(runs: Path) -> None:
@@ -224,12 +232,19 @@ def test_a_process_that_is_gone_is_told_from_a_fault() -> None:
         raise RuntimeError("shapes do not fit")
 
 
-def test_an_error_in_one_process_ends_the_other_with_its_text(runs: Path) -> None:
+def test_an_error_in_one_process_or_what_is_unlike_ends_the_other_with_its_text(runs: Path) -> None:
     said = {path.name: path.read_text() for path in runs.glob("*.[01]")}
     full = os.strerror(errno.ENOSPC)
+    unlike = f"{runs}/unlike recipes/recipe.json: is not this process's recipe; give all processes the same file"
+    missing = f"recipe: clip_data: the main process finds {runs}/clip-1.tar, and this process does not; all need the "
+    missing += "same files"
     assert said == {
         "without data.0": "InputError: process 1 stopped: no data is left",
         "without data.1": "InputError: no data is left",
         "full.0": f"OSError: [Errno {errno.ENOSPC}] {full}",
         "full.1": f"InputError: process 0 stopped: {full}",
+        "unlike recipes.0": f"InputError: process 1 stopped: {unlike}",
+        "unlike recipes.1": f"InputError: {unlike}",
+        "unlike shards.0": f"InputError: process 1 stopped: {missing}",
+        "unlike shards.1": f"InputError: {missing}",
     }

@@ -112,6 +112,30 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, old: str, new: str, line
 
 
 @pytest.mark.parametrize(
+    ("key", "values"),
+    {
+        "stages.1.steps": ["1000000000000"],
+        "stages.1.epochs": [".inf", ".nan", "1e300"],
+        "stages.1.weight_decay": [".inf", ".nan", "1e300"],
+        "stages.1.betas": ["[1, 1]", "[0.9, .nan]"],
+        "stages.1.warmup": ["1000000000000"],
+        "stages.1.names": [".inf"],
+        "stages.1.sam_weight": [".inf", ".nan"],
+        "stages.1.sam": ["{size: 128, images: 1000000000000}", "{size: 128, images: 4, things: 1000000}"],
+        "seed": ["18446744073709551616"],
+        "workers": ["1000000"],
+    }.items(),
+)
+def test_numbers_that_no_run_has_are_refused_by_their_name(tmp_path: Path, key: str, values: list[str]) -> None:
+    place, name = tmp_path / "recipe.yaml", key.rpartition(".")[2]
+    for value in values:
+        place.write_text(GOOD + f"{'    ' if '.' in key else ''}{name}: {value}\n")
+        with pytest.raises(InputError, match=rf"yaml:\d+: {key}.*: Input should be ") as error:
+            read_recipe(str(place))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         b"[" * 5_000,

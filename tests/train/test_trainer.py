@@ -99,6 +99,18 @@ def test_the_forgetting_monitor_stops_a_stage(whole: Path, monkeypatch: pytest.M
     assert [e["step"] for e in lines(run.folder) if "rate" in e] == [1, 2, 3, 4]
 
 
+def test_a_batch_that_does_not_split_is_refused_before_the_first_step(whole: Path) -> None:
+    """That of the last stage, in which each part would have one image and a half."""
+    stages = list(Recipe.model_validate_json((whole / "recipe.json").read_text()).stages)
+    stages[-1] = stages[-1].model_copy(update={"clip": (Batch(size=128, images=3),)})
+    run = variation(whole, "uneven", {"stages": tuple(stages), "accumulate": 2})
+    with pytest.raises(
+        InputError, match="a batch of 3 images in a adapt stage does not split over 1 processes times 2"
+    ):
+        run.train()
+    assert not (run.folder / "metrics.jsonl").exists()
+
+
 def test_a_step_that_fills_the_memory_says_what_to_do(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -31,7 +31,7 @@ from samclip_edge.photo.decode import has_end
 from samclip_edge.photo.read import read_photo
 from samclip_edge.train.data.annotations import Bits, Segmentation, bits_of, segmentations
 from samclip_edge.train.data.pairs import Pairs
-from samclip_edge.train.data.places import IMAGES, is_litter, under
+from samclip_edge.train.data.places import IMAGES, all_under, is_litter
 from samclip_edge.train.data.shards import DamagedShard, contents, damage_told, is_shard, plain, read_part
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class Files:
         A damaged tar shard costs what lies behind the damage; a warning names it. Raises InputError for a place that is
         not there, or places without images.
         """
-        asked = [(path, _facts(path)) for place in places for path in under(place)]
+        asked = [(path, _facts(path)) for path in all_under(places)]
         listed = [(path, facts) for path, facts in asked if facts is not None]
         self.paths = [path for path, _ in listed]
         self.annotated = annotated

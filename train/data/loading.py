@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic
 
 import torch
@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from samclip_edge.errors import InputError
 from samclip_edge.train.data.batches import Item, Steps
 from samclip_edge.train.data.files import TRIES, BrokenSample
-from samclip_edge.train.data.stream import Lane, Position, Stream
+from samclip_edge.train.data.places import digest
+from samclip_edge.train.data.stream import Lane, Position, Stood, Stream
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +29,26 @@ class Loader(Generic[Item]):
     Iterating raises InputError when the data gives out, also when a loader process found it.
     """
 
-    def __init__(self, steps: Steps[Item], workers: int, saved: Sequence[Sequence[object]] = ()) -> None:
-        """workers: loader processes; 0: this one loads. saved: `positions` of all processes, to go on from."""
+    def __init__(self, steps: Steps[Item], workers: int, stood: Stood | None = None) -> None:
+        """workers: loader processes; 0: this one loads. stood: what `stood` returned, to go on from."""
         self.steps, self.workers = steps, workers
         self.positions: list[Position] = []  # of the lanes of this process, if its data is a stream
-        if isinstance(steps.source, Stream):
-            rank, processes = steps.share
-            each = max(workers, 1)
-            self.positions = steps.source.starts(processes * each, saved)[rank * each : (rank + 1) * each]
-            if saved and len(saved) != processes * each:
-                log.warning("other processes or workers than before: the data goes on with a new epoch")
+        rank, processes = steps.share
+        each, source = max(workers, 1), steps.source
+        if isinstance(source, Stream):
+            self.positions = source.starts(processes * each, stood)[rank * each : (rank + 1) * each]
+        if stood is None or rank:  # the main process speaks for all
+            return
+        if stood.names != digest(source.names):
+            goes_on = "the data goes on with a new epoch" if self.positions else "some images come again or not at all"
+            log.warning("files were added, taken away or renamed since the run was stopped: %s", goes_on)
+        elif self.positions and len(stood.lanes) != processes * each:
+            log.warning("other processes or workers than before: the data goes on with a new epoch")
+
+    def stood(self, positions: Iterable[list[Position]]) -> Stood:
+        """Where the data of all processes stands. positions: of each process, in their order."""
+        source = self.steps.source
+        return Stood(digest(source.names), len(source.names), [each for own in positions for each in own])
 
     def __iter__(self) -> Iterator[list[Item]]:
         stream = self.steps.source
@@ -77,7 +88,6 @@ class _Streamed(IterableDataset[Loaded]):
         lane = Lane(steps.source, workers * steps.share[1], self.starts[mine[0] % workers])
         for step in mine:
             parts = steps.parts(step, (itertools.islice(lane, TRIES) for _ in itertools.count()))
-            parts[0].skipped.extend(lane.damaged)
             yield parts, lane.position, lane.damaged
             lane.damaged = []
 

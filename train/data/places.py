@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from samclip_edge.errors import InputError
@@ -21,6 +22,12 @@ _LETTERS = re.compile(r"([a-zA-Z])\.\.([a-zA-Z])")
 log = logging.getLogger(__name__)
 
 
+def all_under(places: Iterable[str]) -> list[Path]:
+    """What several places name, as in `under`; what two of them name comes once."""
+    paths = (path for place in places for path in under(place))
+    return list({os.path.abspath(path): path for path in paths}.values())
+
+
 def under(place: str) -> list[Path]:
     """The images, annotations and tar shards that a place names, sorted.
 
@@ -29,6 +36,14 @@ def under(place: str) -> list[Path]:
     name that stands for nothing.
     """
     return [path for name in _names(place) for path in _files(name)]
+
+
+def digest(names: Iterable[str]) -> str:
+    """What tells one list of names from another."""
+    made = hashlib.sha256()
+    for name in names:
+        made.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return made.hexdigest()
 
 
 def is_litter(path: str | PurePath) -> bool:

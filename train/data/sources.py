@@ -5,6 +5,7 @@ They depend on the recipe's seed and the number alone.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,6 +82,11 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.files) if self.files else self.scenes.count if self.scenes else 0
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """What the numbers depend on beside the recipe: the files, and how many images are in them."""
+        return [*map(str, self.files.paths), f"{len(self)} images"] if self.files else []
 
     def draw(self, index: int) -> Sample:
         """The index-th sample of a run. Each epoch has every image once, in another order.

@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import NonNegativeInt
 
 from samclip_edge.train.data.files import TRIES, BrokenSample, Raw
 from samclip_edge.train.data.pairs import Pairs
-from samclip_edge.train.data.places import IMAGES, is_litter, under
+from samclip_edge.train.data.places import IMAGES, all_under, digest, is_litter
 from samclip_edge.train.data.shards import DamagedShard, contents, damage_told, is_shard, open_shard, part
 from samclip_edge.train.data.sources import Masked, Picture, Source, View, generator, masked, pictured
 from samclip_edge.train.recipe import Batch, Data
@@ -45,9 +46,19 @@ class Drawn(NamedTuple):
 class Position(NamedTuple):
     """Where a lane stands."""
 
-    following: int  # the place in the row of the next shard to open
-    drawn: int  # how often a shard was drawn
-    opened: list[list[int]]  # for each open shard, its place in the row, and how many samples were taken of it
+    following: NonNegativeInt  # the place in the row of the next shard to open
+    drawn: NonNegativeInt  # how often a shard was drawn
+    opened: list[
+        tuple[NonNegativeInt, NonNegativeInt]
+    ]  # its place in the row, and the samples taken, of each open shard
+
+
+class Stood(NamedTuple):
+    """Where data stood when a run was stopped."""
+
+    names: str  # the digest of what it was (`Stream.names`, `Source.names`)
+    shards: NonNegativeInt
+    lanes: list[Position]  # of a stream; data by number has none
 
 
 class Stream:
@@ -70,31 +81,40 @@ class Stream:
         """See `Source.masked`."""
         return masked(sample.raw, shape.size, most, generator(self.seed, "prompt", *sample.key))
 
-    def cut(self, lanes: int) -> int:
-        """Into how many cards a shard is cut, so that every lane has one in an epoch."""
-        return -(-lanes // len(self.paths))
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """What a position depends on: the shards."""
+        return [str(path) for path in self.paths]
 
-    def starts(self, lanes: int, saved: Sequence[Sequence[object]]) -> list[Position]:
-        """Where each lane starts. saved: where each stood, or nothing.
+    def starts(self, lanes: int, stood: Stood | None = None) -> list[Position]:
+        """Where each lane starts. stood: where they stood when the run was stopped, if it was.
 
-        If there were not as many lanes, they start with an epoch that none has begun. What is lost is the rest of the
-        last epochs that were begun, at most one in most cases.
+        If there were not as many lanes, or other shards, they start with an epoch that none has begun. What is lost is
+        the rest of the last epochs that were begun, at most one in most cases.
         """
-        if len(saved) == lanes:
-            return [Position(*each) for each in saved]  # type: ignore[arg-type]
+        if stood and stood.names == digest(self.names) and len(stood.lanes) == lanes:
+            return stood.lanes
         first = 0
-        if saved:
-            cards = len(self.paths) * self.cut(len(saved))
-            first = 1 + max(Position(*each).following - len(saved) for each in saved) // cards  # type: ignore[arg-type]
-        return [Position(first * len(self.paths) * self.cut(lanes) + lane, 0, []) for lane in range(lanes)]
+        if stood and stood.lanes:
+            before = len(stood.lanes)
+            reached = max(each.following - before for each in stood.lanes)
+            first = 1 + reached // (stood.shards * cut(stood.shards, before))
+        return [Position(first * len(self.paths) * cut(len(self.paths), lanes) + lane, 0, []) for lane in range(lanes)]
+
+
+def cut(shards: int, lanes: int) -> int:
+    """Into how many cards each shard is cut, so that every lane has one in an epoch."""
+    return -(-lanes // shards)
 
 
 def open_data(data: Data, seed: int, annotated: bool, cache: Path) -> Source | Stream:
-    """The data of a recipe for training: a stream where it is tar shards alone and no answers are stored, by number."""
+    """The data of a recipe for training: a stream where all its images are in tar shards and no answers are stored, by
+    number. What else lies there does not matter, as img2dataset's `00000_stats.json` beside each shard."""
     if data.files and not data.variants:
-        paths = [path for place in data.files for path in under(place)]
-        if all(is_shard(path) for path in paths):
-            return Stream(paths, seed, annotated, data.images)
+        paths = all_under(data.files)
+        shards = [path for path in paths if is_shard(path)]
+        if shards and not any(path.suffix.lower() in IMAGES for path in paths):
+            return Stream(shards, seed, annotated, data.images)
     return Source(data, seed, annotated, cache)
 
 
@@ -106,8 +126,13 @@ class _Card:
         self.epoch, place = divmod(row, len(stream.paths) * cut)
         self.shard, offset = divmod(int(_order(stream.seed, self.epoch, len(stream.paths) * cut)[place]), cut)
         self.path = stream.paths[self.shard]
-        samples = enumerate(samples_of(self.path, stream.annotated))
-        self._samples = itertools.islice(samples, offset + taken * cut, None, cut)
+        self.held = False  # whether the shard is known to hold a sample, be it of another card
+        self._samples = itertools.islice(self._all(stream.annotated), offset + taken * cut, None, cut)
+
+    def _all(self, annotated: bool) -> Iterator[tuple[int, Raw]]:
+        for number, raw in enumerate(samples_of(self.path, annotated)):
+            self.held = True
+            yield number, raw
 
     def take(self) -> Drawn | None:
         """The next sample, or None at the end. Raises DamagedShard where the shard is damaged."""
@@ -123,7 +148,7 @@ class Lane(Iterator[Drawn]):
 
     def __init__(self, stream: Stream, lanes: int, start: Position) -> None:
         """lanes: how many there are in all. start: where this one starts, one of `Stream.starts`."""
-        self.stream, self.lanes, self._cut = stream, lanes, stream.cut(lanes)
+        self.stream, self.lanes, self._cut = stream, lanes, cut(len(stream.paths), lanes)
         self.damaged: list[str] = []  # what is to be said of shards that are not whole
         self._width = max(1, min(OPEN, len(stream.paths) * self._cut // lanes))
         self._following, self._drawn = start.following, start.drawn
@@ -132,7 +157,7 @@ class Lane(Iterator[Drawn]):
     @property
     def position(self) -> Position:
         """Where it stands: `Lane` goes on from there."""
-        return Position(self._following, self._drawn, [[card.row, card.taken] for card in self._cards])
+        return Position(self._following, self._drawn, [(card.row, card.taken) for card in self._cards])
 
     def _deal(self) -> _Card:
         self._following += self.lanes
@@ -142,7 +167,8 @@ class Lane(Iterator[Drawn]):
         """Raises BrokenSample when many shards in a row hold nothing."""
         while len(self._cards) < self._width:
             self._cards.append(self._deal())
-        for _ in range(TRIES):
+        empty = 0  # shards in a row without a sample; one with fewer samples than cards is none of them
+        while empty < TRIES:
             random = generator(self.stream.seed, "card", self._following % self.lanes, self._drawn)
             place = int(random.integers(len(self._cards)))
             self._drawn += 1
@@ -154,6 +180,7 @@ class Lane(Iterator[Drawn]):
                 sample = None
             if sample is not None:
                 return sample
+            empty = 0 if card.held else empty + 1
             self._cards[place] = self._deal()
         wanted = "image with a json of annotations beside it" if self.stream.annotated else "image"
         last = self.damaged[-1] if self.damaged else str(card.path)
