@@ -42,8 +42,14 @@ def _normalised(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     variance: Tensor = _Mean.apply(values.square().mean(dim=(0, 2, 3)))  # type: ignore[no-untyped-call]
     count = distributed.get_world_size() * x[:, 0].numel()
     with torch.no_grad():
+        assert layer.num_batches_tracked is not None
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        assert layer.momentum is not None
         layer.num_batches_tracked.add_(1)
         layer.running_mean.lerp_(mean, layer.momentum)
         layer.running_var.lerp_(variance * (count / (count - 1)), layer.momentum)
-    scaled = values * (layer.weight * (variance + layer.eps).rsqrt())[:, None, None] + layer.bias[:, None, None]
+    scaled = values * (variance + layer.eps).rsqrt()[:, None, None]
+    if layer.affine:
+        scaled = scaled * layer.weight[:, None, None] + layer.bias[:, None, None]
     return scaled.to(x.dtype)

@@ -24,13 +24,21 @@ from samclip_edge.train.data.places import digest
 
 PATIENCE = timedelta(hours=1)  # that processes wait for one: longer than to measure a stage or to list a large folder
 T = TypeVar("T")
+_NUMBERS = {"WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"}  # in which launchers say how many
 
 
 def start(precision: str = "no") -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` started; or be the only one.
 
-    precision: of what is computed under Accelerate's `autocast`; `gradients` applies a recipe's by itself.
+    precision: of what is computed under Accelerate's `autocast`; `gradients` applies a recipe's by itself. Raises
+    InputError where `accelerate launch` was asked for several and started one.
     """
+    asked = {"ACCELERATE_DYNAMO_BACKEND", "MASTER_PORT"} <= os.environ.keys()  # it sets the port for several alone
+    if asked and not _NUMBERS & os.environ.keys():
+        raise InputError(
+            "accelerate launch: without several GPUs it starts one process, whatever --num_processes says; "
+            "start them by `torchrun --nproc-per-node N`, or ask for one"
+        )
     waits = InitProcessGroupKwargs(timeout=PATIENCE)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     cpu = several and not torch.cuda.is_available()  # else processes without a GPU would not join, and each run it all

@@ -86,9 +86,10 @@ class LabelSet(NamedTuple):
 
 def voc(data: Path, part: Part = "val") -> LabelSet:
     """Pascal VOC 2012: 0 is the background, and the border of a thing, 255, belongs to nothing."""
-    listed = there(data, [f"{root}ImageSets/Segmentation/{part}.txt" for root in _roots("VOC2012")], VOC)
+    lies = VOC.replace("val", part)
+    listed = there(data, [f"{root}ImageSets/Segmentation/{part}.txt" for root in _roots("VOC2012")], lies)
     root = listed.parents[2]
-    photos, maps = (there(root, [each], VOC) for each in ("JPEGImages/", "SegmentationClass/"))
+    photos, maps = (there(root, [each], lies) for each in ("JPEGImages/", "SegmentationClass/"))
     names, classes = _listed("voc")
     classes |= {0: len(names), IGNORED: IGNORED}
     keys = _keys(listed)
@@ -131,9 +132,10 @@ def ade20k(data: Path, part: Part = "val") -> LabelSet:
     """ADE20k's 150 classes; 0 is what has none of them. A class is called by the first of its synonyms."""
     roots = ("", "ADEChallengeData2016/")
     folder = {"val": "validation", "train": "training"}[part]
-    maps = there(data, [f"{root}annotations/{folder}/" for root in roots], ADE20K)
+    lies = ADE20K.replace("validation", folder)
+    maps = there(data, [f"{root}annotations/{folder}/" for root in roots], lies)
     root = maps.parents[1]
-    photos, info = (there(root, [each], ADE20K) for each in (f"images/{folder}/", "objectInfo150.txt"))
+    photos, info = (there(root, [each], lies) for each in (f"images/{folder}/", "objectInfo150.txt"))
     rows = [line.split("\t") for line in read_lines(info)[1:]]
     try:
         classes = {_label(number): place for place, (number, *_, _) in enumerate(rows)} | {0: IGNORED}

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
+import re
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from samclip_edge import __version__
 from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
-from samclip_edge.benchmarks.evaluation.label_maps import read_labels
 from samclip_edge.benchmarks.evaluation.label_sets import PROBED
-from samclip_edge.benchmarks.evaluation.paper import PAPER
+from samclip_edge.benchmarks.evaluation.paper import PAPER, PUBLISHED
+from samclip_edge.benchmarks.evaluation.report import chosen
+from samclip_edge.benchmarks.evaluation.semantic import beside, read_sample
 from samclip_edge.benchmarks.evaluation.task import Part, Sample
-from samclip_edge.errors import InputError
-from samclip_edge.files import write_whole
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import sha256, write_whole
+from samclip_edge.photo.pictures import draw_names, save_picture
 from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
-from samclip_edge.train.probing.backbones import backbone
-from samclip_edge.train.probing.data import Photos, Truth
-from samclip_edge.train.probing.heads import HEADS
-from samclip_edge.train.probing.probe import Probe, Report
-from samclip_edge.train.probing.recipe import ProbeRecipe, read_probe_recipe
+from samclip_edge.train.probing.backbones import Backbone, backbone
+from samclip_edge.train.probing.data import Photos, Shown, Truth
+from samclip_edge.train.probing.heads import HEADS, Head
+from samclip_edge.train.probing.probe import Found, Probe, Report, classes_of
+from samclip_edge.train.probing.recipe import read_probe_recipe
 
 TASKS = (*PROBED, "imagenet", "places365")
+_PACKAGES = ("torch", "torchvision", "accelerate", "open_clip_torch", "timm", "numpy", "pillow")
+
+
+class ProbeSet(NamedTuple):
+    """A part of a data set, to train heads on or to measure them."""
+
+    photos: Photos
+    samples: Sequence[Sample]
+    names: Sequence[str]  # of the classes, without the background
 
 
 def probing(
@@ -34,12 +50,91 @@ def probing(
 ) -> dict[str, Any]:
     """Train and measure a head on each backbone in turn, each in a folder of its own in `folder`.
 
-    Returns what came of it; nothing in a process that is not the main one.
+    Returns what came of it, and writes it into `folder`, with pictures; nothing in a process that is not the main one.
 
     task: of `TASKS`. head: None is linear. backbones: see `train.probing.backbones.backbone`. recipe: a YAML file, or
-    None for ours. Several processes may share the work, started by `accelerate launch`. A run that was stopped goes on.
-    Raises InputError for a task, head, data set or backbone that is not there.
+    None for ours. Several processes may share the work, started by `torchrun`. A run that was stopped goes on.
+    Raises InputError for a task, head, data set or backbone that is not there, and a folder that cannot be written.
     """
+    whole, kind = _kind(task, head)
+    settings = read_probe_recipe(recipe or ("classification" if whole else "segmentation"))
+    train, held_out = probe_set(task, data, "train"), probe_set(task, data, "val")
+    given = {column: (name, backbone(name, settings.size)) for name, column in columns(backbones).items()}
+    said: dict[str, Any] = {
+        "task": f"probe {task} {kind}",
+        "data": str(data),
+        "published": PUBLISHED[task],
+        "trained_on": {"photos": train.photos.count, "sha256": train.photos.sha256},
+        "measured_on": {"photos": held_out.photos.count, "sha256": held_out.photos.sha256},
+        "versions": {"python": platform.python_version(), "samclip-edge": __version__}
+        | {package: version(package) for package in _PACKAGES},
+        "measures": {},
+        "paper": PAPER.get(f"probe {task} {kind}", {}),
+        "columns": {},
+    }
+    for column in list(given):
+        name, frozen = given.pop(column)
+        place = folder / f"{task}-{kind}" / folder_name(name, frozen)
+        probe = Probe(settings, frozen, kind, train.photos, place, report)
+        probe.train()
+        found = probe.measure(held_out.photos)
+        said["measures"][column] = found.measures
+        said["columns"][column] = {"backbone": name, **frozen.facts, **_counts(held_out, found)}
+        said["columns"][column]["protocol"] = {"head": kind, "steps": probe.steps, **settings.model_dump()}
+        main = probe.accelerator.is_main_process
+        if main:
+            _draw(probe, held_out, found, place)
+    if not main:
+        return {}
+    path = folder / f"probe-{task}-{kind}.json"
+    try:
+        write_whole(path, json.dumps(said, indent=1, allow_nan=False))
+    except OSError as error:
+        raise InputError(f"-o {path}: cannot be written ({one_line(error)}); name another folder") from None
+    return said
+
+
+def probe_set(task: str, data: Path, part: Part) -> ProbeSet:
+    """A part of a data set as it lies in a folder. Raises InputError where it does not lie there."""
+    if task in CLASS_SETS:
+        names, samples = CLASS_SETS[task](data, part)
+        classes, read = len(names), partial(_of_class, samples)
+    else:
+        labels = PROBED[task](data, part)
+        names, samples = labels.names, labels.samples
+        background = any(labels.ways.values())  # which is a class more
+        classes, read = len(names) + background, partial(_of_labels, samples)
+    if not samples:
+        raise InputError(f" {data}: has no photo for {part}; fetch the data set again", "data")
+    return ProbeSet(Photos(len(samples), read, classes, task in CLASS_SETS, _digest(samples)), samples, names)
+
+
+def columns(backbones: Sequence[str]) -> dict[str, str]:
+    """What heads the numbers of each backbone: as short as tells it from the others."""
+    names = {name: _names(name) for name in backbones}
+    alike = [list(each) for each in zip(*names.values(), strict=True)]
+    return {
+        name: next(o for o, all_of in zip(own, alike, strict=True) if all_of.count(o) == 1)
+        for name, own in names.items()
+    }
+
+
+def folder_name(name: str, frozen: Backbone) -> str:
+    """The folder of a backbone's heads: what it is called, and what it is, so that no other goes on with them."""
+    what = hashlib.sha256(json.dumps(frozen.facts, sort_keys=True).encode()).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', _names(name)[0])[:80].strip('-.')}-{what[:8]}"
+
+
+def _names(name: str) -> tuple[str, str, str]:
+    """What a backbone may be called, ever longer: MODEL, MODEL:TAG or MODEL:STEM, all of it; a file by its stem."""
+    if os.path.exists(name):
+        return Path(name).stem, name, name
+    model, colon, weights = name.partition(":")
+    return model, model + colon + (Path(weights).stem if os.path.exists(weights) else weights), name
+
+
+def _kind(task: str, head: str | None) -> tuple[bool, Head]:
+    """Whether a task is of whole photos, and its head. Raises InputError for a task or head that is not there."""
     if task not in TASKS:
         raise InputError(f"{task}: no such task to probe; give one of {', '.join(TASKS)}")
     whole = task in CLASS_SETS
@@ -47,40 +142,7 @@ def probing(
     if kind is None or (whole and kind != "linear"):
         known = "linear, which is the only one for whole photos" if whole else ", ".join(HEADS)
         raise InputError(f" {head}: no such head; give {known}", "head")
-    settings = read_probe_recipe(recipe or ("classification" if whole else "segmentation"))
-    train, held_out = photos(task, data, "train"), photos(task, data, "val")
-    columns: dict[str, Any] = {}
-    measures: dict[str, dict[str, float]] = {}
-    for name, column in _columns(backbones).items():
-        frozen = backbone(name, settings.size)
-        probe = Probe(settings, frozen, kind, train, folder / f"{task}-{kind}" / column, report)
-        probe.train()
-        measures[column], skipped = probe.measure(held_out)
-        columns[column] = {"backbone": name, "kind": frozen.kind, "protocol": _protocol(settings, kind, probe.steps)}
-        columns[column] |= {"measured": held_out.count - len(skipped), "of": held_out.count, "skipped": skipped}
-    said = {
-        "task": f"probe {task} {kind}",
-        "data": str(data),
-        "trained_on": train.count,
-        "versions": {"python": platform.python_version(), "samclip-edge": __version__, "torch": version("torch")},
-        "measures": measures,
-        "paper": PAPER.get(f"probe {task} {kind}", {}),
-        "columns": columns,
-    }
-    if not probe.accelerator.is_main_process:
-        return {}
-    write_whole(folder / f"probe-{task}-{kind}.json", json.dumps(said, indent=1))
-    return said
-
-
-def photos(task: str, data: Path, part: Part) -> Photos:
-    """The photos of a part of a data set, and their truth. Raises InputError where they do not lie there."""
-    if task in CLASS_SETS:
-        names, samples = CLASS_SETS[task](data, part)
-        return Photos(len(samples), partial(_of_class, samples), len(names), whole=True)
-    labels = PROBED[task](data, part)
-    background = any(labels.ways.values())  # which is a class more
-    return Photos(len(labels.samples), partial(_of_labels, labels.samples), len(labels.names) + background, whole=False)
+    return whole, kind
 
 
 def _of_class(samples: Sequence[Sample], number: int) -> tuple[Pixels, Truth]:
@@ -88,16 +150,44 @@ def _of_class(samples: Sequence[Sample], number: int) -> tuple[Pixels, Truth]:
 
 
 def _of_labels(samples: Sequence[Sample], number: int) -> tuple[Pixels, Truth]:
-    return read_photo(samples[number].photo), read_labels(samples[number].truth)
+    return read_sample(None, samples[number])
 
 
-def _columns(backbones: Sequence[str]) -> dict[str, str]:
-    """What heads the numbers of each backbone, and names its folder: of a file its name without the ending."""
-    columns = {name: Path(name.partition(":")[0] if not Path(name).exists() else name).stem for name in backbones}
-    if len(set(columns.values())) < len(columns):
-        raise InputError(f" {', '.join(backbones)}: two have one name; rename a file", "backbone")
-    return columns
+def _digest(samples: Sequence[Sample]) -> str:
+    """The sha256 of the names and sizes of photos, and of their truths: numbers, or the files that hold labels."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        try:
+            size = os.stat(sample.photo).st_size
+        except OSError:  # such a photo is left out, and said so, when it is read
+            size = -1
+        truth = sample.truth
+        if not isinstance(truth, int):
+            held = sha256(truth.path) if os.path.isfile(truth.path) else None
+            truth = [held, sorted(truth.classes.items())]
+        digest.update(repr((sample.key, size, truth)).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
-def _protocol(settings: ProbeRecipe, kind: str, steps: int) -> dict[str, Any]:
-    return {"head": kind, "steps": steps, **settings.model_dump()}
+def _counts(held_out: ProbeSet, found: Found) -> dict[str, Any]:
+    skipped = {held_out.samples[number].key: why for number, why in found.skipped.items()}
+    return {"measured": len(found.goodness), "of": len(held_out.samples), "skipped": skipped}
+
+
+def _draw(probe: Probe, held_out: ProbeSet, found: Found, place: Path) -> None:
+    """Pictures of the best answers, the worst, and of photos drawn by a seed, beside the head."""
+    names = chosen(found.goodness)
+    pictures = {number: _picture(probe, held_out, number) for number in dict.fromkeys(names.values())}
+    for name, number in names.items():
+        save_picture(pictures[number], place / f"{name}.jpg")
+
+
+def _picture(probe: Probe, held_out: ProbeSet, number: int) -> Pixels:
+    """A photo with its likeliest classes and the true one, or with the likeliest of its pixels beside the true ones."""
+    pixels, truth = Shown(held_out.photos, probe.recipe.size, range(held_out.photos.count))[number]
+    logits, photo = probe.logits(pixels), read_photo(held_out.samples[number].photo)
+    if not isinstance(truth, int):
+        return beside(photo, classes_of(logits, truth.shape), truth, held_out.names)
+    chances = logits.softmax(dim=0).tolist()
+    best = [(held_out.names[each], chances[each]) for each in np.argsort(chances)[::-1][:3]]
+    return draw_names(photo, [*best, (f"true: {held_out.names[truth]}", chances[truth])])

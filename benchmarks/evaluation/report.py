@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from samclip_edge import __version__
 from samclip_edge.benchmarks.evaluation.paper import PAPER, PUBLISHED
@@ -27,6 +27,8 @@ _PACKAGES = (  # that decide numbers
     *("numpy", "scipy", "pillow", "opencv-python-headless", "tokenizers", "onnxruntime"),
     *("pycocotools", "lvis", "open-clip-torch", "timm"),
 )
+
+Key = TypeVar("Key")
 
 
 def document(name: str, asked: Asked, limit: int | None, found: Sequence[Measured]) -> dict[str, Any]:
@@ -108,15 +110,22 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def chosen(goodness: Mapping[Key, float]) -> dict[str, Key]:
+    """The samples that are drawn, by the names of their pictures: the best, the worst, and some drawn by a seed.
+
+    goodness: how good the answer to each is.
+    """
+    order = sorted(goodness, key=lambda key: -goodness[key])
+    by_chance = random.Random(_SEED).sample(list(goodness), min(_DRAWN, len(order)))
+    all_of = {"best": order[:_EXTREMES], "worst": order[::-1][:_EXTREMES], "drawn": by_chance}
+    return {f"{what}-{number}": key for what, keys in all_of.items() for number, key in enumerate(keys, 1)}
+
+
 def _draw(found: Measured, place: Path) -> None:
-    """Pictures of the best answers, the worst, and of photos drawn by a seed."""
     samples = {sample.key: sample for sample in found.task.samples}
-    order = sorted(found.outcomes, key=lambda key: -found.task.goodness(found.outcomes[key]))
-    by_chance = random.Random(_SEED).sample(list(found.outcomes), min(_DRAWN, len(order)))
-    chosen = {"best": order[:_EXTREMES], "worst": order[::-1][:_EXTREMES], "drawn": by_chance}
-    for what, keys in chosen.items():
-        for number, key in enumerate(keys, 1):
-            save_picture(found.task.picture(samples[key], found.outcomes[key]), place / f"{what}-{number}.jpg")
+    goodness = {key: found.task.goodness(outcome) for key, outcome in found.outcomes.items()}
+    for name, key in chosen(goodness).items():
+        save_picture(found.task.picture(samples[key], found.outcomes[key]), place / f"{name}.jpg")
 
 
 def page(told: Sequence[Mapping[str, Any]], left_out: Mapping[str, str]) -> str:

@@ -150,12 +150,7 @@ class Semantic(Task):
         shown, true = self.read(sample)
         photo = read_photo(sample.photo)
         found = next(self.found(self.model.look(shown, self.size), true.shape))
-        present = [place for place in np.union1d(found, true).tolist() if place < len(self.names)]
-        drawn = [draw_masks(photo, [self._mask(labels, place) for place in present]) for labels in (found, true)]
-        return np.concatenate(drawn, axis=1)
-
-    def _mask(self, labels: Labels, place: int) -> Mask:
-        return Mask(encode_rle(labels == place), None, label=self.names[place])
+        return beside(photo, found, true, self.names)
 
 
 class ClipHead(Semantic):
@@ -246,6 +241,19 @@ def read_sample(size: Size | None, sample: Sample) -> tuple[Pixels, Labels]:
             "fetch both again"
         )
     return photo if size is None else resize(photo, *sides(size), cubic=True), true
+
+
+def beside(photo: Pixels, found: Labels, true: Labels, names: Sequence[str]) -> Pixels:
+    """A photo (H,W,3) with the classes that were found (H,W), and beside it with the true ones.
+
+    names: of the K classes; what is of none of them is not drawn.
+    """
+    present = [place for place in np.union1d(found, true).tolist() if place < len(names)]
+    drawn = [
+        draw_masks(photo, [Mask(encode_rle(labels == place), None, label=names[place]) for place in present])
+        for labels in (found, true)
+    ]
+    return np.concatenate(drawn, axis=1)
 
 
 def likeliest(features: Floats, patches: Floats, rows: Floats, columns: Floats) -> Labels:

@@ -128,7 +128,7 @@ def probe(
     ] = Path("probe"),
     json: Json = False,
 ) -> None:
-    """Train a head on frozen backbones, and measure it (Tables 3 and 4). `accelerate launch` shares the work."""
+    """Train a head on frozen backbones, and measure it (Tables 3 and 4). `torchrun` shares the work."""
     from samclip_edge.benchmarks.evaluation.probing import probing
     from samclip_edge.errors import InputError
 

@@ -85,9 +85,10 @@ def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
     argument: what gave the name, for messages. Raises InputError if there are no such weights, and for a bare file that
     does not tell its activation.
     """
+    architecture, _, weights = name.partition(":")
+    state = read_state(open_clip_file(name, argument))
+    quick = of_openai(state)
     if os.path.exists(name):
-        state = read_state(Path(name))
-        quick = of_openai(state)
         if quick is None:
             raise InputError(
                 f" {name}: its weights are of half precision, as OpenAI's are, and so may need QuickGELU; say "
@@ -95,11 +96,21 @@ def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
                 argument,
             )
         return state, quick
+    if architecture.endswith("-quickgelu"):
+        return state, True
+    if os.path.exists(weights):
+        return state, quick is True
+    import open_clip
+
+    return state, bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
+
+
+def open_clip_file(name: str, argument: str = "clip") -> Path:
+    """The file of FILE, MODEL:FILE or MODEL:TAG, which is fetched. Raises InputError where there is none."""
     architecture, _, weights = name.partition(":")
-    quick = architecture.endswith("-quickgelu")
-    if weights and os.path.exists(weights):
-        state = read_state(Path(weights))
-        return state, quick or of_openai(state) is True
+    for file in (name, weights):
+        if os.path.exists(file):
+            return Path(file)
     if not weights:
         raise InputError(f" {name}: no such file, and not a MODEL:TAG such as ViT-L-14:datacomp_xl_s13b_b90k", argument)
     import open_clip
@@ -107,13 +118,11 @@ def open_clip_weights(name: str, argument: str = "clip") -> tuple[State, bool]:
     if weights not in open_clip.list_pretrained_tags_by_model(architecture):
         raise InputError(f" {name}: open_clip lists no such weights; see open_clip.list_pretrained()", argument)
     try:
-        path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights))
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, weights)))
     except Exception as error:
         raise InputError(
             f" {name}: could not be fetched ({one_line(error)}); fetch the file yourself", argument
         ) from None
-    quick = quick or bool(open_clip.get_pretrained_cfg(architecture, weights).get("quick_gelu"))
-    return read_state(Path(path)), quick
 
 
 _MARKS = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's own archives have beside the weights

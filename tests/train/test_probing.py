@@ -4,58 +4,36 @@ from __future__ import annotations
 
 import random
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+import yaml
 from PIL import Image
+from probes import RECIPE, drawn, mapped, read_class, read_labels, silent
 from support import as_model, off, spread
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from samclip_edge.errors import InputError
 from samclip_edge.photo.resize import Pixels
-from samclip_edge.rendered import COLOURS, render
+from samclip_edge.rendered import COLOURS
 from samclip_edge.train.probing.backbones import Backbone, backbone
 from samclip_edge.train.probing.data import IGNORED, Photos, Steps, Truth, cut
 from samclip_edge.train.probing.heads import HEADS, head
 from samclip_edge.train.probing.probe import Probe
-from samclip_edge.train.probing.recipe import ProbeRecipe, read_probe_recipe
+from samclip_edge.train.probing.recipe import read_probe_recipe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it registers its models with timm anew
     import mobile_sam
 
-RECIPE = ProbeRecipe(size=64, images=8, epochs=4, rate=0.02, least_area=0.5, save_every=3, workers=0)
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
 TEXT = {"context_length": 8, "vocab_size": 600, "width": 32, "heads": 2, "layers": 1}
-
-
-def drawn(count: int) -> Photos:
-    """Rendered scenes of one thing, whose class is the thing's colour."""
-    return Photos(count, _read_class, len(COLOURS), whole=True)
-
-
-def _read_class(number: int) -> tuple[Pixels, Truth]:
-    scene = render(500 + number, 64, most=1)
-    return scene.image, list(COLOURS).index(scene.things[0].colour)
-
-
-def mapped(count: int) -> Photos:
-    """Rendered scenes whose pixels are thing (1), nothing (0), or the upper row, which counts as neither."""
-    return Photos(count, _read_labels, 2, whole=False)
-
-
-def _read_labels(number: int) -> tuple[Pixels, Truth]:
-    scene = render(500 + number, 64, most=3)
-    labels = np.any([thing.mask for thing in scene.things], axis=0).astype(np.uint8)
-    labels[0] = IGNORED
-    return scene.image, labels
-
-
-def silent(*_: object) -> None: ...
 
 
 def test_patches_of_clip_are_open_clips_own(tmp_path: Path) -> None:
@@ -145,12 +123,13 @@ def test_every_photo_comes_once_an_epoch_over_all_processes() -> None:
 
 def test_a_linear_head_learns_colours_and_counts_as_torchmetrics_does(tmp_path: Path) -> None:
     probe = Probe(RECIPE.model_copy(update={"epochs": 10}), backbone("tiny", 64), "linear", drawn(64), tmp_path, silent)
-    before, _ = probe.measure(drawn(40))
+    before = probe.measure(drawn(40)).measures
     probe.train()
-    found, skipped = probe.measure(drawn(40))
-    assert skipped == []
+    whole = probe.measure(drawn(40))
+    found = whole.measures
+    assert whole.skipped == {}
     assert before["top-1"] < 0.4 < 0.7 < found["top-1"] <= found["top-5"]
-    read = [_read_class(number) for number in range(40)]
+    read = [read_class(number) for number in range(40)]
     pixels = torch.from_numpy(np.stack([photo for photo, _ in read]).transpose(0, 3, 1, 2))
     with torch.no_grad():
         logits = probe.head(probe.backbone(pixels.float()))
@@ -163,10 +142,10 @@ def test_a_linear_head_learns_colours_and_counts_as_torchmetrics_does(tmp_path: 
 def test_labels_of_pixels_are_counted_as_torchmetrics_counts_them(tmp_path: Path) -> None:
     probe = Probe(RECIPE, backbone("tiny", 64), "deeplabv3", mapped(8), tmp_path, silent)
     probe.train()
-    found, _ = probe.measure(mapped(6))
+    found = probe.measure(mapped(6)).measures
     metric = MulticlassJaccardIndex(2, ignore_index=IGNORED)
     for number in range(6):
-        pixels, labels = _read_labels(number)
+        pixels, labels = read_labels(number)
         with torch.no_grad():
             patches = probe.backbone(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float())
             logits = torch.nn.functional.interpolate(probe.head(patches), size=(64, 64), mode="bilinear")
@@ -194,10 +173,53 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) -> No
         assert torch.equal(wanted, again.head.state_dict()[name]), name
 
 
-def test_another_probe_in_the_folder_is_refused(tmp_path: Path) -> None:
-    Probe(RECIPE, backbone("tiny", 64), "linear", drawn(8), tmp_path, silent)
-    with pytest.raises(InputError, match="holds a probe with other settings"):
-        Probe(RECIPE, backbone("tiny", 64), "pspnet", mapped(8), tmp_path, silent)
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"recipe": RECIPE.model_copy(update={"rate": 0.01})}, "other settings"),
+        ({"kind": "pspnet"}, "other head"),
+        ({"photos": replace(mapped(8), sha256="b")}, "other training photos or labels"),
+        ({"backbone": "other weights"}, "other backbone"),
+    ],
+)
+def test_another_probe_in_the_folder_is_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    given = {"recipe": RECIPE, "backbone": backbone("tiny", 64), "kind": "linear", "photos": mapped(8)}
+    Probe(**given, folder=tmp_path, report=silent)
+    Probe(**given | {"recipe": RECIPE.model_copy(update={"workers": 1})}, folder=tmp_path, report=silent)
+    if "backbone" in change:
+        (tmp_path / "other").write_text(change["backbone"])
+        change = {"backbone": Backbone("merged", given["backbone"].module, tmp_path / "other")}
+    with pytest.raises(InputError, match=f"holds a probe with {told}; name another folder"):
+        Probe(**given | change, folder=tmp_path, report=silent)
+
+
+@pytest.mark.parametrize("held", [b"", b"a text", [1], {"step": None}, {"step": 99}, {"step": "2"}, {"head": {}}])
+def test_a_state_that_cannot_be_read_is_one_line(tmp_path: Path, held: Any) -> None:
+    probe = Probe(RECIPE, backbone("tiny", 64), "linear", mapped(8), tmp_path, silent)
+    if isinstance(held, bytes):
+        (tmp_path / "state.pt").write_bytes(held)
+    else:
+        whole = {"head": probe.head.state_dict(), "optimizer": probe.optimizer.state_dict()}
+        torch.save({**whole, **held} if isinstance(held, dict) else held, tmp_path / "state.pt")
+    with pytest.raises(InputError, match=r"state\.pt: cannot be read \(.*\); remove it to begin anew$"):
+        probe.train()
+
+
+@pytest.mark.parametrize(
+    ("read", "why"),
+    [
+        (lambda number: (np.zeros((8, 8, 3), np.uint8), np.full((8, 8), IGNORED, np.uint8)), "all their pixels"),
+        (lambda number: _raise(f"photo {number} is damaged"), "photo 0 is damaged"),
+    ],
+)
+def test_nothing_to_measure_is_no_number(tmp_path: Path, read: Any, why: str) -> None:
+    probe = Probe(RECIPE, backbone("tiny", 64), "linear", mapped(8), tmp_path, silent)
+    with pytest.raises(InputError, match=rf"no photo can be measured \({why}.*\); fetch the data set again"):
+        probe.measure(Photos(2, read, 2, whole=False))
+
+
+def _raise(text: str) -> Any:
+    raise InputError(text)
 
 
 def test_the_recipes_are_read_and_a_wrong_key_is_named(tmp_path: Path) -> None:
@@ -207,6 +229,36 @@ def test_the_recipes_are_read_and_a_wrong_key_is_named(tmp_path: Path) -> None:
     path.write_text("size: 448\nimages: 16\nepochs: 1\nrate: 0.1\nbatch: 3\n")
     with pytest.raises(InputError, match=r"recipe .*mine\.yaml: batch: "):
         read_probe_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["epochs: .inf", "epochs: 1.0e300", "epochs: .nan", "seed: -1", f"seed: {10**30}", "rate: .nan",
+     "weight_decay: .inf", "gradient_norm: .inf", "size: 40", "size: 1000000000", "images: 1000000000000"],
+)  # fmt: skip
+def test_settings_that_no_run_can_have_are_one_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(RECIPE.model_dump() | yaml.safe_load(line)))
+    with pytest.raises(InputError, match=rf"recipe .*mine\.yaml: {line.split(':')[0]}: "):
+        read_probe_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("vision", "size", "told"),
+    [
+        (VISION, 40, "patches of 16 pixels do not divide 40; put size: 32 or 48 into"),
+        ({**VISION, "patch_size": 32}, 16, "patches of 32 pixels do not divide 16; put size: 32 into"),
+        ({**VISION, "patch_size": 14}, 512, "patches of 14 pixels do not divide 512; put size: 448 or 560 into"),
+        ({"image_size": 64, "layers": [1, 1, 1, 1], "width": 8}, 64, "is a ResNet, which has no patches"),
+    ],
+)  # fmt: skip
+def test_a_clip_that_shows_no_patches_at_a_size_is_one_line(
+    tmp_path: Path, vision: dict[str, Any], size: int, told: str
+) -> None:
+    name = as_model(tmp_path, "probed", {"embed_dim": 32, "vision_cfg": vision, "text_cfg": TEXT})
+    torch.save(open_clip.create_model(name).state_dict(), tmp_path / "clip.pt")
+    with pytest.raises(InputError, match=told):
+        backbone(f"{name}:{tmp_path / 'clip.pt'}", size)
 
 
 def test_what_is_no_backbone_is_one_line(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,7 @@ from torch import Tensor, nn
 from samclip_edge import data
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.files import sha256
 from samclip_edge.model import checkpoint, recognise
 from samclip_edge.model.clip_vision import image_tower
 from samclip_edge.model.files import is_safetensors
@@ -17,16 +21,18 @@ from samclip_edge.model.fit import load_exactly
 from samclip_edge.model.image_encoder import ImageEncoder, image_encoder
 from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.open_clips import described
-from samclip_edge.model.public import open_clip_weights
+from samclip_edge.model.public import open_clip_file, open_clip_weights
+from samclip_edge.train.probing.recipe import PATCH
 
 
 class Backbone(nn.Module):
     """Turns images (B,3,S,S) RGB, 0..255, into patch features (B,D,h,w). Nothing of it learns."""
 
-    def __init__(self, kind: str, module: nn.Module) -> None:
-        """kind: what it is, for the report: "merged", "SAM" or "CLIP"."""
+    def __init__(self, kind: str, module: nn.Module, file: Path, **facts: Any) -> None:
+        """kind: "merged", "SAM" or "CLIP". file: of its weights. facts: what else decides its features."""
         super().__init__()
-        self.kind, self.module = kind, module
+        self.kind, self.module, self.sha256 = kind, module, sha256(file)
+        self.facts = {"kind": kind, "sha256": self.sha256, **facts}
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Backbone:
@@ -69,16 +75,16 @@ def backbone(name: str, size: int) -> Backbone:
     position embeddings are resized to `size`. Raises InputError where there is none, or it cannot take that size.
     """
     path = data.CHECKPOINTS.get(name, Path(name))
-    if not path.exists():
+    if not os.path.exists(path):
         if ":" not in name:
             raise InputError(
                 f" {name}: no such file; give a merged checkpoint, SAM's file, or a CLIP as MODEL:FILE or MODEL:TAG",
                 "backbone",
             )
-        return Backbone("CLIP", _clip(name, size))
+        return _clip(name, size)
     if is_safetensors(path):
         try:
-            return Backbone("merged", checkpoint.load(path)[0].image_encoder)
+            return Backbone("merged", checkpoint.load(path)[0].image_encoder, path)
         except InputError as error:
             if "spec" not in str(error):
                 raise
@@ -91,10 +97,10 @@ def backbone(name: str, size: int) -> Backbone:
     parts = {f"image_encoder.{prefix}": part for prefix, part in encoder.of_sam().items()}
     own = {key: each for key, each in state.items() if key.startswith(tuple(parts))}
     load_exactly(parts, own, name, recognise.of_tensors(state), f"the encoder of {preset}", "Pass SAM's whole file")
-    return Backbone("SAM", encoder)
+    return Backbone("SAM", encoder, path)
 
 
-def _clip(name: str, size: int) -> nn.Module:
+def _clip(name: str, size: int) -> Backbone:
     """See `backbone`."""
     from open_clip.model import resize_pos_embed
 
@@ -104,6 +110,7 @@ def _clip(name: str, size: int) -> nn.Module:
     assert clip.vision is not None
     sized = clip.vision.model_copy(update={"tower": {**clip.vision.tower, "image_size": size}})
     tower = image_tower(sized, clip.features, quick)
+    _check_patches(name, tower, size)
     seeing = {key: each for key, each in as_open_clip(state).items() if key.startswith("visual.")}
     resize_pos_embed(seeing, nn.ModuleDict({"visual": tower}))
     load_exactly(
@@ -116,4 +123,22 @@ def _clip(name: str, size: int) -> nn.Module:
             patches(torch.zeros(1, 3, size, size))
     except Exception as error:  # towers of timm raise whatever they meet
         raise InputError(f" {name}: shows no patches at {size} pixels ({one_line(error)})", "backbone") from None
-    return patches
+    facts = {"model": model, "mean": clip.vision.mean, "std": clip.vision.std, "quick_gelu": quick}
+    return Backbone("CLIP", patches, open_clip_file(name, "backbone"), **facts)
+
+
+def _check_patches(name: str, tower: nn.Module, size: int) -> None:
+    """Raise InputError for a tower that is no transformer over patches, and where they do not divide `size`."""
+    from open_clip.modified_resnet import ModifiedResNet
+
+    if isinstance(tower, ModifiedResNet):
+        raise InputError(
+            f" {name}: is a ResNet, which has no patches; name a CLIP whose image tower is a ViT", "backbone"
+        )
+    embed = getattr(getattr(tower, "trunk", tower), "patch_embed", tower)  # of timm's
+    patch = math.lcm(*(int(side) for side in getattr(embed, "patch_size", (1,))))
+    if size % patch:
+        every = math.lcm(patch, PATCH)
+        fit = [str(each) for each in (size // every * every, (size // every + 1) * every) if each]
+        told = f"its patches of {patch} pixels do not divide {size}; put size: {' or '.join(fit)} into the recipe"
+        raise InputError(f" {name}: {told}", "backbone")

@@ -22,7 +22,8 @@ from samclip_edge.train.probing.recipe import ProbeRecipe
 
 IGNORED = 255  # the label of pixels that belong to no class
 _TRIES = 20  # photos in a row that cannot be used before a probe gives up
-Truth = int | npt.NDArray[np.uint8]  # the number of a class, or that of each pixel (H,W)
+Labels = npt.NDArray[np.uint8]
+Truth = int | Labels  # the number of a class, or that of each pixel (H,W)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Photos:
     read: Callable[[int], tuple[Pixels, Truth]]  # a photo (H,W,3) and its truth; raises InputError. It can be pickled.
     classes: int
     whole: bool  # whether a truth is one class for the whole photo
+    sha256: str = ""  # of all photos and truths, by which a run knows them again
 
 
 class Steps(Dataset[tuple[Tensor, Tensor]]):
@@ -57,7 +59,7 @@ class Steps(Dataset[tuple[Tensor, Tensor]]):
     def _cut(self, place: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
         """A crop of the photo that comes at a place, or of the next one that can be used."""
         failed: InputError | None = None
-        for attempt in range(_TRIES):
+        for attempt in range(min(_TRIES, self.photos.count)):
             epoch, within = divmod(place + attempt, self.photos.count)
             order = _order(self.recipe.seed, epoch, self.photos.count)
             draw = random.Random(zlib.crc32(repr((self.recipe.seed, place)).encode()))
@@ -65,7 +67,7 @@ class Steps(Dataset[tuple[Tensor, Tensor]]):
                 return cut(*self.photos.read(int(order[within])), self.recipe.size, self.recipe.least_area, draw)
             except InputError as error:
                 failed = error
-        raise InputError(f"{failed}; nor can the {_TRIES - 1} photos after it be used")
+        raise InputError(f"{failed}; nor can the {min(_TRIES, self.photos.count) - 1} photos after it be used")
 
 
 @lru_cache(maxsize=2)

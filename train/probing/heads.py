@@ -20,12 +20,12 @@ class Whole(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(channels, affine=False)
+        self.norm = nn.BatchNorm2d(channels, affine=False)
         self.linear = nn.Linear(channels, classes)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Patches (B,D,h,w) to logits (B,K)."""
-        logits: Tensor = self.linear(self.norm(patches.mean(dim=(2, 3))))
+        logits: Tensor = self.linear(self.norm(patches.mean(dim=(2, 3), keepdim=True)).flatten(1))
         return logits
 
 
