@@ -184,7 +184,10 @@ def _draw(probe: Probe, held_out: ProbeSet, found: Found, place: Path) -> None:
 
 def _picture(probe: Probe, held_out: ProbeSet, number: int) -> Pixels:
     """A photo with its likeliest classes and the true one, or with the likeliest of its pixels beside the true ones."""
-    pixels, truth = Shown(held_out.photos, probe.recipe.size, range(held_out.photos.count))[number]
+    shown = Shown(held_out.photos, probe.recipe.size, range(held_out.photos.count))[number]
+    if isinstance(shown, str):  # it could be read a moment ago
+        raise InputError(shown)
+    pixels, truth = shown
     logits, photo = probe.logits(pixels), read_photo(held_out.samples[number].photo)
     if not isinstance(truth, int):
         return beside(photo, classes_of(logits, truth.shape), truth, held_out.names)

@@ -18,6 +18,7 @@ from trees import WORDNET, save
 
 from samclip_edge import data as shipped
 from samclip_edge.benchmarks.evaluation.probing import columns, folder_name, probe_set
+from samclip_edge.errors import InputError
 from samclip_edge.files import sha256
 from samclip_edge.train.probing.backbones import Backbone
 
@@ -137,7 +138,7 @@ def test_training_lists_are_named_and_must_hold_photos(run: Callable[..., Ran], 
     listed = next(voc.rglob("ImageSets/Segmentation")) / "train.txt"
     listed.write_text("")
     ran = run("eval", "probe", "voc", "--data", voc)
-    assert (ran.code, ran.err) == (2, f"error: --data {voc}: has no photo for train; fetch the data set again\n")
+    assert (ran.code, ran.err) == (2, f"error: {listed}: lists no photo; fetch it again\n")
     listed.unlink()
     ran = run("eval", "probe", "voc", "--data", voc)
     assert ran.code == 2
@@ -151,3 +152,9 @@ def test_an_output_that_is_a_file_is_one_line(run: Callable[..., Ran], voc: Path
     assert (ran.code, len(ran.err.splitlines())) == (2, 1), ran.err
     assert "small.yaml" in ran.err
     assert "cannot be written" in ran.err
+
+
+def test_folders_of_classes_without_a_photo_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "train" / WORDNET[0]).mkdir(parents=True)
+    with pytest.raises(InputError, match="has no photo for train; fetch the data set again"):
+        probe_set("imagenet", tmp_path, "train")
