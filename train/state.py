@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class _State(BaseModel):
 def save_state(path: Path, stage: int, learner: Learner, saved: Saved) -> None:
     """Write the state of a stage, whole or not at all. Raises InputError where the disk is full."""
     partial = path.with_suffix(".partial")
-    data = _SAVED.dump_json(saved).decode()
+    data = json.dumps(saved)
     try:
         with partial.open("wb") as file:
             torch.save({"version": VERSION, "stage": stage, "data": data, **learner.state()}, file)
