@@ -45,7 +45,8 @@ def measure_all(asked: Asked, limit: int | None, folder: Path, tell: Callable[[s
             told.append(_measured(name, replace(asked, data=places[0]), limit, folder, tell))
             continue
         except InputError as error:
-            left_out[name] = " ".join(str(error).split())
+            told_of = error.rest if error.argument == "data" else str(error)  # which begins with the folder
+            left_out[name] = " ".join(told_of.split())
         except Exception as error:  # which is raised again when all is written
             left_out[name] = f"failed, {type(error).__name__}: {one_line(error)}"
             fault = fault or error
