@@ -24,8 +24,6 @@ LVIS_LIES = (
 _FORM = (
     "give a detector's answers in COCO's result format: [{image_id, category_id, bbox [x, y, width, height], score}]"
 )
-
-
 _ADDRESS = r"(?:^|/)([\w-]+)/([\w-]+\.\w+)$"  # of a photo of COCO: its folder and its name
 _Side = Annotated[int, Field(gt=0, lt=2**16)]
 

@@ -117,7 +117,9 @@ def test_a_field_of_another_kind_is_named(tmp_path: Path, name: str, field: str,
         READERS[name](tmp_path)
 
 
-@pytest.mark.parametrize("text", [b"", b"[1", b"[]", b"\xff\xfe[", b"[" * 5000, b'{"pictures": []}', b"[" + b"9" * 5000])
+@pytest.mark.parametrize(
+    "text", [b"", b"[1", b"[]", b"\xff\xfe[", b"[" * 5000, b'{"pictures": []}', b"[" + b"9" * 5000]
+)
 @pytest.mark.parametrize("name", TREES)
 def test_a_file_of_another_kind_is_named(tmp_path: Path, name: str, text: bytes) -> None:
     TREES[name](tmp_path)
