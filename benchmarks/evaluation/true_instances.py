@@ -82,6 +82,8 @@ def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
         if bits.shape != (height, width):
             raise ValueError(f"its mask is of {bits.shape[1]}x{bits.shape[0]} pixels")
         return encode_rle(bits), bits
+    if not segmentation or len(segmentation[0]) < 6:  # pycocotools takes a first one of four numbers for a box
+        raise ValueError("its first polygon has no three corners")
     for polygon in segmentation:
         if len(polygon) % 2:
             raise ValueError("a polygon is no list of x, y, x, y, ...")
