@@ -12,11 +12,13 @@ from pydantic import AfterValidator, FailFast, Field, TypeAdapter, ValidationErr
 from samclip_edge.errors import InputError, one_line
 
 Form = TypeVar("Form")
+_LONGEST = 250  # bytes of a name; file systems take 255, with a suffix
 
 
 def _inside(name: str) -> str:
     place = PurePosixPath(name)
-    if not place.name or place.is_absolute() or ".." in place.parts or "\0" in name:
+    long = any(len(part.encode()) > _LONGEST for part in place.parts)
+    if not place.name or place.is_absolute() or ".." in place.parts or "\0" in name or long:
         raise ValueError("is no name of a file in the data set")
     return name
 

@@ -178,6 +178,7 @@ def test_more_classes_than_can_be_counted_are_refused(tmp_path: Path) -> None:
         (b"\n", "lists no photo"),
         (b"\xff\xfe", "cannot be read"),
         (b"2007_000700\n/etc/passwd\n", "line 1: is no name of a file in the data set"),
+        (b"2" * 300 + b"\n", "line 0: is no name of a file in the data set"),
         (b"../2007_000700\n", "line 0: is no name of a file in the data set"),
     ],
 )
