@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from samclip_edge import __version__
 from samclip_edge.benchmarks.evaluation.label_maps import LabelMap
@@ -33,7 +33,7 @@ def question(task: Task, asked: Asked) -> str:
         sha256(bundle.folder / MANIFEST),
         asked.model.sessions.engine,
     ]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return _sha256(said)
 
 
 def stamps(samples: Sequence[Sample], data: Path) -> dict[str, str]:
@@ -46,14 +46,19 @@ def stamps(samples: Sequence[Sample], data: Path) -> dict[str, str]:
         if sample.key in found:
             raise InputError(f" {data}: its lists have {sample.key} twice; fetch them again", "data")
         files = [sample.photo, *([sample.truth.path] if isinstance(sample.truth, LabelMap) else [])]
-        said = pickle.dumps((sample.key, sample.truth, [_written(file) for file in files]), protocol=5)
-        found[sample.key] = hashlib.sha256(said).hexdigest()
+        said = [sample.key, sample.truth, [_written(file) for file in files]]
+        found[sample.key] = _sha256(said)
     return found
 
 
 def fingerprint(asked: str, stamped: Mapping[str, str]) -> str:
     """What changes with the numbers. asked: a `question`. stamped: the `stamps` of all samples that are measured."""
     return hashlib.sha256("".join([asked, *stamped.values()]).encode()).hexdigest()
+
+
+def _sha256(said: Any) -> str:
+    """Of values and paths, by what they say: the same in every process."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=os.fspath).encode()).hexdigest()
 
 
 def _written(file: Path) -> tuple[int, int] | None:

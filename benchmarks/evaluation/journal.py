@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,10 @@ _MOST = 100  # journals of runs that nobody finished
 class Journal:
     """The outcomes of a run, by the stamps of its samples. Keeps nothing on disk where there is no cache folder."""
 
-    def __init__(self, key: str) -> None:
-        """key: all that decides the outcomes, besides the samples."""
+    def __init__(self, key: str, only: Collection[str] | None = None) -> None:
+        """key: all that decides the outcomes, besides the samples. only: the stamps of a part of the samples, where it
+        is not about all of them."""
+        self._only = only
         place = cache.folder()
         self._path = None if place is None else place / _FOLDER / cache.name_of(key)
         self._file: Any = None
@@ -28,10 +30,14 @@ class Journal:
 
     def __enter__(self) -> Journal:
         """Read what a run before found."""
+        self.found = self._held()
+        return self
+
+    def _held(self) -> dict[str, Any]:
         if self._path is not None:
             with suppress(OSError):
-                self.found = dict(filter(None, map(_read, self._path.read_bytes().split(b"\n"))))
-        return self
+                return dict(filter(None, map(_read, self._path.read_bytes().split(b"\n"))))
+        return {}
 
     def add(self, outcomes: Mapping[str, Any]) -> None:
         """Take outcomes by stamp, and write them down. What cannot be written is found again by the next run."""
@@ -57,8 +63,9 @@ class Journal:
             self._file.close()
 
     def remove(self) -> None:
-        """Remove it, once what came of it is kept elsewhere."""
-        if self._path is not None:
+        """Remove it, once what came of it is kept elsewhere. What it holds of other samples stays, and it with them."""
+        of_others = self._only is not None and not self._held().keys() <= set(self._only)
+        if self._path is not None and not of_others:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
 

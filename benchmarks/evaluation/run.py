@@ -46,7 +46,7 @@ def measure(task: Task, asked: Asked, limit: int | None = None) -> Measured:
     samples = limited(task.samples, limit)
     stamped, asks = stamps(samples, asked.data), question(task, asked)
     skipped: dict[str, str] = {}
-    with Journal(asks) as journal:
+    with Journal(asks, None if len(samples) == len(task.samples) else stamped.values()) as journal:
         left = [sample for sample in samples if stamped[sample.key] not in journal.found]
         if len(left) < len(samples):
             log.warning(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +20,11 @@ from trees import WORDNET, save
 from samclip_edge import SamClip
 from samclip_edge.benchmarks.evaluation import classification, everything, layout, run
 from samclip_edge.benchmarks.evaluation.families import FAMILIES
+from samclip_edge.benchmarks.evaluation.identity import stamps
 from samclip_edge.benchmarks.evaluation.journal import Journal
+from samclip_edge.benchmarks.evaluation.label_maps import LabelMap
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
+from samclip_edge.benchmarks.evaluation.true_instances import Annotated
 from samclip_edge.cache import VARIABLE
 from samclip_edge.cli import eval as command
 from samclip_edge.encoded import SideBySide
@@ -62,6 +67,33 @@ def test_a_run_that_was_stopped_continues(asked: Asked, stopped: Path) -> None:
     assert again.asked == [], "nothing is lost before the result is where it belongs"
     found.journal.remove()
     assert not stopped.exists()
+
+
+def test_a_limited_run_leaves_what_a_whole_one_found(asked: Asked, stopped: Path) -> None:
+    few = Doubled(20)
+    run.measure(few, asked, limit=3).journal.remove()
+    assert set(few.asked) <= set(range(8, 20))
+    rest = Doubled(20)
+    run.measure(rest, asked).journal.remove()
+    assert set(rest.asked) == {8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19} - set(few.asked)
+    assert not stopped.exists()
+    run.measure(Doubled(20), asked, limit=3).journal.remove()
+    assert not stopped.exists(), "what a limited run alone found is not kept"
+
+
+def test_equal_samples_have_equal_stamps_whichever_strings_are_one_object() -> None:
+    name = "dog"
+    shared = Annotated(1, 2, 3, [{"id": 1, "name": name}, {"name": name, "id": 2}], None)
+    apart = Annotated(
+        1, 2, 3, [json.loads(text) for text in ('{"name": "dog", "id": 1}', '{"id": 2, "name": "dog"}')], None
+    )
+    assert pickle.dumps(shared) != pickle.dumps(apart)
+    stamped = [stamps([Sample("a", Path("a.jpg"), truth)], Path()) for truth in (shared, apart)]
+    of_map = stamps([Sample("a", Path("a.jpg"), LabelMap(Path("a.png"), {2: 1, 1: 0}))], Path())
+    said = json.dumps(["a", [1, 2, 3, [{"id": 1, "name": "dog"}, {"id": 2, "name": "dog"}], None], [None]])
+    assert stamped == [{"a": hashlib.sha256(said.encode()).hexdigest()}] * 2, "in every process"
+    assert of_map == stamps([Sample("a", Path("a.jpg"), LabelMap(Path("a.png"), {1: 0, 2: 1}))], Path())
+    assert of_map != stamps([Sample("a", Path("a.jpg"), LabelMap(Path("a.png"), {1: 1, 2: 0}))], Path())
 
 
 def test_what_was_found_of_another_question_is_not_taken(asked: Asked, stopped: Path, tmp_path: Path) -> None:
