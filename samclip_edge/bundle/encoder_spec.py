@@ -113,12 +113,42 @@ class RadioSpec(Frozen):
         return self
 
 
+class EfficientNetLiteSpec(Frozen):
+    """EfficientNet-Lite as the image encoder: seven stages of convolutions; these are Lite0's.
+
+    Tokens are its last map, the fifth's, and what two convolutions make of the finer maps of the third and the second.
+    """
+
+    kind: Literal["efficientnet_lite"] = "efficientnet_lite"
+    stem: Count = 32
+    widths: tuple[Count, Count, Count, Count, Count, Count, Count] = (16, 24, 40, 80, 112, 192, 320)
+    depths: tuple[Count, Count, Count, Count, Count, Count, Count] = (1, 2, 2, 3, 3, 4, 1)
+    lateral: tuple[Count, Count] = (80, 64)  # channels of the tokens that come of the third and of the second stage
+    heads: Count = 8  # of a layer of the paper's CLIP head, as the next two are
+    mlp_ratio: float = 2.0
+    grid: Count = 24
+
+    @property
+    def width(self) -> int:
+        """The channels of the tokens."""
+        return self.widths[6] + self.widths[4] + sum(self.lateral)
+
+    @model_validator(mode="after")
+    def _divides(self) -> EfficientNetLiteSpec:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} of the tokens is not a multiple of heads {self.heads}")
+        return self
+
+
 def _kind(spec: Any) -> str:
     """The kind of a spec or of its data. Files that are older than the field hold SAM's."""
     return str(spec.get("kind", "vit") if isinstance(spec, dict) else getattr(spec, "kind", ""))
 
 
 EncoderSpec = Annotated[
-    Annotated[VitSpec, Tag("vit")] | Annotated[TinyVitSpec, Tag("tiny_vit")] | Annotated[RadioSpec, Tag("radio")],
+    Annotated[VitSpec, Tag("vit")]
+    | Annotated[TinyVitSpec, Tag("tiny_vit")]
+    | Annotated[RadioSpec, Tag("radio")]
+    | Annotated[EfficientNetLiteSpec, Tag("efficientnet_lite")],
     Discriminator(_kind),
 ]
