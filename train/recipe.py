@@ -19,7 +19,7 @@ from samclip_edge.errors import InputError, one_line
 
 FOLDER = Path(__file__).parent / "recipes"
 # The presets with a CLIP head that learns: not those of two models, nor of one whose head is published with it.
-TRAINED = [name for name, spec in PRESETS.items() if spec.kind == "merged" and spec.clip_head.kind == "layers"]
+TRAINED = [name for name, spec in PRESETS.items() if spec.kind == "merged" and spec.clip_head.kind != "adaptor"]
 
 # Numbers have bounds that no run comes near, so that a slip is refused by its line and does not fill the memory.
 MOST_STEPS = 100_000_000

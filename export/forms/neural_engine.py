@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.bundle.spec import CHANNELS
+from samclip_edge.export.forms import efficientnet_lite, radio
 from samclip_edge.export.forms.channels_first import (
     ChannelNorm,
     MapBlock,
@@ -24,7 +25,6 @@ from samclip_edge.export.forms.channels_first import (
     with_channel_norms,
 )
 from samclip_edge.export.forms.encoders import neural_engine_encoder
-from samclip_edge.export.forms.radio import NeuralEngineHead
 from samclip_edge.model import clip_head, text_encoder
 from samclip_edge.model.layers import MLP
 from samclip_edge.model.mask_decoder import MASKS, TwoWayAttentionBlock
@@ -201,6 +201,7 @@ def graph_module(model: MergedModel, name: GraphName, size: Size | None) -> nn.M
     if name == "prompt_encoder":
         return model.prompt_encoder.eval()
     assert size is not None
-    head = ClipHead if model.spec.clip_head.kind == "layers" else NeuralEngineHead
+    heads = {"layers": ClipHead, "adaptor": radio.NeuralEngineHead, "classes": efficientnet_lite.NeuralEngineHead}
+    head = heads[model.spec.clip_head.kind]
     sized = {"image_encoder": neural_engine_encoder, "clip_head": head, "mask_decoder": MaskDecoder}
     return sized[name](model, size).eval()

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samclip_edge.export.forms import folding
 from samclip_edge.export.forms.channels_first import ChannelNorm, linear, pointwise, whole, windows, with_channel_norms
+from samclip_edge.export.forms.folding import constant, convolution
 from samclip_edge.model.tiny_vit import Attention, Block, ConvNorm, Encoder, MBConv, PatchMerging
 
 GROUP = 64  # channels of a widened map that are made at once
@@ -26,26 +28,7 @@ GROUP = 64  # channels of a widened map that are made at once
 def folded(layer: nn.Module, channels: slice = slice(None)) -> nn.Conv2d:
     """A convolution that answers as a `ConvNorm` does. channels: of its output, those that are asked for."""
     assert isinstance(layer, ConvNorm)
-    norm = layer.bn
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    bias = norm.bias - norm.running_mean * scale
-    return _conv(layer.c, (layer.c.weight * scale[:, None, None, None])[channels], bias[channels])
-
-
-def _conv(like: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """A convolution of the stride and padding of another one."""
-    conv = copy.copy(like)
-    conv._parameters = {"weight": _constant(weight), "bias": None if bias is None else _constant(bias)}
-    conv.out_channels = len(weight)
-    conv.groups = len(weight) if like.groups > 1 else 1
-    conv.in_channels = weight.shape[1] * conv.groups
-    return conv
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.detach().contiguous(), requires_grad=False)
+    return folding.folded(layer.c, layer.bn, channels)
 
 
 class Bottleneck(nn.Module):
@@ -57,7 +40,7 @@ class Bottleneck(nn.Module):
         assert isinstance(source, MBConv | PatchMerging)
         hidden, last = source.conv2.c.out_channels, folded(source.conv3)
         groups = [slice(*ends) for ends in pairwise([*range(0, hidden, group), hidden])]
-        narrow = (_conv(last, last.weight[:, group], None if group.start else last.bias) for group in groups)
+        narrow = (convolution(last, last.weight[:, group], None if group.start else last.bias) for group in groups)
         self.parts = nn.ModuleList(
             nn.Sequential(folded(source.conv1, group), nn.GELU(), folded(source.conv2, group), nn.GELU(), conv)
             for group, conv in zip(groups, narrow, strict=True)
@@ -76,7 +59,7 @@ def _after_norm(attention: Attention) -> tuple[nn.LayerNorm, Tensor]:
     """The norm of an attention without its bias, and the bias of its product, into which the norm's has gone."""
     norm, qkv = attention.norm, attention.qkv
     own = nn.LayerNorm(len(norm.weight), norm.eps)
-    own.weight, own.bias = norm.weight, _constant(torch.zeros_like(norm.bias))
+    own.weight, own.bias = norm.weight, constant(torch.zeros_like(norm.bias))
     return own, (qkv.bias + qkv.weight @ norm.bias).detach()
 
 
@@ -93,7 +76,7 @@ class FixedAttention(nn.Module):
         self.rows, self.columns = -(-height // side), -(-width // side)  # of windows, down and across the map
         self.norm, qkv_bias = _after_norm(attention)
         self.qkv = copy.copy(attention.qkv)
-        self.qkv._parameters = dict(self.qkv._parameters, bias=_constant(qkv_bias))
+        self.qkv._parameters = dict(self.qkv._parameters, bias=constant(qkv_bias))
         self.scale = (attention.qkv.in_features // self.heads) ** -0.5
         self.proj = attention.proj
         self.register_buffer("bias", attention.bias().detach()[:, None].contiguous())

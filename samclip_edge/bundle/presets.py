@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from samclip_edge.bundle.encoder_spec import RadioSpec, TinyVitSpec, VitSpec
-from samclip_edge.bundle.spec import AdaptorHeadSpec, ClipHeadSpec, ClipVisionSpec, DecoderSpec, ModelSpec, TextSpec
+from samclip_edge.bundle.encoder_spec import EfficientNetLiteSpec, RadioSpec, TinyVitSpec, VitSpec
+from samclip_edge.bundle.spec import (
+    AdaptorHeadSpec,
+    ClassHeadSpec,
+    ClipHeadSpec,
+    ClipVisionSpec,
+    DecoderSpec,
+    ModelSpec,
+    TextSpec,
+)
 
 
 def _of_sam(name: str, width: int, depth: int, heads: int) -> ModelSpec:
@@ -50,6 +58,16 @@ PRESETS = {
         text=TextSpec(width=512, depth=12, heads=8),
         features=512,
         sizes=(1024,),
+    ),
+    # EfficientNet-Lite0 and its classifier, beside a text tower as wide as MiniLM's features, which teach it.
+    "photo": ModelSpec(
+        name="photo",
+        encoder=EfficientNetLiteSpec(),
+        decoder=DecoderSpec(mlp=512),
+        clip_head=ClassHeadSpec(),
+        text=TextSpec(width=256, depth=4, heads=4, vocab=6146),
+        features=384,
+        sizes=(256, 384),
     ),
     "tiny": ModelSpec(
         name="tiny",

@@ -47,13 +47,24 @@ class AdaptorHeadSpec(Frozen):
     max_grid: Count = 32  # above this many tokens a side, patches are averaged 2x2 first
 
 
+class ClassHeadSpec(Frozen):
+    """A classifier as the CLIP head: the chances of its classes, times the features of their names; ImageNet's."""
+
+    kind: Literal["classes"] = "classes"
+    classes: Count = 1000
+    hidden: Count = 1280
+    max_grid: Count = 32  # above this many tokens a side, tokens are averaged 2x2 first
+
+
 def _head(spec: Any) -> str:
     """The kind of a head's spec or of its data. Files that are older than the field hold the paper's."""
     return str(spec.get("kind", "layers") if isinstance(spec, dict) else getattr(spec, "kind", ""))
 
 
 HeadSpec = Annotated[
-    Annotated[ClipHeadSpec, Tag("layers")] | Annotated[AdaptorHeadSpec, Tag("adaptor")],
+    Annotated[ClipHeadSpec, Tag("layers")]
+    | Annotated[AdaptorHeadSpec, Tag("adaptor")]
+    | Annotated[ClassHeadSpec, Tag("classes")],
     Discriminator(_head),
 ]
 

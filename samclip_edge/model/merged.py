@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samclip_edge.bundle.spec import ModelSpec
+from samclip_edge.model.class_head import ClassHead
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.clip_vision import image_tower
 from samclip_edge.model.image_encoder import image_encoder
@@ -19,11 +20,17 @@ from samclip_edge.model.radio_head import RadioHead
 from samclip_edge.model.text_encoder import TextEncoder
 from samclip_edge.text.tokenizer import Tokenizer
 
+_HEADS: dict[str, type[ClipHead | RadioHead | ClassHead]] = {
+    "layers": ClipHead,
+    "adaptor": RadioHead,
+    "classes": ClassHead,
+}
+
 
 class MergedModel(nn.Module):
     """SAM-CLIP (Fig. 2). Its parts carry the names of SAM's, so SAM's own state dict fits key for key."""
 
-    clip_head: ClipHead | RadioHead
+    clip_head: ClipHead | RadioHead | ClassHead
     visual: nn.Module  # CLIP's own image tower, as open_clip builds it
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -33,7 +40,7 @@ class MergedModel(nn.Module):
         if spec.clip_vision:
             self.visual = image_tower(spec.clip_vision, spec.features, spec.text.activation == "quick_gelu")
         else:
-            self.clip_head = ClipHead(spec) if spec.clip_head.kind == "layers" else RadioHead(spec)
+            self.clip_head = _HEADS[spec.clip_head.kind](spec)
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder(spec.decoder)
         self.text_encoder = TextEncoder(spec)
@@ -87,9 +94,11 @@ def random_init(model: MergedModel, seed: int) -> None:
 def start_clip_head(model: MergedModel) -> None:
     """Copy the last layer of SAM's encoder into every layer of the CLIP head (Sec. 4.1), as far as it fits.
 
-    A head of another kind than the paper's stays as it is.
+    Of a head of classes, what is to start at 0 is set to 0. C-RADIO's stays as it is.
     If that layer attends within windows, its relative positions are not copied: their tables have another length.
     """
+    if isinstance(model.clip_head, ClassHead):
+        model.clip_head.begin()
     if not isinstance(model.clip_head, ClipHead):
         return
     last = model.image_encoder.last_layer()

