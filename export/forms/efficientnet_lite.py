@@ -87,5 +87,6 @@ class NeuralEngineHead(nn.Module):
         pooled = (weights * hidden).mean(dim=(2, 3), keepdim=True) / weights.mean(dim=(2, 3), keepdim=True)
         rows, columns = self.cells
         row = torch.cat([pooled, hidden.reshape(1, -1, 1, rows * columns)], dim=3)
-        features = unit(self.names(self.fc(row).softmax(dim=1)) + self.beyond(row))
+        logits = self.fc(row)
+        features = unit(self.names(logits.softmax(dim=1) - 1 / logits.shape[1]) + self.beyond(row))
         return features[:, :, 0, 0], features[..., 1:].reshape(1, -1, rows, columns)
