@@ -46,9 +46,10 @@ def averaged(start: MergedModel, tuned: MergedModel, alpha: float) -> MergedMode
 
 
 def save_average(start: Path, tuned: Path, alpha: float, output: Path) -> None:
-    """Write the average of two checkpoints at one alpha. Chances of names, if the second has any, are measured anew."""
+    """Write the average of two checkpoints at one alpha. Chances of names, if the second has any, are measured anew
+    where they are those of rendered scenes; else an export does that."""
     (a, first), (b, origin) = checkpoint.load(start), checkpoint.load(tuned)
-    model, calibrated = averaged(a, b, alpha), origin.calibrated
+    model, calibrated = averaged(a, b, alpha), origin.calibrated if origin.rendered else None
     if calibrated:
         with tempfile.TemporaryDirectory() as cache:
             calibrated = calibrate(model, Source(HELD_OUT, 0, True, Path(cache)))

@@ -88,7 +88,7 @@ class Stage(Frozen):
     With `regions` above 0, patches learn the same from regions of D_SAM's images. The CLIP teacher sees each region
     alone; see `data/regions.py`.
 
-    With `names` above 0, patches learn the names of the things on rendered scenes; see `stages.name_loss`.
+    With `names` above 0, patches learn the names that D_SAM's masks have; see `stages.name_loss`.
     """
 
     task: Task
@@ -217,8 +217,6 @@ class Recipe(Frozen):
             raise ValueError("stored answers are about crops; leave out stored, or padded")
         if self.stored and any(stage.regions for stage in self.stages):
             raise ValueError("stored answers have no regions; leave out stored, or regions")
-        if self.sam_data.files and any(stage.names for stage in self.stages):
-            raise ValueError("names are those of rendered scenes; leave out names, or give sam_data as scenes")
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self

@@ -19,7 +19,6 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
 from samclip_edge.model.merged import MergedModel
-from samclip_edge.rendered import NAMES
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.regions import regions
 from samclip_edge.train.data.stored import eighths, from_eighths
@@ -32,7 +31,7 @@ from samclip_edge.train.losses import (
     patch_naming,
 )
 from samclip_edge.train.recipe import Stage
-from samclip_edge.train.teachers import ClipTeacher, Teachers
+from samclip_edge.train.teachers import ClipTeacher, Names, Teachers
 
 _all_gather: Callable[[Tensor], tuple[Tensor, ...]] = all_gather  # differentiable
 MAX_SCALE = 100.0  # CLIP's upper bound on the factor of the cosine similarities
@@ -202,22 +201,25 @@ def region_loss(model: MergedModel, teacher: ClipTeacher, batch: Masks) -> Tenso
     return patch_distillation(features[found.owner], found.patches, wanted).sum() / len(batch.owner)
 
 
-def name_loss(model: MergedModel, names: Tensor, batch: Masks) -> Tensor:
-    """Each patch of a thing is given the thing's name, and each patch that no thing touches the name of the background.
+def name_loss(model: MergedModel, names: Names, batch: Masks) -> Tensor:
+    """Each patch under a mask that has a name is given that name, and each patch that no mask touches the name of the
+    background, where an image says that all on it has a mask (`Masks.complete`).
 
     Not of the paper, whose patches learn no name by itself: a name that is not there must lose against those that are.
-    names: (K+1,E), the features of `rendered.NAMES` and then of the background. The sum over things and backgrounds is
-    divided by the number of masks, so that it adds up over processes as `Loss.of` says.
+    The sum over masks and backgrounds is divided by the number of masks, so that it adds up over processes as
+    `Loss.of` says.
     """
     features = model.clip_head(model.image_encoder.tokens(batch.pixels))[1].float()
     covered = F.adaptive_avg_pool2d(batch.masks[:, None].float(), features.shape[-1])[:, 0]
     free = torch.ones_like(features[:, 0]).index_add(0, batch.owner, -(covered > 0).float()).clamp(min=0)
-    kinds = [NAMES.index(kind) for kind in batch.kinds] + [len(NAMES)] * len(free)
+    places = {name: place for place, name in enumerate(names.names)}
+    own = torch.tensor([places.get(kind, -1) for kind in batch.kinds], device=features.device)
+    complete = torch.tensor(batch.complete, device=features.device)
     missed = patch_naming(
         torch.cat([features[batch.owner], features]),
-        torch.cat([covered, free]),
-        names,
-        torch.tensor(kinds, device=features.device),
+        torch.cat([covered * (own >= 0)[:, None, None], free * complete[:, None, None]]),
+        names.features,
+        torch.cat([own.clamp(min=0), torch.full_like(own[:1], len(places)).expand(len(free))]),
         model.text_encoder.logit_scale.detach().exp().clamp(max=MAX_SCALE),
     )
     return missed.sum() / len(batch.owner)

@@ -33,12 +33,19 @@ class ClipTeacher(Protocol):
         ...
 
 
+class Names(NamedTuple):
+    """The names that patches are to be told apart by."""
+
+    names: list[str]  # K
+    features: Tensor  # (K+1,E), L2-normalised: those of the names, and of the background
+
+
 class Teachers(NamedTuple):
     """The CLIP teacher and the SAM teacher, both frozen."""
 
     clip: ClipTeacher
     sam: MergedModel
-    names: Tensor | None = None  # (K+1,E) features of `rendered.NAMES` and of the background, for stages with `names`
+    names: Names | None = None  # for stages with `names`
 
 
 def resized(pixels: Tensor, size: int, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:

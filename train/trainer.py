@@ -27,14 +27,13 @@ from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 from samclip_edge.model.names import name_features
 from samclip_edge.model.public import merged
-from samclip_edge.rendered import NAMES
 from samclip_edge.text.names import BACKGROUND_NAMES
 from samclip_edge.train.calibrate import calibrate
 from samclip_edge.train.data.batches import ClipSteps, SamSteps, Steps
 from samclip_edge.train.data.loading import Loader, on_device
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.data.stored import Stored
-from samclip_edge.train.data.stream import open_data
+from samclip_edge.train.data.stream import names_in, open_data
 from samclip_edge.train.gradients import Part, gradients, has_bf16
 from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
@@ -42,7 +41,7 @@ from samclip_edge.train.metrics import Metrics
 from samclip_edge.train.processes import agreed, company, gathered, in_turn, start, together, told
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.state import Saved, load_state, save_state
-from samclip_edge.train.teachers import OpenClip, OwnClip, Teachers
+from samclip_edge.train.teachers import Names, OpenClip, OwnClip, Teachers
 
 Report = Callable[[str, int, int], None]  # called with the stage, the steps done, and the steps in all
 
@@ -67,6 +66,7 @@ class Trainer:
             agreed(f"recipe: {name}", data.names)
         for stage in recipe.stages:
             stage.all_steps(len(self.clip_data), len(self.sam_data))  # refuses data that nobody has counted
+        self.names = told(lambda: names_in(self.sam_data)) if any(stage.names for stage in recipe.stages) else []
         self.loaders: dict[str, Loader[Any]] = {}  # of the stage under way, by data set
         self.metrics = Metrics(folder) if self.accelerator.is_main_process else None
 
@@ -148,8 +148,8 @@ class Trainer:
             learner = self.learner(index)
             teachers = None if stage.task.startswith("teach") else self.teachers()
             if teachers and stage.names:
-                names = name_features(learner.model, [*NAMES, *BACKGROUND_NAMES], ClipSteps.templates)
-                teachers = teachers._replace(names=names)
+                features = name_features(learner.model, [*self.names, *BACKGROUND_NAMES], ClipSteps.templates)
+                teachers = teachers._replace(names=Names(self.names, features))
         all_steps = told(lambda: stage.all_steps(len(self.clip_data), len(self.sam_data)))
         last = max(round(all_steps * stage.stop_after), 1)
         saved = self._restore(index, learner)

@@ -19,6 +19,7 @@ from samclip_edge.benchmarks.evaluation.label_maps import IDS, IGNORED, MOST, La
 from samclip_edge.benchmarks.evaluation.layout import read_document, read_lines, there
 from samclip_edge.benchmarks.evaluation.task import Part, Sample
 from samclip_edge.errors import InputError
+from samclip_edge.text.names import spoken
 
 NAMES = Path(__file__).parent / "names"
 
@@ -42,7 +43,6 @@ COCO_PANOPTIC = (
     "COCO's photos lie in val2017/ or images/val2017/, and panoptic_val2017.json and the folder panoptic_val2017/ in "
     "DIR or in DIR/annotations"
 )
-_SURFACES = ("ceiling", "floor", "wall")  # which COCO calls by themselves first, and by what they are made of last
 
 
 class _Category(TypedDict):
@@ -191,18 +191,6 @@ LABEL_SETS: dict[str, Callable[[Path], LabelSet]] = {
     "coco-stuff": _coco_stuff,
     "coco-panoptic": _coco_panoptic,
 }  # of a folder: the data set that lies there
-
-
-def spoken(own: str) -> str:
-    """COCO's name of a class as a person would say it: "wall-brick" is a brick wall, "sky-other-merged" the sky."""
-    name = (
-        own.removesuffix("-merged")
-        .removesuffix("-other")
-        .removesuffix("-stuff")
-        .replace("playingfield", "playing field")
-    )
-    first, _, last = name.partition("-")
-    return f"{last} {first}" if last and first in _SURFACES else name.replace("-", " ")
 
 
 def _roots(name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from samclip_edge.json_files import parse_json
 from samclip_edge.text.tokenizer import clean
 
 BACKGROUND_NAMES = ("background",)  # rivals of every name, whatever the bundle's own rivals are
+_SURFACES = ("ceiling", "floor", "wall")  # which COCO calls by themselves first, and by what they are made of last
 
 
 def read_templates(path: Path, option: str = "") -> list[str]:
@@ -103,6 +104,18 @@ def check_labels(labels: Sequence[str], what: str = "labels") -> list[str]:
             raise InputError(f": name {number} of {len(names)} is empty; give it a word", what)
         first.setdefault(key, name)
     return list(first.values())
+
+
+def spoken(own: str) -> str:
+    """COCO's name of a class as a person would say it: "wall-brick" is a brick wall, "sky-other-merged" the sky."""
+    name = (
+        own.removesuffix("-merged")
+        .removesuffix("-other")
+        .removesuffix("-stuff")
+        .replace("playingfield", "playing field")
+    )
+    first, _, last = name.partition("-")
+    return f"{last} {first}" if last and first in _SURFACES else name.replace("-", " ")
 
 
 def read_text(path: Path) -> str:

@@ -15,11 +15,12 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 
 from samclip_edge.benchmarks.evaluation.confusion import accuracy, count, ious, mean_iou, total
 from samclip_edge.benchmarks.evaluation.label_maps import IGNORED, LabelMap, read_labels
-from samclip_edge.benchmarks.evaluation.label_sets import LABEL_SETS, NAMES, spoken
+from samclip_edge.benchmarks.evaluation.label_sets import LABEL_SETS, NAMES
 from samclip_edge.benchmarks.evaluation.layout import read_document
 from samclip_edge.benchmarks.evaluation.semantic import read_sample
 from samclip_edge.benchmarks.evaluation.task import Sample
 from samclip_edge.errors import InputError
+from samclip_edge.text.names import spoken
 from samclip_edge.text.tokenizer import clean
 
 CONTEXT = list(read_document(NAMES / "context.json").values())

@@ -10,7 +10,7 @@ import pytest
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
-from samclip_edge.train.data.annotations import bits_of, segmentations
+from samclip_edge.train.data.annotations import annotations_of, bits_of
 
 SHAPE = (40, 60)
 TRIANGLE = [2, 2, 50.5, 4, 30, 38.25]
@@ -37,8 +37,8 @@ def theirs(segmentation: Any) -> np.ndarray:
     ],
 )
 def test_a_segmentation_is_the_mask_that_pycocotools_makes(segmentation: Any) -> None:
-    (found,) = segmentations(json.dumps({"annotations": [{"segmentation": segmentation}]}).encode())
-    bits = bits_of(found, SHAPE)
+    (found,) = annotations_of(json.dumps({"annotations": [{"segmentation": segmentation}]}).encode())
+    bits = bits_of(found.segmentation, SHAPE)
     assert bits.dtype == bool
     assert np.array_equal(bits, theirs(segmentation))
 
@@ -52,9 +52,9 @@ def test_a_polygon_may_stand_alone_and_one_without_area_is_left_out() -> None:
 def test_annotations_without_a_segmentation_are_left_out() -> None:
     """COCO has boxes and keypoints without one; NaN in a field that is not read is nobody's fault."""
     text = b'{"annotations": [{"bbox": [1, 2, 3, 4]}, {"segmentation": []}, {"segmentation": null, "area": NaN}]}'
-    assert segmentations(text) == []
+    assert annotations_of(text) == []
     text = text.replace(b"[]", json.dumps([TRIANGLE]).encode())
-    assert segmentations(b"\xef\xbb\xbf" + text) == [[TRIANGLE]]
+    assert [each.segmentation for each in annotations_of(b"\xef\xbb\xbf" + text)] == [[TRIANGLE]]
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_what_is_no_mask_of_the_image_is_refused(segmentation: Any) -> None:
 )
 def test_a_json_that_is_no_list_of_annotations_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        segmentations(text)
+        annotations_of(text)

@@ -60,7 +60,7 @@ def test_a_tar_shard_holds_what_its_folder_holds(sa_1b: Path, tmp_path: Path) ->
     for index in range(6):
         assert np.array_equal(folder[index].pixels(), shard[index].pixels())
         assert folder[index].masks() == shard[index].masks()
-        for rle in folder[index].masks():
+        for rle in (each.segmentation for each in folder[index].masks()):
             wanted = coco.decode({"size": rle["size"], "counts": rle["counts"].encode()}).astype(bool)
             assert np.array_equal(folder[index].bits(rle, (160, 200)), wanted)
     assert str(tar) in shard[0].name
@@ -77,7 +77,7 @@ def test_masks_lie_in_the_models_square_as_in_the_image(sa_1b: Path, tmp_path: P
         assert picture.shape == (400, 400, 3)
         assert not np.any(np.array(masks)[:, 320:])
         raw = files[source.draw(index).image]
-        full = [raw.bits(rle, (160, 200)) for rle in raw.masks()]
+        full = [raw.bits(each.segmentation, (160, 200)) for each in raw.masks()]
         areas = sorted(mask.sum() / 4 for mask in masks)
         assert areas == pytest.approx(sorted(bits.sum() for bits in full), rel=0.1, abs=40)
 

@@ -76,7 +76,11 @@ def test_a_shard_is_read_whatever_packs_it(tmp_path: Path, cache: Path, name: st
     shard = tar(tmp_path / name, samples(), mode)
     files = Files([str(shard)], annotated=True, cache=cache)
     assert reds(files) == [1, 2, 3]
-    assert [rle["counts"] for index in range(3) for rle in files[index].masks()] == [[0, 24], [1, 23], [2, 22]]
+    assert [each.segmentation["counts"] for index in range(3) for each in files[index].masks()] == [
+        [0, 24],
+        [1, 23],
+        [2, 22],
+    ]
     assert files[1].name.startswith(f"{shard} (bytes ")
     unpacked = list(cache.glob("*.tar"))
     assert len(unpacked) == (mode != "w")

@@ -15,6 +15,7 @@ from samclip_edge.rendered import NAMES
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.stored import eighths, from_eighths
 from samclip_edge.train.stages import _left_out, as_prompt, image_features, name_loss
+from samclip_edge.train.teachers import Names
 
 
 def images(pixels: torch.Tensor, draws: list[int]) -> Images:
@@ -84,8 +85,10 @@ def test_patches_of_a_thing_learn_its_name_and_free_ones_the_background(rest: in
     mask = torch.zeros(1, 9, 9, dtype=torch.bool)
     mask[:, :, :4] = True
     nothing = torch.zeros(0)
-    batch = Masks(torch.zeros(1, 3, 9, 9), torch.tensor([0]), mask, nothing, nothing, None, None, [], [NAMES[3]])
+    batch = Masks(
+        torch.zeros(1, 3, 9, 9), torch.tensor([0]), mask, nothing, nothing, None, None, [], [NAMES[3]], [True]
+    )
     right = math.log(1 + len(NAMES) * math.exp(-scale))
     thing = (3 * right + (right + scale)) / 4  # the second patch: a third of the share, another name
-    got = name_loss(model, names, batch)  # type: ignore[arg-type]
+    got = name_loss(model, Names([*NAMES], names), batch)  # type: ignore[arg-type]
     assert got.item() == pytest.approx(thing + right + more, rel=1e-5)

@@ -55,7 +55,8 @@ class Masks(NamedTuple):
     logits: Tensor | None  # int8, (2,M,4,S/4,S/4) of the SAM teacher in both rounds; None if not stored
     predicted_ious: Tensor | None  # (2,M,4) predicted IoUs of the same
     skipped: list[str]
-    kinds: list[str]  # of the M masks, one of `rendered.NAMES` each; empty where the images are files
+    kinds: list[str]  # the names of what the M masks cover; "" where nobody says
+    complete: Sequence[bool] = ()  # of the B images: whether what no mask covers is background for sure
 
 
 class Steps(Dataset[list[Item]], Generic[Item]):
@@ -214,4 +215,5 @@ def collected(images: Sequence[Masked]) -> Masks:
         predicted_ious=None,
         skipped=[],
         kinds=[kind for image in images for kind in image.kinds],
+        complete=[image.complete for image in images],
     )

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.decode import has_end
 from samclip_edge.photo.read import read_photo
-from samclip_edge.train.data.annotations import Bits, Segmentation, bits_of, segmentations
+from samclip_edge.train.data.annotations import Annotation, Bits, Segmentation, annotations_of, bits_of
 from samclip_edge.train.data.pairs import Pairs
 from samclip_edge.train.data.places import IMAGES, all_under, is_litter
 from samclip_edge.train.data.shards import DamagedShard, contents, damage_told, is_shard, plain, read_part
@@ -75,11 +75,15 @@ class Raw:
                 raise ValueError("the JPEG is truncated: it has no end mark")
             return read_photo(data)
 
-    def masks(self) -> list[Segmentation]:
-        """The annotated masks of the image as they are stored, at least one."""
+    def annotations(self) -> list[Annotation]:
+        """All that is annotated on the image, crowds too."""
         assert self._annotations
         with self.reading("annotations cannot be read"):
-            found = segmentations(self._annotations())
+            return annotations_of(self._annotations())
+
+    def masks(self) -> list[Annotation]:
+        """The annotated masks of the image, at least one; without crowds."""
+        found = [each for each in self.annotations() if not each.crowd]
         if not found:
             raise BrokenSample(f"{self.name}: no annotations")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,14 @@ def shaken_box(bits: npt.NDArray[np.bool_], random: Random) -> Floats:
     noise = np.clip(random.normal(0, SHAKE * sides), -MOST, MOST)
     x0, y0, x1, y1 = np.clip(np.array([x0, y0, x1, y1]) + noise, 0, [width, height, width, height])
     return np.array([min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)], np.float32)
+
+
+def middle(bits: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """x, y of the pixel of a mask (H,W) that is farthest from all that is not the mask."""
+    inside = np.pad(bits, 1).astype(np.uint8)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return int(x), int(y)
 
 
 def point_among(bits: npt.NDArray[np.bool_], random: Random) -> Floats:

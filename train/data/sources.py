@@ -5,9 +5,10 @@ They depend on the recipe's seed and the number alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.resize import ClipResize, Pixels, clip_square
-from samclip_edge.rendered import RenderedScene, render
+from samclip_edge.rendered import NAMES, RenderedScene, render
 from samclip_edge.train.data.files import BrokenSample, Files, Raw
 from samclip_edge.train.recipe import Batch, Data
 
@@ -70,7 +71,18 @@ class Masked(NamedTuple):
     picture: Pixels  # (S,S,3)
     masks: list[Bits]  # (S,S) each
     random: np.random.Generator  # draws their prompts
-    kinds: list[str]  # of each mask on a rendered scene, one of `rendered.NAMES`; empty for an image from a file
+    kinds: list[str]  # the name of what each mask covers; "" where nobody says
+    complete: bool = False  # whether what no mask covers is background for sure, as on a rendered scene
+
+
+class Known(NamedTuple):
+    """A held-out image in the model's square (S,S), of which it is known what is on it."""
+
+    picture: Pixels  # (S,S,3)
+    scaled: tuple[int, int]  # height and width of the image inside the square
+    masks: list[Bits]  # (S,S) each, of things that have a name
+    kinds: list[str]  # of the masks
+    there: frozenset[str]  # the names of all that is on it, also of what has no mask here
 
 
 class Source:
@@ -125,8 +137,60 @@ class Source:
             scene = self.scene(sample, shape.size, 1, shape.things)
             chosen = random.permutation(len(scene.things))[:most]
             things = [scene.things[i] for i in chosen]
-            return Masked(scene.image, [each.mask for each in things], random, [each.kind for each in things])
+            kinds = [each.kind for each in things]
+            return Masked(
+                scene.image, [each.mask for each in things], random, kinds, complete=len(things) == len(scene.things)
+            )
         return masked(self.files[sample.image], shape.size, most, random)
+
+    def kinds(self) -> dict[str, bool]:
+        """Every name on the images, sorted; those of rendered scenes as `rendered.NAMES` has them. True for a thing.
+
+        All annotations are read. Broken ones are left out.
+        """
+        if self.files is None:
+            return dict.fromkeys(NAMES, True)
+        found: dict[str, bool] = {}
+        for image in range(len(self.files)):
+            with contextlib.suppress(BrokenSample):
+                for each in self.files[image].annotations():
+                    if each.name:
+                        found[each.name] = found.get(each.name, False) or each.thing
+        return {name: found[name] for name in sorted(found)}
+
+    def known(self, image: int, size: int) -> Known:
+        """A held-out image with all things that have a name, in a square of `size` pixels.
+
+        Raises BrokenSample when the image or a mask cannot be used.
+        """
+        if self.files is None:
+            scene = self.scene(Sample(image, 0), size, 1, 4)
+            kinds = [thing.kind for thing in scene.things]
+            return Known(scene.image, (size, size), [thing.mask for thing in scene.things], kinds, frozenset(kinds))
+        raw = self.files[image]
+        with raw.reading():
+            pixels, listed = raw.pixels(), raw.annotations()
+            frame = Frame.of(pixels, size)
+            things = [each for each in listed if each.name and each.thing and not each.crowd]
+            masks = [_in_square(raw.bits(each.segmentation, pixels.shape[:2]), frame, size) for each in things]
+            seen = [place for place, mask in enumerate(masks) if mask.any()]
+            there = frozenset(each.name for each in listed if each.name)
+            kinds = [things[place].name for place in seen]
+            return Known(framed(pixels, size), frame.scaled, [masks[place] for place in seen], kinds, there)
+
+
+def named_images(held_out: Source, size: int, most: int, together: int) -> Iterator[list[Known]]:
+    """The first `most` held-out images, those with a named thing, in batches. Broken ones are left out."""
+    count = min(len(held_out), most)
+    for start in range(0, count, together):
+        batch = []
+        for image in range(start, min(start + together, count)):
+            with contextlib.suppress(BrokenSample):
+                known = held_out.known(image, size)
+                if known.kinds:
+                    batch.append(known)
+        if batch:
+            yield batch
 
 
 def pictured(raw: Raw, shape: Batch, random: np.random.Generator, view: View | None) -> Picture:
@@ -156,19 +220,35 @@ def masked(raw: Raw, size: int, most: int, random: np.random.Generator) -> Maske
 def _masked(raw: Raw, size: int, most: int, random: np.random.Generator) -> Masked:
     pixels, stored = raw.pixels(), raw.masks()
     frame = Frame.of(pixels, size)
-    height, width = frame.scaled
-    masks = []
-    for i in random.permutation(len(stored)):
-        bits = raw.bits(stored[i], (frame.height, frame.width))
-        mask = np.zeros((size, size), bool)
-        mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    masks, kinds = [], []
+    for i in things_first(random.permutation(len(stored)).tolist(), [each.thing for each in stored], most):
+        mask = _in_square(raw.bits(stored[i].segmentation, pixels.shape[:2]), frame, size)
         if mask.any():  # a small mask may vanish at this size
             masks.append(mask)
+            kinds.append(stored[i].name)
         if len(masks) == most:
             break
     if not masks:
         raise BrokenSample(f"{raw.name}: no mask is left at {size} pixels")
-    return Masked(framed(pixels, size), masks, random, [])
+    return Masked(framed(pixels, size), masks, random, kinds)
+
+
+def things_first(order: list[int], thing: list[bool], most: int) -> list[int]:
+    """Masks in the order in which they are taken: first so many things that a quarter of `most` is left for stuff.
+
+    order: of all masks, as drawn. thing: whether a mask is one. Things or stuff alone stay in that order.
+    """
+    things, stuff = [i for i in order if thing[i]], [i for i in order if not thing[i]]
+    first = most - min(len(stuff), most // 4)
+    return [*things[:first], *stuff, *things[first:]]
+
+
+def _in_square(bits: Bits, frame: Frame, size: int) -> Bits:
+    """A mask of an image in the model's square (S,S), as the image lies there."""
+    height, width = frame.scaled
+    mask = np.zeros((size, size), bool)
+    mask[:height, :width] = cv2.resize(bits.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return mask
 
 
 def crop(pixels: Pixels, size: int, random: np.random.Generator) -> Pixels:

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import NonNegativeInt
 
+from samclip_edge.errors import InputError
 from samclip_edge.train.data.files import TRIES, BrokenSample, Raw
 from samclip_edge.train.data.pairs import Pairs
 from samclip_edge.train.data.places import IMAGES, all_under, digest, is_litter
@@ -116,6 +117,18 @@ def open_data(data: Data, seed: int, annotated: bool, cache: Path) -> Source | S
         if shards and not any(path.suffix.lower() in IMAGES for path in paths):
             return Stream(shards, seed, annotated, data.images)
     return Source(data, seed, annotated, cache)
+
+
+def names_in(sam_data: Source | Stream) -> list[str]:
+    """The names that the masks of D_SAM have. Raises InputError where they cannot be listed, or there is none."""
+    if isinstance(sam_data, Stream):
+        raise InputError(
+            "recipe: names are listed first, and sam_data is tar shards, which are not; name folders"
+        )
+    found = list(sam_data.kinds())
+    if not found:
+        raise InputError("recipe: no mask of sam_data has a name; leave out names, or name other files")
+    return found
 
 
 class _Card:
