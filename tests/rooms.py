@@ -46,12 +46,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
     ),
     "train/data": (
-        {"numpy", "cv2", "torch", "pydantic", "pycocotools"},
+        {"numpy", "cv2", "torch", "pydantic", "pycocotools", "open_clip", "timm"},
         LOOK | {"samclip_edge/rendered", "train/recipe"},
     ),
-    "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle"}),
+    "train/yaml_lines": ({"yaml"}, set()),
+    "train/recipe": ({"numpy", "yaml", "pydantic"}, BASE | {"samclip_edge/bundle", "train/yaml_lines"}),
     "train": (
-        {"numpy", "torch", "accelerate", "matplotlib", "open_clip", "pydantic"},
+        {"numpy", "torch", "accelerate", "matplotlib", "open_clip", "pydantic", "transformers"},
         LOOK | {"samclip_edge/rendered", "samclip_edge/model", "train/data", "train/recipe"},
     ),
     "train/probing": (

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.train.data.batches import Images, Masks
+from samclip_edge.train.data.texts import Texts
 from samclip_edge.train.processes import summed
 from samclip_edge.train.recipe import Stage
 from samclip_edge.train.stages import Loss, losses
 from samclip_edge.train.teachers import Teachers
 
-Part = tuple[Images | None, Masks | None]  # one part of a process's batches, see `Recipe.accumulate`
+Part = tuple[Images | Texts | None, Masks | None]  # one part of a process's batches, see `Recipe.accumulate`
 
 
 def gradients(
@@ -34,7 +35,7 @@ def gradients(
     image to image. bf16: whether the forward passes run in bf16.
     """
     counts = torch.tensor(
-        [[len(clip.pixels) if clip else 0, len(sam.owner) if sam else 0] for clip, sam in parts],
+        [[clip.count if clip else 0, len(sam.owner) if sam else 0] for clip, sam in parts],
         dtype=torch.float32,
         device=accelerator.device,
     )

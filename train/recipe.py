@@ -5,7 +5,6 @@ It is a YAML file and is validated before anything starts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +15,7 @@ from pydantic import Field, FiniteFloat, ValidationError, field_validator, model
 from samclip_edge.bundle.encoder_spec import Frozen
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.train.yaml_lines import line_of
 
 FOLDER = Path(__file__).parent / "recipes"
 # The presets with a CLIP head that learns: not those of two models, nor of one whose head is published with it.
@@ -29,7 +29,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Below = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]  # of a loss
-Task = Literal["teach_clip", "teach_sam", "probe", "distill", "joint", "adapt"]
+Task = Literal["teach_text", "teach_clip", "teach_sam", "probe", "distill", "joint", "adapt"]
+
+DISTILLING = {"probe", "distill", "joint", "adapt"}  # the tasks that learn from teachers of images
 
 
 class Scenes(Frozen):
@@ -78,6 +80,13 @@ class Batch(Frozen):
     padded: bool = False  # see above; those of D_SAM always are
 
 
+class Corpus(Frozen):
+    """What `teach_text` reads: so many words and phrases (`data/words.py`), a batch of them in each step."""
+
+    words: Count = 120_000
+    batch: Count = 512  # over all processes
+
+
 class Stage(Frozen):
     """One part of a run. Its task says what is learned and what is frozen; see `stages.py`.
 
@@ -106,6 +115,7 @@ class Stage(Frozen):
     clip_gradient: Annotated[FiniteFloat, Field(gt=0)] = 1.0  # the norm that the gradient of a step is clipped to
     clip: tuple[Batch, ...] = ()  # batches of D_CLIP; each step draws one at random (variable resolution)
     sam: Batch | None = None  # the batch of D_SAM
+    texts: Corpus | None = None  # of `teach_text`, which has no images
     patches: Annotated[float, Field(gt=0, le=1)] = 1.0  # see above
     regions: Weight = 0.0  # the weight of the loss of `regions`; 0: no such loss
     names: Weight = 0.0  # the weight of the loss of `names`; 0: no such loss
@@ -117,7 +127,11 @@ class Stage(Frozen):
 
     @model_validator(mode="after")
     def _has_data(self) -> Stage:
-        if self.task != "teach_sam" and not self.clip:
+        if (self.task == "teach_text") != (self.texts is not None):
+            raise ValueError("texts are for teach_text, which needs them")
+        if self.texts and (self.batches or self.steps is None):
+            raise ValueError("teach_text has no batches of images; give texts and steps")
+        if self.task not in ("teach_text", "teach_sam") and not self.clip:
             raise ValueError(f"task {self.task} needs clip batches")
         if self.task in ("teach_sam", "joint") and self.sam is None:
             raise ValueError(f"task {self.task} needs a sam batch")
@@ -140,11 +154,12 @@ class Stage(Frozen):
 
     def check_split(self, processes: int, parts: int) -> None:
         """Raise InputError when a batch does not split evenly over processes, and each share into so many parts."""
-        for shape in self.batches:
-            if shape.images % (processes * parts):
+        numbers = [(shape.images, "images") for shape in self.batches]
+        for number, what in [*numbers, (self.texts.batch, "texts")] if self.texts else numbers:
+            if number % (processes * parts):
                 raise InputError(
-                    f"recipe: a batch of {shape.images} images in a {self.task} stage does not split over {processes} "
-                    f"processes times {parts} parts (accumulate); choose another number of images"
+                    f"recipe: a batch of {number} {what} in a {self.task} stage does not split over {processes} "
+                    f"processes times {parts} parts (accumulate); choose another number of {what}"
                 )
 
     def all_steps(self, clip_count: int, sam_count: int) -> int:
@@ -176,7 +191,7 @@ class Recipe(Frozen):
     clip_data: Data  # D_CLIP
     sam_data: Data  # D_SAM
     held_out: Data  # for measurements, never trained on; in the layout of D_SAM
-    clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip; None: what the teach_clip stage trained
+    clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip, or `conse`; None: what teach_clip trained
     sam_teacher: str | None = None  # SAM's weights; None: what the teach_sam stage trained
     stored: str | None = None  # folder that `samclip-edge train reinforce` wrote; None: the teachers run in every step
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -202,14 +217,18 @@ class Recipe(Frozen):
                 raise ValueError("held_out shares scenes with the data that is trained on")
         if (b is None) and any(stage.task == "teach_clip" for stage in self.stages):
             raise ValueError("teach_clip needs captions, which only scenes have; name a clip_teacher")
+        tasks = {stage.task for stage in self.stages}
+        if "teach_text" in tasks and not self.conse:
+            raise ValueError("teach_text needs the texts' teacher; say clip_teacher: conse, or conse:WEIGHTS:FOLDER")
+        if self.conse and tasks & DISTILLING and "teach_text" not in tasks:
+            raise ValueError("conse has no text encoder for the student; add a teach_text stage")
         for stage in self.stages:
             if stage.task == "teach_clip" and self.accumulate > 1:
                 raise ValueError("teach_clip compares all images of a batch; leave accumulate at 1")
             for batch in stage.batches:
                 if batch.size not in PRESETS[self.preset].sizes:
                     raise ValueError(f"size {batch.size} is not one of {self.preset}'s {PRESETS[self.preset].sizes}")
-        tasks = {stage.task for stage in self.stages}
-        if tasks & {"probe", "distill", "joint", "adapt"}:
+        if tasks & DISTILLING:
             for teach, given in (("teach_clip", self.clip_teacher), ("teach_sam", self.sam_teacher)):
                 if given is None and teach not in tasks:
                     raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
@@ -220,6 +239,16 @@ class Recipe(Frozen):
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self
+
+    @property
+    def conse(self) -> bool:
+        """Whether a classifier and a sentence encoder take CLIP's place; see `conse.conse`."""
+        return (self.clip_teacher or "").partition(":")[0] == "conse"
+
+    @property
+    def open_clip(self) -> str | None:
+        """The CLIP of open_clip that teaches."""
+        return None if self.conse else self.clip_teacher
 
     def before(self, index: int, task: Task) -> int | None:
         """The index of the stage whose checkpoint stage `index` starts from.
@@ -260,27 +289,7 @@ def read_recipe(name: str) -> Recipe:
         first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         message = one_line(ValueError(first["msg"].removeprefix("Value error, ")))
-        raise InputError(f"{path}:{_line(root, first['loc'])}: {where or 'recipe'}: {message}") from None
+        raise InputError(f"{path}:{line_of(root, first['loc'])}: {where or 'recipe'}: {message}") from None
     # PyYAML raises these over bytes that are no text, dates and numbers that are none, and brackets nested too deeply.
     except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, TypeError, RecursionError, MemoryError) as error:
         raise InputError(f"{path}: not YAML ({one_line(error)})") from None
-
-
-def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int:
-    """The line number of the innermost YAML node on the path `where`, which pydantic gives for an error."""
-    if node is None:
-        return 1
-    line = node.start_mark.line + 1
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if not found:
-                break
-            key, node = found[0]
-            line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line

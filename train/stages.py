@@ -3,6 +3,7 @@
 The backward pass runs once for each loss.
 
 - `teach_clip` and `teach_sam` train the teachers of a recipe that names no public weights.
+- `teach_text` trains the text encoder alone, on a sentence encoder's features of words.
 - `probe`, `joint` and `adapt` are the paper's stages (Sec. 3, Fig. 3). `probe` trains the CLIP head alone. `joint`
   trains all but the prompt encoder, with rehearsal of SAM. `adapt` trains the CLIP head alone, at several image sizes.
 - `distill` is the paper's control (Appendix D): `joint` without rehearsal, with head and backbone at the full rate.
@@ -22,6 +23,7 @@ from samclip_edge.model.merged import MergedModel
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.regions import regions
 from samclip_edge.train.data.stored import eighths, from_eighths
+from samclip_edge.train.data.texts import Texts
 from samclip_edge.train.losses import (
     contrastive,
     feature_distillation,
@@ -43,12 +45,13 @@ class Loss(NamedTuple):
     name: str
     weight: float
     value: Tensor  # a mean
-    of: Literal["clip", "sam"]  # a mean over the images of D_CLIP, or over the masks of D_SAM
+    of: Literal["clip", "sam"]  # a mean over the images of D_CLIP (or texts), or over the masks of D_SAM
 
 
 def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
     """The parts that a stage trains, each with its share of the learning rate. All others are frozen."""
     parts: dict[str, list[tuple[nn.Module, float]]] = {
+        "teach_text": [(model.text_encoder, 1.0)],
         "teach_clip": [(model.image_encoder, 1.0), (model.clip_head, 1.0), (model.text_encoder, 1.0)],
         "teach_sam": [(model.image_encoder, 1.0), (model.prompt_encoder, 1.0), (model.mask_decoder, 1.0)],
         "probe": [(model.clip_head, 1.0)],
@@ -65,10 +68,12 @@ def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
 
 
 def losses(
-    model: MergedModel, stage: Stage, teachers: Teachers | None, clip: Images | None, sam: Masks | None
+    model: MergedModel, stage: Stage, teachers: Teachers | None, clip: Images | Texts | None, sam: Masks | None
 ) -> Iterator[Loss]:
     """Yield the losses of a step one by one, so that the caller can run each backward pass before the next forward."""
-    if stage.task == "teach_clip":
+    if isinstance(clip, Texts):
+        yield Loss("text", 1.0, feature_distillation(model.text_encoder(clip.tokens).float(), clip.features), "clip")
+    elif stage.task == "teach_clip":
         assert clip is not None
         yield Loss("contrastive", 1.0, caption_loss(model, clip, stage.patches), "clip")
     elif stage.task == "teach_sam":

@@ -29,6 +29,7 @@ from samclip_edge.model.names import name_features
 from samclip_edge.model.public import merged
 from samclip_edge.text.names import BACKGROUND_NAMES
 from samclip_edge.train.calibrate import calibrate
+from samclip_edge.train.conse import named
 from samclip_edge.train.data.batches import ClipSteps, SamSteps, Steps
 from samclip_edge.train.data.loading import Loader, on_device
 from samclip_edge.train.data.sources import Source
@@ -41,7 +42,8 @@ from samclip_edge.train.metrics import Metrics
 from samclip_edge.train.processes import agreed, company, gathered, in_turn, start, together, told
 from samclip_edge.train.recipe import Recipe, Stage
 from samclip_edge.train.state import Saved, load_state, save_state
-from samclip_edge.train.teachers import Names, OpenClip, OwnClip, Teachers
+from samclip_edge.train.teachers import Names, OwnClip, Teachers
+from samclip_edge.train.texts import Taught, taught
 
 Report = Callable[[str, int, int], None]  # called with the stage, the steps done, and the steps in all
 
@@ -68,6 +70,7 @@ class Trainer:
             stage.all_steps(len(self.clip_data), len(self.sam_data))  # refuses data that nobody has counted
         self.names = told(lambda: names_in(self.sam_data)) if any(stage.names for stage in recipe.stages) else []
         self.loaders: dict[str, Loader[Any]] = {}  # of the stage under way, by data set
+        self.taught: Taught | None = None  # the texts of the stage under way
         self.metrics = Metrics(folder) if self.accelerator.is_main_process else None
 
     @property
@@ -114,27 +117,27 @@ class Trainer:
     def teachers(self) -> Teachers:
         """The frozen teachers, on this process's device."""
         recipe, device = self.recipe, self.accelerator.device
-        clip = OpenClip(recipe.clip_teacher, device) if recipe.clip_teacher else OwnClip(self._last("teach_clip"))
+        clip = named(recipe.clip_teacher, device) if recipe.clip_teacher else OwnClip(self._last("teach_clip"))
         sam = self._last("teach_sam") if recipe.sam_teacher is None else merged(recipe.preset, sam=recipe.sam_teacher)
         return Teachers(clip, sam.to(device).requires_grad_(False))
 
     def start(self, index: int) -> MergedModel:
         """The model that a stage begins with."""
         recipe, stage = self.recipe, self.recipe.stages[index]
-        before = recipe.before(index, stage.task)
-        if before is not None:
+        if (before := recipe.before(index, stage.task)) is not None:
             return self._read(before)
         if stage.task.startswith("teach"):
             model = MergedModel(PRESETS[recipe.preset])
             random_init(model, recipe.seed)
         else:  # the student: SAM, CLIP's text encoder, and a CLIP head that starts from SAM's last layer
-            model = merged(recipe.preset, recipe.seed, recipe.sam_teacher, recipe.clip_teacher)
+            model = merged(recipe.preset, recipe.seed, recipe.sam_teacher, recipe.open_clip)
             if recipe.sam_teacher is None:
                 sam = self._last("teach_sam")
                 for name in ("image_encoder", "prompt_encoder", "mask_decoder"):
                     getattr(model, name).load_state_dict(getattr(sam, name).state_dict())
-            if recipe.clip_teacher is None:
-                model.text_encoder.load_state_dict(self._last("teach_clip").text_encoder.state_dict())
+            if recipe.open_clip is None:
+                reader = self._last("teach_text" if recipe.conse else "teach_clip").text_encoder
+                model.text_encoder.load_state_dict(reader.state_dict())
             start_clip_head(model)
         return model.to(self.accelerator.device)
 
@@ -150,6 +153,7 @@ class Trainer:
             if teachers and stage.names:
                 features = name_features(learner.model, [*self.names, *BACKGROUND_NAMES], ClipSteps.templates)
                 teachers = teachers._replace(names=Names(self.names, features))
+        self.taught = in_turn(lambda: taught(self.recipe, stage, self.folder, self.accelerator.device))
         all_steps = told(lambda: stage.all_steps(len(self.clip_data), len(self.sam_data)))
         last = max(round(all_steps * stage.stop_after), 1)
         saved = self._restore(index, learner)
@@ -163,7 +167,7 @@ class Trainer:
             with company():
                 values = learner.take(self.gradients(learner.model, stage, teachers, parts))
             batched = [batch for part in parts for batch in part if batch is not None]
-            learner.images += self.accelerator.num_processes * sum(len(batch.pixels) for batch in batched)
+            learner.images += self.accelerator.num_processes * sum(batch.count for batch in batched)
             learner.seconds, began = learner.seconds + time.perf_counter() - began, time.perf_counter()
             skipped = gathered([name for batch in batched for name in batch.skipped])
             with together():  # the disk of the main process may be full
@@ -184,7 +188,7 @@ class Trainer:
         recipe, stage = self.recipe, self.recipe.stages[index]
         learner.check_weights(self._name(index))
         model = learner.learned()
-        found = measure(model, stage, self.held_out)
+        found = self.taught.measure(model) if self.taught else measure(model, stage, self.held_out)
         self._write(index, None, found | learner.speed() | {"skipped steps": learner.skipped})
         sizes = {batch.size for each in recipe.stages[: index + 1] for batch in each.batches}
         origin = checkpoint.Origin(
@@ -193,7 +197,7 @@ class Trainer:
             note=f"recipe {recipe.preset}, seed {recipe.seed}, after {stage.task}",
             calibrated=calibrate(model, self.held_out) if stage.names else None,
             trained_at=tuple(sorted(sizes, key=in_order)),
-            weights=weights_of(recipe.sam_teacher, recipe.clip_teacher),
+            weights=weights_of(recipe.sam_teacher, recipe.open_clip),
         )
         checkpoint.save(model.cpu(), self.finished(index), origin)
         self._state.unlink(missing_ok=True)
@@ -224,6 +228,8 @@ class Trainer:
         made: dict[str, Steps[Any]] = {}
         if stage.clip:
             made["clip"] = ClipSteps(self.clip_data, stage.clip, *rest)
+        if self.taught:
+            made["clip"] = self.taught.steps(which, place, parts)
         if stage.sam:
             made["sam"] = SamSteps(stage.masks, self.sam_data, [stage.sam], *rest)
         self.loaders = {

@@ -43,6 +43,11 @@ class Images(NamedTuple):
     skipped: list[str]  # texts that name broken samples and say why
     shown: Tensor | None = None  # (B,3,c,c) as `pixels`: what the CLIP teacher sees, where that is not the same
 
+    @property
+    def count(self) -> int:
+        """B."""
+        return len(self.pixels)
+
 
 class Masks(NamedTuple):
     """A batch of D_SAM: B images with M masks in all, and prompts for each mask."""
@@ -57,6 +62,11 @@ class Masks(NamedTuple):
     skipped: list[str]
     kinds: list[str]  # the names of what the M masks cover; "" where nobody says
     complete: Sequence[bool] = ()  # of the B images: whether what no mask covers is background for sure
+
+    @property
+    def count(self) -> int:
+        """B."""
+        return len(self.pixels)
 
 
 class Steps(Dataset[list[Item]], Generic[Item]):

@@ -122,9 +122,7 @@ def open_data(data: Data, seed: int, annotated: bool, cache: Path) -> Source | S
 def names_in(sam_data: Source | Stream) -> list[str]:
     """The names that the masks of D_SAM have. Raises InputError where they cannot be listed, or there is none."""
     if isinstance(sam_data, Stream):
-        raise InputError(
-            "recipe: names are listed first, and sam_data is tar shards, which are not; name folders"
-        )
+        raise InputError("recipe: names are listed first, and sam_data is tar shards, which are not; name folders")
     found = list(sam_data.kinds())
     if not found:
         raise InputError("recipe: no mask of sam_data has a name; leave out names, or name other files")
