@@ -11,7 +11,7 @@ the largest number in half.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import numpy as np
@@ -27,15 +27,23 @@ _TYPE = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16}
 _WIDE = {"LayerNormalization", "Softmax", "ReduceL2", "Clip", "Expand", "Sub", "Div"}
 
 
-def halve_weights(model: onnx.ModelProto, stored: Mapping[bytes, Place]) -> None:
+# What reads the weights that int8 does not multiply: convolutions, and tables.
+BESIDE_INT8 = ("Conv", "ConvTranspose", "Gather")
+
+
+def halve_weights(
+    model: onnx.ModelProto, stored: Mapping[bytes, Place], readers: Collection[str] | None = None
+) -> None:
     """Store a graph's big weights in half precision, in place. They are cast to float32 when the graph is loaded.
 
     The graph still computes in float32. stored: the tensors of a checkpoint beside the graph (`weights.places`); a
-    weight that is among them is read from there and not stored again.
+    weight that is among them is read from there and not stored again. readers: the ops whose weights are stored so;
+    None: all.
     """
     casts = []
+    read = {name for node in model.graph.node for name in node.input if readers is None or node.op_type in readers}
     for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < SMALL:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < SMALL or tensor.name not in read:
             continue
         content = np.frombuffer(tensor.raw_data, np.float32).astype(np.float16).tobytes()
         name, half = tensor.name, f"{tensor.name}_half"

@@ -19,7 +19,7 @@ from samclip_edge.export.forms.fixed_size import graph_module
 from samclip_edge.export.options import STATIC_POINTS, OnnxOptions
 from samclip_edge.export.parity import Case, Photos, SeenBy, ask, has_points, measure, package_photos
 from samclip_edge.export.precision.choice import Choice, Int8
-from samclip_edge.export.precision.half import halve_weights
+from samclip_edge.export.precision.half import BESIDE_INT8, halve_weights
 from samclip_edge.export.precision.qdq import StaticInt8
 from samclip_edge.export.targets.tracing import trace
 from samclip_edge.export.weights import WeightFile, places
@@ -47,7 +47,8 @@ def export_onnx(
 
     sizes: some of the spec's input sizes; None: all of them. vocabulary: names whose features replace the text encoder.
     precision: fp16 computes in float32 and stores the weights in half, most of them in a checkpoint that the graphs
-    read; int8 runs a layer in int8 when that changes the outputs by at most 1 %. photos: what int8 is measured on;
+    read; int8 runs a layer in int8 when that changes the outputs by at most 1 %, and stores convolutions and tables in
+    half. photos: what int8 is measured on;
     None: the photos that ship with the package. vectors: also write test vectors (`export.vectors`).
     templates: prompt templates, each with `{}` where the name goes; None: CLIP's eighty.
     Raises InputError for a bad checkpoint, size, option or folder. Raises ParityError, and leaves no bundle, when a
@@ -71,7 +72,10 @@ def export_onnx(
         def change(name: GraphName, size: Size | None, proto: onnx.ModelProto) -> Choice:
             if precision == "fp16":
                 halve_weights(proto, known)
-            return int8.apply(name, size, proto) if int8 else Choice()
+            done = int8.apply(name, size, proto) if int8 else Choice()
+            if int8 and not options.qdq:
+                halve_weights(proto, {}, BESIDE_INT8)
+            return done
 
         says = int8_fields("qdq" if options.qdq else "dynamic", measured_on) if int8 else {}
         return OnnxWriter(model, partial, precision, change, says, stored, points)

@@ -46,6 +46,7 @@ _RULES = [
     rules.one_reshape_matmul_reshape_rule,
     rules.two_reshapes_matmul_reshape_rule,
     rules.fuse_batchnorm_into_conv_rule,
+    rules.fuse_pad_into_conv_rule,
 ]
 
 

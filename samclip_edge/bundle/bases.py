@@ -21,6 +21,7 @@ BASES = {
     "vit_h": Base(637.0, 2833.0, "SAM ViT-H (sam_vit_h_4b8939.pth), and the same text tower"),
     "mobile": Base(5.7, 38.4, "MobileSAM (mobile_sam.pt), and the text tower of a CLIP ViT-B-16"),
     "radio": Base(124.1, 767.2, "C-RADIOv3-B (a folder), SAM ViT-H, and the text tower of DFN's CLIP ViT-H-14-378"),
+    "photo": Base(3.7, 17.4, "EfficientNet-Lite0, by the recipe of the same name; for photos, at 256 and 384"),
     "tiny": Base(1.5, 16.3, "no public ones: for trying out and for tests, at 128 and 256"),
 }
 SIDE_BY_SIDE = "sam+clip"  # which has no base of its own

@@ -199,6 +199,7 @@ CASES: dict[str, Callable[[Random], Case]] = {
     "sin": single("sin", torch.sin),
     "cos": single("cos", torch.cos),
     "relu": single("relu", torch.relu),
+    "relu6": single("relu6", lambda x: x.clamp(0, 6)),
     "sigmoid": single("sigmoid", torch.sigmoid),
     "clip": single("clip", lambda x: x.clamp(-0.5, 0.7), alpha=np.float32(-0.5), beta=np.float32(0.7)),
     "inverse": single("inverse", lambda x: 1 / (x + 9.5), epsilon=np.float32(9.5)),

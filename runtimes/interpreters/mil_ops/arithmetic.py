@@ -23,6 +23,7 @@ elementwise(
     sin=torch.sin,
     cos=torch.cos,
     relu=torch.relu,
+    relu6=torch.nn.functional.relu6,
     sigmoid=torch.sigmoid,
 )
 
