@@ -30,9 +30,7 @@ _composer: Composer | None = None  # of a process
 def split(photos: Sequence[Panoptic], held_out: int, seed: int) -> tuple[list[Panoptic], list[Panoptic]]:
     """The photos to train on, and as many as asked for that are held out, drawn by the seed. Raises InputError."""
     if not 0 <= held_out < len(photos):
-        raise InputError(
-            f" {held_out}: of {len(photos)} annotated photos; leave at least one to train on", "--held-out"
-        )
+        raise InputError(f" {held_out}: there are {len(photos)} annotated photos; leave one to train on", "--held-out")
     chosen = set(generator(seed, "held out").permutation(len(photos))[:held_out].tolist())
     sides: tuple[list[Panoptic], list[Panoptic]] = [], []
     for place, photo in enumerate(photos):
