@@ -115,3 +115,29 @@ def test_what_is_no_mask_of_the_image_is_refused(segmentation: Any) -> None:
 def test_a_json_that_is_no_list_of_annotations_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         annotations_of(text)
+
+
+def test_a_mask_may_have_a_name_and_be_stuff_or_a_crowd() -> None:
+    fields = [
+        {},
+        {"name": " red star "},
+        {"name": None},
+        {"name": "sky", "thing": False},
+        {"name": "cow", "iscrowd": 1},
+    ]
+    text = json.dumps({"annotations": [{"segmentation": [TRIANGLE], **each} for each in fields]}).encode()
+    assert [each[1:] for each in annotations_of(text)] == [
+        ("", True, False),
+        ("red star", True, False),
+        ("", True, False),
+        ("sky", False, False),
+        ("cow", True, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "field", ['"name": 7', '"name": "a\\u0000"', '"name": ["cow"]', '"thing": "x"', '"iscrowd": []']
+)
+def test_a_name_that_is_none_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match="of a mask"):
+        annotations_of(b'{"annotations": [{"segmentation": [[1, 2, 3]], %s}]}' % field.encode())

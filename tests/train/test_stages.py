@@ -92,3 +92,25 @@ def test_patches_of_a_thing_learn_its_name_and_free_ones_the_background(rest: in
     thing = (3 * right + (right + scale)) / 4  # the second patch: a third of the share, another name
     got = name_loss(model, Names([*NAMES], names), batch)  # type: ignore[arg-type]
     assert got.item() == pytest.approx(thing + right + more, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "complete", "misses"), [("b", False, 1), ("a", True, 1), ("b", True, 2), ("", True, 1), ("", False, 0)]
+)
+def test_only_what_is_known_is_named(kind: str, complete: bool, misses: int) -> None:
+    """Every patch says "a", so surely that other names miss by the scale. The mask covers the left half, and only what
+    is complete has its right half taken for background."""
+    names, scale = torch.eye(3), 40.0
+    features = names[0][None, :, None, None].expand(1, -1, 2, 2)
+    model = SimpleNamespace(
+        image_encoder=SimpleNamespace(tokens=lambda pixels: pixels),
+        clip_head=lambda tokens: (None, features),
+        text_encoder=SimpleNamespace(logit_scale=torch.tensor(math.log(scale))),
+    )
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[:, :, :2] = True
+    nothing = torch.zeros(0)
+    pixels, owner = torch.zeros(1, 3, 4, 4), torch.tensor([0])
+    batch = Masks(pixels, owner, mask, nothing, nothing, None, None, [], [kind], [complete])
+    got = name_loss(model, Names(["a", "b"], names), batch)  # type: ignore[arg-type]
+    assert got.item() == pytest.approx(misses * scale, abs=1e-4)

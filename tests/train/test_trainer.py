@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from runs import JOINT, lines, variation, weights
@@ -12,10 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from samclip_edge import data
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
-from samclip_edge.rendered import NAMES
+from samclip_edge.photo.masks import mask_box
+from samclip_edge.rendered import NAMES, render
 from samclip_edge.text.names import read_names
+from samclip_edge.train.data.panoptic import Layers, Segment
 from samclip_edge.train.measure import box_iou, top1
-from samclip_edge.train.recipe import Batch, Recipe, Scenes, Stage
+from samclip_edge.train.recipe import Batch, Data, Recipe, Scenes, Stage
 from samclip_edge.train.trainer import rate_at
 
 SAM_PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
@@ -134,6 +141,71 @@ def test_a_stage_with_names_ends_with_its_chances_measured(whole: Path) -> None:
     assert origin.calibrated.rivals == (*NAMES, *read_names(data.RIVALS))
     assert [each.size for each in origin.calibrated.sizes] == [128, 256]
     assert checkpoint.load(whole / "6-adapt.safetensors")[1].calibrated is None
+
+
+def write_named(folder: Path, first: int, count: int) -> None:
+    """Rendered scenes as files whose masks have names; what is around them is stuff."""
+    folder.mkdir()
+    for number in range(count):
+        scene = render(first + number, 128, 2, 2)
+        kinds = [thing.kind for thing in scene.things]
+        labels = np.full((128, 128), len(kinds) + 1, np.int32)
+        for place, thing in enumerate(scene.things, 1):
+            labels[thing.mask] = place
+        layers = Layers(scene.image, labels, [*(Segment(kind, True) for kind in kinds), Segment("ground", False)])
+        cv2.imwrite(str(folder / f"{number}.png"), scene.image[..., ::-1])
+        (folder / f"{number}.json").write_text(json.dumps(layers.annotations()))
+
+
+def test_names_may_come_from_files(whole: Path, tmp_path: Path) -> None:
+    """Of things and stuff; the chances of things are measured on held-out ones, whose masks are measured too."""
+    write_named(tmp_path / "train", 500, 4)
+    write_named(tmp_path / "held-out", 600, 20)
+    recipe = Recipe.model_validate_json((whole / "recipe.json").read_text())
+    sam = Batch(size=128, images=2)
+    named = recipe.stages[-1].model_copy(update={"names": 1.0, "sam": sam, "masks": 3, "steps": 1})
+    files = {"sam_data": tmp_path / "train", "held_out": tmp_path / "held-out"}
+    changed = {name: Data(files=(str(folder),)) for name, folder in files.items()}
+    run = variation(whole, "named by files", {"stages": (*recipe.stages[:-1], named), **changed}, stages=5)
+    kinds = {thing.kind for number in range(4) for thing in render(500 + number, 128, 2, 2).things}
+    assert run.names == sorted({*kinds, "ground"})
+    _, origin = checkpoint.load(run.train())
+    (step,) = [entry for entry in lines(run.folder) if "rate" in entry]
+    assert 0 < step["names"] < 100
+    (measured,) = [entry["measured"] for entry in lines(run.folder) if "measured" in entry]
+    assert sorted(measured) == ["IoU of the box itself", "box IoU", "click IoU", "first name", "skipped steps"]
+    asked = sorted({thing.kind for number in range(20) for thing in render(600 + number, 128, 2, 2).things})
+    assert origin.calibrated is not None
+    assert origin.calibrated.rivals == (*asked, "ground", *read_names(data.RIVALS))
+    assert origin.calibrated.measured_on.startswith("held-out photos")
+    boxes = [mask.sum() / ((y1 - y0) * (x1 - x0)) for mask, (x0, y0, x1, y1) in boxes_of(600, 20)]
+    assert measured["IoU of the box itself"] == pytest.approx(np.mean(boxes), abs=1e-6)
+
+
+def boxes_of(first: int, count: int) -> Iterator[tuple[np.ndarray, tuple[int, int, int, int]]]:
+    """The masks of `write_named` and their boxes."""
+    for number in range(count):
+        things = [thing.mask for thing in render(first + number, 128, 2, 2).things]
+        for mask in (*things, ~np.any(things, axis=0)):
+            yield mask, mask_box(mask)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("*.tar", "tar shards, which are not"), ("*[0-9].*", "no mask of sam_data")]
+)
+def test_names_that_cannot_be_listed_are_refused_at_the_start(
+    whole: Path, tmp_path: Path, place: str, said: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((9, 9, 3), np.uint8))
+    (tmp_path / "0.json").write_text('{"annotations": [{"segmentation": [[1, 1, 5, 1, 5, 5]]}]}')
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name in ("0.png", "0.json"):
+            tar.add(tmp_path / name, name)
+    recipe = Recipe.model_validate_json((whole / "recipe.json").read_text())
+    named = recipe.stages[-1].model_copy(update={"names": 1.0, "sam": Batch(size=128, images=1)})
+    changed = {"stages": (*recipe.stages[:-1], named), "sam_data": Data(files=(str(tmp_path / place),))}
+    with pytest.raises(InputError, match=said):
+        variation(whole, f"no names {place[1:3]}", changed)
 
 
 def test_the_rate_rises_in_a_line_and_falls_as_a_cosine() -> None:
