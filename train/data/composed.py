@@ -191,7 +191,7 @@ def _turned(piece: Piece, side: int, random: Random) -> tuple[Pixels, Floats]:
     if random.random() < 0.5:
         pixels, cover = pixels[:, ::-1], cover[:, ::-1]
     angle = random.uniform(-TURN, TURN)
-    turn = cv2.getRotationMatrix2D(((size[0] - 1) / 2, (size[1] - 1) / 2), angle, 1.0)
+    turn = np.asarray(cv2.getRotationMatrix2D(((size[0] - 1) / 2, (size[1] - 1) / 2), angle, 1.0), np.float64)
     cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
     w, h = int(np.ceil(size[0] * cos + size[1] * sin)), int(np.ceil(size[0] * sin + size[1] * cos))
     turn[:, 2] += (w - size[0]) / 2, (h - size[1]) / 2
