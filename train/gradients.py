@@ -35,7 +35,7 @@ def gradients(
     image to image. bf16: whether the forward passes run in bf16.
     """
     counts = torch.tensor(
-        [[clip.count if clip else 0, len(sam.owner) if sam else 0] for clip, sam in parts],
+        [[clip.size if clip else 0, len(sam.owner) if sam else 0] for clip, sam in parts],
         dtype=torch.float32,
         device=accelerator.device,
     )

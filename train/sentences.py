@@ -29,8 +29,9 @@ class Sentences:
         """folder: what `transformers` saved. Raises InputError when it is not such a folder."""
         import transformers  # slow to import
 
-        transformers.utils.logging.set_verbosity_error()  # else it lists the weights that no feature needs
-        transformers.utils.logging.disable_progress_bar()
+        # Else it lists the weights that no feature needs.
+        transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         if not folder.is_dir():
             raise InputError(f" {folder}: no such folder; name the one with MiniLM's model.safetensors", "clip_teacher")
         try:
@@ -39,7 +40,7 @@ class Sentences:
         except Exception as error:  # transformers and safetensors raise whatever comes
             mend = "name the folder with MiniLM's config.json, tokenizer.json and model.safetensors"
             raise InputError(f" {folder}: cannot be read ({one_line(error)}); {mend}", "clip_teacher") from None
-        self.model = model.eval().requires_grad_(False).to(device)
+        self.model = model.eval().requires_grad_(False).to(device)  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> Tensor:

@@ -167,7 +167,7 @@ class Trainer:
             with company():
                 values = learner.take(self.gradients(learner.model, stage, teachers, parts))
             batched = [batch for part in parts for batch in part if batch is not None]
-            learner.images += self.accelerator.num_processes * sum(batch.count for batch in batched)
+            learner.images += self.accelerator.num_processes * sum(batch.size for batch in batched)
             learner.seconds, began = learner.seconds + time.perf_counter() - began, time.perf_counter()
             skipped = gathered([name for batch in batched for name in batch.skipped])
             with together():  # the disk of the main process may be full

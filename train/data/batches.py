@@ -44,7 +44,7 @@ class Images(NamedTuple):
     shown: Tensor | None = None  # (B,3,c,c) as `pixels`: what the CLIP teacher sees, where that is not the same
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """B."""
         return len(self.pixels)
 
@@ -64,7 +64,7 @@ class Masks(NamedTuple):
     complete: Sequence[bool] = ()  # of the B images: whether what no mask covers is background for sure
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """B."""
         return len(self.pixels)
 

@@ -29,7 +29,7 @@ class Texts(NamedTuple):
     skipped: tuple[str, ...] = ()  # none ever: texts are not broken as images are
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """B."""
         return len(self.tokens)
 
