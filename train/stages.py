@@ -52,19 +52,28 @@ def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
     """The parts that a stage trains, each with its share of the learning rate. All others are frozen."""
     parts: dict[str, list[tuple[nn.Module, float]]] = {
         "teach_text": [(model.text_encoder, 1.0)],
-        "teach_clip": [(model.image_encoder, 1.0), (model.clip_head, 1.0), (model.text_encoder, 1.0)],
-        "teach_sam": [(model.image_encoder, 1.0), (model.prompt_encoder, 1.0), (model.mask_decoder, 1.0)],
+        "teach_clip": [*_encoder(model, stage, 1.0), (model.clip_head, 1.0), (model.text_encoder, 1.0)],
+        "teach_sam": [*_encoder(model, stage, 1.0), (model.prompt_encoder, 1.0), (model.mask_decoder, 1.0)],
         "probe": [(model.clip_head, 1.0)],
-        "distill": [(model.clip_head, 1.0), (model.image_encoder, 1.0)],
+        "distill": [(model.clip_head, 1.0), *_encoder(model, stage, 1.0)],
         "joint": [
             (model.clip_head, 1.0),
-            (model.image_encoder, stage.slower),
+            *_encoder(model, stage, stage.slower),
             (model.mask_decoder, stage.slower),
             *([(model.prompt_encoder, stage.slower)] if stage.train_prompt_encoder else []),
         ],
         "adapt": [(model.clip_head, 1.0)],
     }
     return parts[stage.task]
+
+
+def _encoder(model: MergedModel, stage: Stage, share: float) -> list[tuple[nn.Module, float]]:
+    """The image encoder at a share of the rate, and its trunk, where it has one, at `Stage.trunk` of that."""
+    parts = dict(model.image_encoder.named_children())
+    if "trunk" not in parts:
+        return [(model.image_encoder, share)]
+    trunk = parts.pop("trunk")
+    return [*((part, share) for part in parts.values()), *([(trunk, share * stage.trunk)] if stage.trunk else [])]
 
 
 def losses(

@@ -18,13 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import in_order
 from samclip_edge.bundle.weights import weights_of
 from samclip_edge.errors import InputError
 from samclip_edge.files import write_whole
 from samclip_edge.model import checkpoint
-from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
+from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.names import name_features
 from samclip_edge.model.public import merged
 from samclip_edge.text.names import BACKGROUND_NAMES
@@ -123,22 +122,8 @@ class Trainer:
 
     def start(self, index: int) -> MergedModel:
         """The model that a stage begins with."""
-        recipe, stage = self.recipe, self.recipe.stages[index]
-        if (before := recipe.before(index, stage.task)) is not None:
-            return self._read(before)
-        if stage.task.startswith("teach"):
-            model = MergedModel(PRESETS[recipe.preset])
-            random_init(model, recipe.seed)
-        else:  # the student: SAM, CLIP's text encoder, and a CLIP head that starts from SAM's last layer
-            model = merged(recipe.preset, recipe.seed, recipe.sam_teacher, recipe.open_clip)
-            if recipe.sam_teacher is None:
-                sam = self._last("teach_sam")
-                for name in ("image_encoder", "prompt_encoder", "mask_decoder"):
-                    getattr(model, name).load_state_dict(getattr(sam, name).state_dict())
-            if recipe.open_clip is None:
-                reader = self._last("teach_text" if recipe.conse else "teach_clip").text_encoder
-                model.text_encoder.load_state_dict(reader.state_dict())
-            start_clip_head(model)
+        before = self.recipe.before(index, self.recipe.stages[index].task)
+        model = start(self.recipe, index, self._last) if before is None else self._read(before)
         return model.to(self.accelerator.device)
 
     def learner(self, index: int) -> Learner:

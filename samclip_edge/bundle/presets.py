@@ -63,9 +63,9 @@ PRESETS = {
     "photo": ModelSpec(
         name="photo",
         encoder=EfficientNetLiteSpec(),
-        decoder=DecoderSpec(mlp=512),
+        decoder=DecoderSpec(mlp=256),
         clip_head=ClassHeadSpec(),
-        text=TextSpec(width=256, depth=4, heads=4, vocab=6146),
+        text=TextSpec(width=192, depth=4, heads=4, vocab=4098),
         features=384,
         sizes=(256, 384),
     ),

@@ -1,0 +1,55 @@
+"""The model that the first stage of a task begins with: random weights, published ones, and those of the teachers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.errors import InputError
+from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
+from samclip_edge.model.public import merged, start_from_classifier
+from samclip_edge.train.recipe import Recipe
+from samclip_edge.train.sentences import space, weights_in
+
+# What cosines are multiplied by where no captions taught a scale: chosen on held-out photos.
+SCALE = 30.0
+
+
+def start(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) -> MergedModel:
+    """The model that stage `index` begins with, where it goes on from no other stage.
+
+    last: gives the model of the last stage of a task. Raises InputError for weights that are not there or do not fit.
+    """
+    if recipe.stages[index].task.startswith("teach"):
+        model = MergedModel(PRESETS[recipe.preset])
+        random_init(model, recipe.seed)
+        _publish(model, recipe)
+        return model
+    # The student: SAM, CLIP's text encoder, and a CLIP head that starts from SAM's last layer, or from a classifier
+    model = merged(recipe.preset, recipe.seed, recipe.sam_teacher, recipe.open_clip)
+    _publish(model, recipe)
+    if recipe.sam_teacher is None:
+        sam = last("teach_sam")
+        for name in ("image_encoder", "prompt_encoder", "mask_decoder"):
+            getattr(model, name).load_state_dict(getattr(sam, name).state_dict())
+        if recipe.encoder_weights is None:
+            start_clip_head(model)
+    if recipe.open_clip is None:
+        reader = last("teach_text" if recipe.conse else "teach_clip").text_encoder
+        model.text_encoder.load_state_dict(reader.state_dict())
+    return model
+
+
+def _publish(model: MergedModel, recipe: Recipe) -> None:
+    """Give the image encoder and the CLIP head the published weights that a recipe names."""
+    if recipe.encoder_weights is None:
+        return
+    if recipe.clip_teacher is None or not recipe.conse:
+        raise InputError("recipe: encoder_weights are a classifier's, whose classes' names `clip_teacher: conse` reads")
+    path = weights_in(recipe.encoder_weights, "encoder_weights")
+    start_from_classifier(model, path, space(recipe.clip_teacher, torch.device("cpu")).classes)
+    with torch.no_grad():
+        model.text_encoder.logit_scale.fill_(math.log(SCALE))
