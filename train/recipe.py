@@ -123,7 +123,7 @@ class Stage(Frozen):
     sam_weight: Annotated[float, Field(gt=0, le=1e6)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
     train_prompt_encoder: bool = False  # in `joint`; the paper keeps it frozen (Sec. 3)
-    trunk: Share = 1.0  # what the encoder has published weights for learns at this share of its rate; 0: not at all
+    trunk: Share = 1.0  # of `photo`, what has published weights learns at this share of the rate; 0: not at all
     forget: Share = 0.0  # stop once the mean IoU of the student's and the SAM teacher's masks is lower; 0: never
 
     @model_validator(mode="after")

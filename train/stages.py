@@ -50,30 +50,33 @@ class Loss(NamedTuple):
 
 def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
     """The parts that a stage trains, each with its share of the learning rate. All others are frozen."""
+    slower = stage.slower if stage.task == "joint" else 1.0
+    encoder = _apart(model.image_encoder, {"trunk"}, stage, slower)
+    head = _apart(model.clip_head, {"conv_head", "bn1", "fc"}, stage, 1.0)
     parts: dict[str, list[tuple[nn.Module, float]]] = {
         "teach_text": [(model.text_encoder, 1.0)],
-        "teach_clip": [*_encoder(model, stage, 1.0), (model.clip_head, 1.0), (model.text_encoder, 1.0)],
-        "teach_sam": [*_encoder(model, stage, 1.0), (model.prompt_encoder, 1.0), (model.mask_decoder, 1.0)],
-        "probe": [(model.clip_head, 1.0)],
-        "distill": [(model.clip_head, 1.0), *_encoder(model, stage, 1.0)],
+        "teach_clip": [*encoder, *head, (model.text_encoder, 1.0)],
+        "teach_sam": [*encoder, (model.prompt_encoder, 1.0), (model.mask_decoder, 1.0)],
+        "probe": head,
+        "distill": [*head, *encoder],
         "joint": [
-            (model.clip_head, 1.0),
-            *_encoder(model, stage, stage.slower),
-            (model.mask_decoder, stage.slower),
-            *([(model.prompt_encoder, stage.slower)] if stage.train_prompt_encoder else []),
+            *head,
+            *encoder,
+            (model.mask_decoder, slower),
+            *([(model.prompt_encoder, slower)] if stage.train_prompt_encoder else []),
         ],
-        "adapt": [(model.clip_head, 1.0)],
+        "adapt": head,
     }
     return parts[stage.task]
 
 
-def _encoder(model: MergedModel, stage: Stage, share: float) -> list[tuple[nn.Module, float]]:
-    """The image encoder at a share of the rate, and its trunk, where it has one, at `Stage.trunk` of that."""
-    parts = dict(model.image_encoder.named_children())
-    if "trunk" not in parts:
-        return [(model.image_encoder, share)]
-    trunk = parts.pop("trunk")
-    return [*((part, share) for part in parts.values()), *([(trunk, share * stage.trunk)] if stage.trunk else [])]
+def _apart(part: nn.Module, published: set[str], stage: Stage, share: float) -> list[tuple[nn.Module, float]]:
+    """A part at a share of the rate, and what of it may have published weights at `Stage.trunk` of that."""
+    inside = dict(part.named_children())
+    if not published <= inside.keys():
+        return [(part, share)]
+    shares = {name: share * (stage.trunk if name in published else 1.0) for name in inside}
+    return [(inside[name], own) for name, own in shares.items() if own]
 
 
 def losses(

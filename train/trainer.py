@@ -34,6 +34,7 @@ from samclip_edge.train.data.loading import Loader, on_device
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.data.stored import Stored
 from samclip_edge.train.data.stream import names_in, open_data
+from samclip_edge.train.first_model import first_model
 from samclip_edge.train.gradients import Part, gradients, has_bf16
 from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
@@ -123,7 +124,7 @@ class Trainer:
     def start(self, index: int) -> MergedModel:
         """The model that a stage begins with."""
         before = self.recipe.before(index, self.recipe.stages[index].task)
-        model = start(self.recipe, index, self._last) if before is None else self._read(before)
+        model = first_model(self.recipe, index, self._last) if before is None else self._read(before)
         return model.to(self.accelerator.device)
 
     def learner(self, index: int) -> Learner:

@@ -26,6 +26,7 @@ class ClassHead(nn.Module):
         assert isinstance(encoder, EfficientNetLiteSpec)
         assert isinstance(head, ClassHeadSpec)
         self.max_grid, self.reads = head.max_grid, encoder.widths[-1]
+        self.scale = head.hidden**-0.5  # of what sums over the channels, so that one rate suits all parts
         self.conv_head, self.bn1 = SameConv(self.reads, head.hidden), norm(head.hidden)
         self.gate = nn.Linear(head.hidden, 1)  # how much a patch counts for the image: 0, so each the same, at first
         self.fc = nn.Linear(head.hidden, head.classes)
@@ -73,7 +74,7 @@ class ClassHead(nn.Module):
     def pooled(self, hidden: Tensor, left_out: Tensor | None = None) -> Tensor:
         """The mean (B,1280) of (B,1280,h',w') over the patches, each weighted by its gate."""
         rows = hidden.flatten(2).transpose(1, 2)
-        weights = self.gate(rows).sigmoid()
+        weights = (self.gate(rows) * self.scale).sigmoid()
         if left_out is not None:
             weights = weights.masked_fill(left_out.flatten(1)[..., None], 0.0)
         return (weights * rows).mean(dim=1) / weights.mean(dim=1)  # no sums, which half precision might not hold

@@ -18,7 +18,7 @@ from samclip_edge.train.sentences import space, weights_in
 SCALE = 30.0
 
 
-def start(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) -> MergedModel:
+def first_model(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) -> MergedModel:
     """The model that stage `index` begins with, where it goes on from no other stage.
 
     last: gives the model of the last stage of a task. Raises InputError for weights that are not there or do not fit.
