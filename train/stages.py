@@ -84,7 +84,7 @@ def losses(
 ) -> Iterator[Loss]:
     """Yield the losses of a step one by one, so that the caller can run each backward pass before the next forward."""
     if isinstance(clip, Texts):
-        yield Loss("text", 1.0, feature_distillation(model.text_encoder(clip.tokens).float(), clip.features), "clip")
+        yield Loss("text", 1.0, text_loss(model, clip), "clip")
     elif stage.task == "teach_clip":
         assert clip is not None
         yield Loss("contrastive", 1.0, caption_loss(model, clip, stage.patches), "clip")
@@ -123,6 +123,15 @@ def caption_loss(model: MergedModel, batch: Images, share: float) -> Tensor:
         contents = [content for each in lists for content in each]
     scale = model.text_encoder.logit_scale.exp().clamp(max=MAX_SCALE)
     return contrastive(images, texts, scale, contents)
+
+
+def text_loss(model: MergedModel, batch: Texts) -> Tensor:
+    """Eq. 1 of texts. Each eighth of them, which come by length, is read no further than its longest text ends."""
+    found: list[Tensor] = []
+    for tokens in batch.tokens.chunk(8):
+        longest = int((tokens[-1] == model.spec.text.end_of_text).int().argmax()) + 1
+        found.append(model.text_encoder(tokens[:, :longest]))
+    return feature_distillation(torch.cat(found).float(), batch.features)
 
 
 def image_features(model: MergedModel, batch: Images, share: float) -> Tensor:

@@ -14,6 +14,7 @@ from runs import lines, weights
 
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.errors import InputError
+from samclip_edge.model.merged import MergedModel, random_init
 from samclip_edge.text.tokenizer import Tokenizer
 from samclip_edge.train.conse import Conse
 from samclip_edge.train.data.texts import SENTENCES, Sentences, TextSteps
@@ -21,6 +22,7 @@ from samclip_edge.train.data.words import Words, plural, words
 from samclip_edge.train.recipe import read_recipe
 from samclip_edge.train.sentences import Sentences as Encoder
 from samclip_edge.train.sentences import Space
+from samclip_edge.train.stages import text_loss
 from samclip_edge.train.trainer import Trainer
 
 RECIPE = """\
@@ -106,8 +108,23 @@ def test_two_processes_and_two_parts_share_the_batch_of_one() -> None:
     whole = [alone[i][0].features for i in range(5)]
     ranks = [TextSteps(made, features, 8, 1, range(5), (rank, 2), 2) for rank in (0, 1)]
     split = [torch.cat([part.features for rank in ranks for part in rank[i]]) for i in range(5)]
-    assert all(torch.equal(one, other) for one, other in zip(whole, split, strict=True))
+    assert [one.flatten().sort().values.tolist() for one in whole] == [
+        s.flatten().sort().values.tolist() for s in split
+    ]
     assert sorted(torch.cat(whole).flatten().tolist()) == sorted([*range(10)] * 4)  # 40 texts are four epochs
+
+
+def test_texts_of_a_batch_come_by_length_and_the_loss_is_that_of_whole_rows() -> None:
+    texts = ["a dog " * number for number in range(1, 12)]
+    model = MergedModel(PRESETS["tiny"]).eval()
+    random_init(model, 0)
+    features = np.random.default_rng(0).normal(size=(11, 128)).astype(np.float16)
+    batch = TextSteps(Sentences(texts, model.spec.text), features, 11, 0, range(1), (0, 1), 1)[0][0]
+    ends = (batch.tokens == model.spec.text.end_of_text).int().argmax(dim=1).tolist()
+    assert ends == sorted(ends)
+    with torch.no_grad():
+        wanted = 1 - torch.cosine_similarity(model.text_encoder(batch.tokens), batch.features).mean()
+        torch.testing.assert_close(text_loss(model, batch), wanted)
 
 
 def test_a_sentence_encoder_answers_a_text_alone_as_among_others(encoder: Path) -> None:

@@ -22,7 +22,7 @@ SENTENCES = ("{}", *read_templates(data.TEMPLATES), *read_templates(data.CAPTION
 
 
 class Texts(NamedTuple):
-    """A batch of texts."""
+    """A batch of texts, the shortest first."""
 
     tokens: Tensor  # (B,L) int32
     features: Tensor  # (B,E) float32 of the teacher
@@ -38,6 +38,7 @@ class Sentences:
     """Puts texts that are tokenized once into sentences: the token ids that the tokenizer gives the whole."""
 
     def __init__(self, texts: Sequence[str], spec: TextSpec) -> None:
+        self.end = spec.end_of_text
         self.names = list(texts)  # as of all data that a run remembers
         self._spec, tokenizer = spec, Tokenizer.of(spec)
         self._pad, self._start = tokenizer.pad, int(tokenizer([""])[0, 0])
@@ -91,8 +92,10 @@ class TextSteps(Steps[Texts]):
         return [self._texts(places[first : first + size], drawn[first : first + size]) for first in firsts]
 
     def _texts(self, places: Sequence[int], drawn: npt.NDArray[np.int64]) -> Texts:
-        wanted = torch.from_numpy(self.features[places].astype(np.float32))
-        return Texts(torch.from_numpy(self.sentences(places, drawn.tolist())), wanted)
+        tokens = self.sentences(places, drawn.tolist())
+        order = (tokens == self.sentences.end).argmax(axis=1).argsort(kind="stable")
+        wanted = self.features[np.asarray(places)[order]].astype(np.float32)
+        return Texts(torch.from_numpy(tokens[order]), torch.from_numpy(wanted))
 
     def _place(self, index: int) -> int:
         """The text that is the index-th to be taken, counted over epochs."""
