@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.data import CHECKPOINTS
 from samclip_edge.errors import InputError
+from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 from samclip_edge.model.public import merged, start_from_classifier
 from samclip_edge.train.recipe import Recipe
 from samclip_edge.train.sentences import space, weights_in
 
-# What cosines are multiplied by where no captions taught a scale: chosen on held-out photos.
-SCALE = 30.0
+SCALE = 30.0  # what cosines are multiplied by where no captions taught a scale; a guess between CLIP's first 14 and 100
 
 
 def first_model(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) -> MergedModel:
@@ -27,6 +29,8 @@ def first_model(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) 
         model = MergedModel(PRESETS[recipe.preset])
         random_init(model, recipe.seed)
         _publish(model, recipe)
+        if recipe.decoder_weights:
+            _lend(model, recipe.decoder_weights)
         return model
     # The student: SAM, CLIP's text encoder, and a CLIP head that starts from SAM's last layer, or from a classifier
     model = merged(recipe.preset, recipe.seed, recipe.sam_teacher, recipe.open_clip)
@@ -53,3 +57,15 @@ def _publish(model: MergedModel, recipe: Recipe) -> None:
     start_from_classifier(model, path, space(recipe.clip_teacher, torch.device("cpu")).classes)
     with torch.no_grad():
         model.text_encoder.logit_scale.fill_(math.log(SCALE))
+
+
+def _lend(model: MergedModel, name: str) -> None:
+    """Give a model the prompt encoder and the mask decoder of a checkpoint. name: its file, or that of a shipped model.
+
+    Raises InputError where the decoder is of another shape.
+    """
+    lender, _ = checkpoint.load(CHECKPOINTS.get(name, Path(name)))
+    if lender.spec.decoder != model.spec.decoder:
+        raise InputError(f" {name}: its mask decoder is not that of the preset {model.spec.name}", "decoder_weights")
+    for part in ("prompt_encoder", "mask_decoder"):
+        getattr(model, part).load_state_dict(getattr(lender, part).state_dict())

@@ -195,6 +195,7 @@ class Recipe(Frozen):
     clip_teacher: str | None = None  # MODEL:TAG or MODEL:FILE of open_clip, or `conse`; None: what teach_clip trained
     sam_teacher: str | None = None  # SAM's weights; None: what the teach_sam stage trained
     encoder_weights: str | None = None  # published ones that `photo` starts from: a file, or the package that holds it
+    decoder_weights: str | None = None  # `tiny` or a checkpoint, whose prompt encoder and decoder teach_sam starts from
     stored: str | None = None  # folder that `samclip-edge train reinforce` wrote; None: the teachers run in every step
     stages: tuple[Stage, ...] = Field(min_length=1)
     save_every: Count = 500  # steps from one saved `state.pt` to the next

@@ -76,7 +76,8 @@ def _apart(part: nn.Module, published: set[str], stage: Stage, share: float) -> 
     if not published <= inside.keys():
         return [(part, share)]
     shares = {name: share * (stage.trunk if name in published else 1.0) for name in inside}
-    return [(inside[name], own) for name, own in shares.items() if own]
+    alone = nn.ParameterList(part.parameters(recurse=False))  # what is of no part inside
+    return [*((inside[name], own) for name, own in shares.items() if own), (alone, share)]
 
 
 def losses(

@@ -7,6 +7,7 @@ Neural Engine is made for. The head is the model's own, or its products as 1 x 1
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,10 @@ PAIRS = {
 }
 
 
-def without_norms(module: nn.Module) -> nn.Module:
+Part = TypeVar("Part", bound=nn.Module)
+
+
+def without_norms(module: Part) -> Part:
     """A module that answers as the given one does, whose BatchNorms are folded; it shares all other weights."""
     made = copy.copy(module)
     made._modules = {name: without_norms(child) for name, child in module.named_children()}
@@ -52,7 +56,8 @@ class NeuralEngine(nn.Module):
 
     def __init__(self, encoder: Encoder, height: int, width: int) -> None:
         super().__init__()
-        self.encoder, self.neck = without_norms(encoder), with_channel_norms(encoder.neck)
+        self.encoder: Encoder = without_norms(encoder)
+        self.neck = with_channel_norms(encoder.neck)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
@@ -70,13 +75,10 @@ class NeuralEngineHead(nn.Module):
         assert isinstance(head, ClassHead)
         self.cells, self.reads = model.spec.feature_grid(size), head.reads
         self.pool = grid(size) != self.cells
-        self.conv_head, self.gate, self.beyond = (
-            folded(head.conv_head, head.bn1),
-            linear(head.gate),
-            linear(head.beyond),
-        )
+        self.conv_head = folded(head.conv_head, head.bn1)
+        self.gate = pointwise(head.gate.weight * head.scale, head.gate.bias * head.scale)
         self.fc = pointwise(head.fc.weight * head.sharpness, constant(head.fc.bias * head.sharpness))
-        self.names, self.beyond = linear(head.names), linear(head.beyond)
+        self.names, self.beyond = linear(head.names), pointwise(head.beyond.weight * head.scale, None)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""

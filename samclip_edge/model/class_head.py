@@ -83,4 +83,4 @@ class ClassHead(nn.Module):
         """Features (...,E) of (...,1280), L2-normalised."""
         chances = (self.fc(rows) * self.sharpness).softmax(dim=-1)
         # Even chances say nothing. Without them, sums over names whose mean is 0 do not lose their digits.
-        return F.normalize(self.names(chances - 1 / chances.shape[-1]) + self.beyond(rows), dim=-1)
+        return F.normalize(self.names(chances - 1 / chances.shape[-1]) + self.scale * self.beyond(rows), dim=-1)

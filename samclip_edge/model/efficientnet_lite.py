@@ -95,7 +95,7 @@ class Trunk(nn.Module):
         The stride of the sixth goes, and what follows it looks twice as far. Where the fifth stage's map has even
         sides, the published map is every second row and column of this one, from the second on.
         """
-        strided, *later = self.blocks[self.ends[5] :]
+        strided, *later = (block for block in self.blocks[self.ends[5] :] if isinstance(block, Block))
         strided.depthwise_conv.stride = (1, 1)
         for block in later:
             block.depthwise_conv.dilation = (2, 2)

@@ -146,7 +146,7 @@ def test_features_by_hand() -> None:
     tokens[0, 1, 0, 1] = 9.0  # which ReLU6 cuts; nothing but `beyond` reads it
     with torch.no_grad():
         head.fc.weight[1, 0] = 0.5 * torch.log(torch.tensor(3.0))
-        head.beyond.weight[1] = torch.tensor([0.5, 0.25])
+        head.beyond.weight[1] = torch.tensor([0.5, 0.25]) * 2**0.5  # divided by the root of its two inputs
         image, patches = head(tokens)
     root = 0.5**0.5
     assert torch.allclose(patches[0, :, 0, 0], torch.tensor([-root, root]))

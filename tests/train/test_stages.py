@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model import checkpoint
+from samclip_edge.model.merged import MergedModel
 from samclip_edge.rendered import NAMES
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.stored import eighths, from_eighths
-from samclip_edge.train.stages import _left_out, as_prompt, image_features, name_loss
+from samclip_edge.train.recipe import Stage
+from samclip_edge.train.stages import _left_out, as_prompt, image_features, moving, name_loss
 from samclip_edge.train.teachers import Names
 
 
@@ -114,3 +116,20 @@ def test_only_what_is_known_is_named(kind: str, complete: bool, misses: int) -> 
     batch = Masks(pixels, owner, mask, nothing, nothing, None, None, [], [kind], [complete])
     got = name_loss(model, Names(["a", "b"], names), batch)  # type: ignore[arg-type]
     assert got.item() == pytest.approx(misses * scale, abs=1e-4)
+
+
+def test_what_has_published_weights_learns_at_its_own_share() -> None:
+    model, batch = MergedModel(PRESETS["photo"]), {"size": 256, "images": 1}
+    still = Stage.model_validate({"task": "teach_sam", "steps": 1, "rate": 0.1, "sam": batch, "trunk": 0})
+    moved = {id(parameter) for part, _ in moving(model, still) for parameter in part.parameters()}
+    assert not moved & {id(parameter) for parameter in model.image_encoder.trunk.parameters()}
+    assert {id(parameter) for parameter in model.image_encoder.neck.parameters()} <= moved
+    slow = Stage.model_validate(
+        {"task": "joint", "steps": 1, "rate": 0.1, "sam": batch, "clip": [batch], "trunk": 0.5, "slower": 0.2}
+    )
+    shares = {id(parameter): share for part, share in moving(model, slow) for parameter in part.parameters()}
+    of = {name: shares[id(parameter)] for name, parameter in model.named_parameters() if id(parameter) in shares}
+    assert of["image_encoder.trunk.conv_stem.weight"] == 0.1
+    assert of["image_encoder.neck.0.weight"] == of["mask_decoder.iou_token.weight"] == 0.2
+    assert of["clip_head.fc.weight"] == 0.5
+    assert of["clip_head.sharpness"] == of["clip_head.beyond.weight"] == 1.0
