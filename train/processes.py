@@ -31,9 +31,13 @@ def start(precision: str = "no") -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` started; or be the only one.
 
     precision: of what is computed under Accelerate's `autocast`; `gradients` applies a recipe's by itself. Raises
-    InputError where `accelerate launch` was asked for several and started one.
+    InputError where `accelerate launch` was asked for several and started one. (Where MASTER_PORT is exported, one of
+    several cannot be told from one.)
     """
-    asked = {"ACCELERATE_DYNAMO_BACKEND", "MASTER_PORT"} <= os.environ.keys()  # it sets the port for several alone
+    names = list(os.environ)
+    asked = {"ACCELERATE_USE_CPU", "MASTER_PORT"} <= os.environ.keys()
+    # It sets the port for several alone, behind what is its own; an exported port keeps its place before that.
+    asked = asked and names.index("ACCELERATE_USE_CPU") < names.index("MASTER_PORT")
     if asked and not _NUMBERS & os.environ.keys():
         raise InputError(
             "accelerate launch: without several GPUs it starts one process, whatever --num_processes says; "

@@ -29,6 +29,7 @@ class _Optimizer(BaseModel):
 class _State(BaseModel):
     """What the file must hold, so that a file of something else is refused before anything is taken from it."""
 
+    version: int
     stage: NonNegativeInt
     data: str  # `Saved` as JSON
     step: NonNegativeInt
@@ -69,7 +70,8 @@ def load_state(path: Path, stage: int, learner: Learner) -> Saved:
         state = torch.load(path, map_location="cpu", weights_only=True)  # `load` brings it to the device
     except Exception as error:  # torch raises whatever it meets
         raise InputError(f"{path}: cannot be read ({one_line(error)}); {mend}") from None
-    if isinstance(state, dict) and state.get("version") != VERSION:
+    version = state.get("version") if isinstance(state, dict) else VERSION
+    if isinstance(version, int | None) and version != VERSION:
         raise InputError(f"{path}: an older version of samclip-edge wrote it; finish the run with that, or {mend}")
     try:
         found = _State.model_validate(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -41,11 +42,11 @@ def ious(table: Counts) -> npt.NDArray[np.float64]:
 
 
 def mean_iou(table: Counts) -> float:
-    """The mean IoU of the classes that are in a truth or in an answer; 1 where nothing was counted."""
+    """The mean IoU of the classes that are in a truth or in an answer; NaN where nothing was counted."""
     found = ious(table)
-    return float(np.nanmean(found)) if table.any() else 1.0
+    return float(np.nanmean(found)) if table.any() else math.nan
 
 
 def accuracy(table: Counts) -> float:
-    """The share of pixels whose class was found; 1 where nothing was counted."""
-    return float(table.trace() / table.sum()) if table.any() else 1.0
+    """The share of pixels whose class was found; NaN where nothing was counted."""
+    return float(table.trace() / table.sum()) if table.any() else math.nan

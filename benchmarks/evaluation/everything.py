@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from samclip_edge.benchmarks.evaluation.families import FAMILIES
 from samclip_edge.benchmarks.evaluation.report import document, write
-from samclip_edge.benchmarks.evaluation.run import fingerprint_of, measure
+from samclip_edge.benchmarks.evaluation.run import Measured, fingerprint_of, measure
 from samclip_edge.benchmarks.evaluation.task import Asked, Task
 from samclip_edge.errors import InputError, one_line
 
@@ -24,7 +24,7 @@ class Everything(NamedTuple):
 
     told: list[dict[str, Any]]  # the documents of those that were measured
     left_out: dict[str, str]  # why the others were not
-    fault: Exception | None  # the first of those that are faults of the program, or of the machine
+    fault: Exception | None  # the first that is a fault of the program or of the machine, or of what is written
 
 
 def measure_all(asked: Asked, limit: int | None, folder: Path, tell: Callable[[str], None]) -> Everything:
@@ -42,14 +42,17 @@ def measure_all(asked: Asked, limit: int | None, folder: Path, tell: Callable[[s
             left_out[name] = f"no folder {name}" + (f" or {_WITH[name]}" if name in _WITH else "")
             continue
         try:
-            told.append(_measured(name, replace(asked, data=places[0]), limit, folder, tell))
-            continue
+            said, found = _measured(name, replace(asked, data=places[0]), limit, folder, tell)
         except InputError as error:
             told_of = error.rest if error.argument == "data" else str(error)  # which begins with the folder
             left_out[name] = " ".join(told_of.split())
         except Exception as error:  # which is raised again when all is written
             left_out[name] = f"failed, {type(error).__name__}: {one_line(error)}"
             fault = fault or error
+        else:
+            told.append(said)
+            fault = fault or _unwritten(folder, said, found, tell)
+            continue
         tell(f"{name}: left out: {left_out[name]}")
     if not told and fault is None:
         reasons = (why for why in left_out.values() if not why.startswith("no folder"))
@@ -58,19 +61,32 @@ def measure_all(asked: Asked, limit: int | None, folder: Path, tell: Callable[[s
     return Everything(told, left_out, fault)
 
 
-def _measured(name: str, asked: Asked, limit: int | None, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-    """The document of a task, which is written into a folder, or is there already."""
+def _measured(
+    name: str, asked: Asked, limit: int | None, folder: Path, tell: Callable[[str], None]
+) -> tuple[dict[str, Any], list[Measured]]:
+    """The document of a task, and what is in it; nothing where it is in the folder already."""
     tasks = FAMILIES[name](name, asked)
     kept = _kept(folder / f"{name}.json", name, asked, limit, tasks)
     if kept is not None:
         tell(f"{name}: measured before, in {folder / f'{name}.json'}")
-        return kept
+        return kept, []
     found = [measure(task, asked, limit) for task in tasks]
-    said = document(name, asked, limit, found)
-    write(folder, said, found)
+    return document(name, asked, limit, found), found
+
+
+def _unwritten(
+    folder: Path, said: dict[str, Any], found: list[Measured], tell: Callable[[str], None]
+) -> Exception | None:
+    """Write what was measured, if it is not there. Returns what stands in the way; then the next run finds it again."""
+    try:
+        if found:
+            write(folder, said, found)
+    except Exception as error:  # as of what is measured
+        tell(f"{said['task']}: measured, and not written: {one_line(error)}")
+        return error
     for each in found:
         each.journal.remove()
-    return said
+    return None
 
 
 def _kept(path: Path, name: str, asked: Asked, limit: int | None, tasks: list[Task]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ true boxes, and of one click into the middle of each true mask. Crowds prompt no
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -108,8 +109,10 @@ class Instances(Task):
         return {"things": things, "masks": sum(len(each["masks"]) for each in outcomes), "not_prompted": dict(faults)}
 
     def goodness(self, outcome: Outcome) -> float:
-        """The mean over true things of the best IoU of a mask of their category."""
-        return float(np.mean(outcome["best"])) if outcome["best"] else float(not outcome["masks"])
+        """The mean over true things of the best IoU of a mask of their category; NaN where there is neither."""
+        if not outcome["best"]:
+            return 0.0 if outcome["masks"] else math.nan
+        return float(np.mean(outcome["best"]))
 
     def picture(self, sample: Sample, outcome: Outcome) -> Pixels:
         """The photo with its masks, and beside it with the true ones; of a detector, with scores of a half or more."""

@@ -19,11 +19,11 @@ from samclip_edge import __version__
 from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
 from samclip_edge.benchmarks.evaluation.label_sets import PROBED
 from samclip_edge.benchmarks.evaluation.paper import PAPER, PUBLISHED
-from samclip_edge.benchmarks.evaluation.report import chosen
+from samclip_edge.benchmarks.evaluation.report import chosen, write_text, writing
 from samclip_edge.benchmarks.evaluation.semantic import beside, read_sample
 from samclip_edge.benchmarks.evaluation.task import Part, Sample
-from samclip_edge.errors import InputError, one_line
-from samclip_edge.files import sha256, write_whole
+from samclip_edge.errors import InputError
+from samclip_edge.files import sha256
 from samclip_edge.photo.pictures import draw_names, save_picture
 from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
@@ -83,14 +83,15 @@ def probing(
         said["columns"][column]["protocol"] = {"head": kind, "steps": probe.steps, **settings.model_dump()}
         main = probe.accelerator.is_main_process
         if main:
-            _draw(probe, held_out, found, place)
+            own = {key: {column: said[key][column]} for key in ("measures", "columns")}
+            with writing(place):
+                _draw(probe, held_out, found, place)
+                write_text(place / "measured.json", json.dumps(said | own, indent=1, allow_nan=False))
     if not main:
         return {}
     path = folder / f"probe-{task}-{kind}.json"
-    try:
-        write_whole(path, json.dumps(said, indent=1, allow_nan=False))
-    except OSError as error:
-        raise InputError(f"-o {path}: cannot be written ({one_line(error)}); name another folder") from None
+    with writing(path):
+        write_text(path, json.dumps(said, indent=1, allow_nan=False))
     return said
 
 

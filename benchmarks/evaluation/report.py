@@ -6,9 +6,10 @@ import json
 import platform
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,14 +87,25 @@ def remarks(said: Mapping[str, Any]) -> Iterable[str]:
 def write(folder: Path, said: Mapping[str, Any], found: Sequence[Measured]) -> None:
     """Write TASK.json into a folder, and the pictures of each column into TASK/. Raises InputError where it cannot."""
     name = said["task"]
-    try:
+    with writing(folder):
         for each in found:
             place = folder / name / re.sub(r"[^a-z0-9]+", "-", each.task.column.lower()).strip("-")
             place.mkdir(parents=True, exist_ok=True)
             _draw(each, place)
         write_text(folder / f"{name}.json", json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What cannot be written in the block raises InputError, which names `-o`. folder: that is written into."""
+    try:
+        yield
     except OSError as error:
-        raise InputError(f"-o {folder}: cannot be written ({one_line(error)}); name another folder") from None
+        raise InputError(f" {folder}: cannot be written ({one_line(error)}); name another folder", "-o") from None
+    except InputError as error:
+        if error.argument != "path":  # of a picture
+            raise
+        raise InputError(f"{error.rest}; name another folder", "-o") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -113,10 +125,10 @@ def _versions() -> dict[str, str]:
 def chosen(goodness: Mapping[Key, float]) -> dict[str, Key]:
     """The samples that are drawn, by the names of their pictures: the best, the worst, and some drawn by a seed.
 
-    goodness: how good the answer to each is.
+    goodness: how good the answer to each is; NaN where nothing of it counts, which is neither the best nor the worst.
     """
-    order = sorted(goodness, key=lambda key: -goodness[key])
-    by_chance = random.Random(_SEED).sample(list(goodness), min(_DRAWN, len(order)))
+    order = sorted((key for key in goodness if not isnan(goodness[key])), key=lambda key: -goodness[key])
+    by_chance = random.Random(_SEED).sample(list(goodness), min(_DRAWN, len(goodness)))
     all_of = {"best": order[:_EXTREMES], "worst": order[::-1][:_EXTREMES], "drawn": by_chance}
     return {f"{what}-{number}": key for what, keys in all_of.items() for number, key in enumerate(keys, 1)}
 

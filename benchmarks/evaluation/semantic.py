@@ -77,7 +77,7 @@ class Semantic(Task):
     named = True  # whether photos are named when they are looked at
 
     def __init__(self, asked: Asked, size: Size, labels: LabelSet) -> None:
-        self.model, self.size, self.progress = asked.model, size, asked.progress
+        self.model, self.data, self.size, self.progress = asked.model, asked.data, size, asked.progress
         self.names, self.ways, self.samples = labels.names, labels.ways, labels.samples
         self.rests_on = self.names
         if len(set(self.names)) < len(self.names):
@@ -123,9 +123,14 @@ class Semantic(Task):
         return len(self.names) + self.ways[way]
 
     def measures(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
-        """Mean IoU and the accuracy of pixels, each in each of the ways in which pixels were counted."""
+        """Mean IoU and the accuracy of pixels, each in each of the ways in which pixels were counted.
+
+        Raises InputError where none were.
+        """
         tables = {way: total((each[way] for each in outcomes), self._classes(way)) for way in self.ways}
         tables = {way: table for way, table in tables.items() if table.any()}
+        if not tables:
+            raise InputError(f" {self.data}: no pixel has a class that counts; fetch its maps of labels again", "data")
         measures = {f"mIoU{way}": mean_iou(table) for way, table in tables.items()}
         return measures | {f"pixel accuracy{way}": accuracy(table) for way, table in tables.items()}
 

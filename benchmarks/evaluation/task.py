@@ -75,7 +75,7 @@ class Task(ABC):
 
     @abstractmethod
     def goodness(self, outcome: Outcome) -> float:
-        """How good one answer is. The best and the worst are drawn."""
+        """How good one answer is; NaN where nothing of it counts. The best and the worst are drawn."""
 
     @abstractmethod
     def picture(self, sample: Sample, outcome: Outcome) -> Pixels:

@@ -156,13 +156,14 @@ def everything(
 ) -> None:
     """Measure every task whose data set is there, and write a report."""
     from samclip_edge.benchmarks.evaluation.everything import measure_all
-    from samclip_edge.benchmarks.evaluation.report import page, write_text
+    from samclip_edge.benchmarks.evaluation.report import page, write_text, writing
 
     with option_names(data="--data-root", size="--size", device="--device"):
         asked = _asked(data, bundle, size, threads, device)
         _make(output)
         told, left_out, fault = measure_all(asked, limit, output, note)
-    write_text(output / "report.md", page(told, left_out))
+    with writing(output):
+        write_text(output / "report.md", page(told, left_out))
     document = {"report": str(output / "report.md"), "tasks": told, "not_measured": left_out}
     emit(document, json, lambda: _show_all(told, output / "report.md"))
     if fault is not None:
@@ -205,18 +206,16 @@ def _asked(
     from samclip_edge.cli.loading import load
 
     model = load(bundle, threads, interpreted=True, device=device)
-    sizes = tuple(model.size_of(each) for each in dict.fromkeys(size or ()))
+    sizes = tuple(dict.fromkeys(map(model.size_of, size or ())))
     return Asked(model, data, sizes, progress=bar(), **more)
 
 
 def _make(folder: Path) -> None:
     """Make the folder of a report. Raises InputError where that cannot be done."""
-    from samclip_edge.errors import InputError, one_line
+    from samclip_edge.benchmarks.evaluation.report import writing
 
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"-o {folder}: cannot be written ({one_line(error)}); name another folder") from None
 
 
 def _measure(

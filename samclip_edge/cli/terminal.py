@@ -94,9 +94,11 @@ def notes() -> Iterator[None]:
 def signals() -> Iterator[None]:
     """In the block, SIGTERM and SIGHUP raise `Stopped`, so that `finally` tidies up. Only in the main thread.
 
-    Handlers of others stay, as does the SIGHUP that `nohup` ignores.
+    Handlers of others stay, as does the SIGHUP that `nohup` ignores. Where something in the block catches `Stopped`, it
+    is raised when the block ends.
     """
-    process, ours = os.getpid(), []
+    process, asked, before = os.getpid(), list[int](), sys.unraisablehook
+    ours: list[int] = []
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
         ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
@@ -108,15 +110,32 @@ def signals() -> Iterator[None]:
             return
         for each in ours:  # `timeout` sends its signal twice
             signal.signal(each, signal.SIG_IGN)
+        asked.append(number)
         raise Stopped(number)
 
+    def ask_again() -> None:
+        if sys.unraisablehook is drop:
+            os.kill(process, asked[-1])
+
+    def drop(unraisable: Any) -> None:
+        """Python drops what is raised in `__del__` and the like, and goes on: so `Stopped` is raised a little later."""
+        if not isinstance(unraisable.exc_value, Stopped):
+            before(unraisable)
+            return
+        signal.signal(asked[-1], stop)
+        threading.Timer(0.02, ask_again).start()
+
+    sys.unraisablehook = drop
     for each in ours:
         signal.signal(each, stop)
     try:
         yield
     finally:
+        sys.unraisablehook = before
         for each in ours:
             signal.signal(each, signal.SIG_DFL)
+    if asked:
+        raise Stopped(asked[-1])
 
 
 class _Notes(logging.Handler):

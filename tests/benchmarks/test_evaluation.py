@@ -241,6 +241,28 @@ def test_all_goes_on_whatever_a_task_raises(
     assert "a fault of samclip-edge (ZeroDivisionError: of nothing)" in ran.err.splitlines()[-1]
 
 
+def test_a_result_that_cannot_be_written_is_no_task_left_out(
+    run: Callable[..., Ran], root: Path, tmp_path: Path, tiny_folder: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setitem(FAMILIES, "imagenet", lambda *_: [Doubled(3)])
+    report = tmp_path / "report"
+    arguments = ("eval", "all", "--data-root", root, "--bundle", tiny_folder, "-o", report, "--json")
+    (report / "imagenet" / "doubled" / "best-1.jpg").mkdir(parents=True)
+    ran = run(*arguments, "--size", "128", "--size", "0128")
+    assert ran.code == 2
+    assert ran.err.splitlines()[-1].startswith(f"error: -o {report}/imagenet/doubled/best-1.jpg: cannot be written (")
+    assert "left out" not in ran.err
+    assert [(said["task"], said["sizes"]) for said in ran.json["tasks"]] == [("imagenet", [128])]
+    (report / "imagenet").rename(tmp_path / "away")
+    (report / "report.md").unlink()
+    (report / "report.md").mkdir()
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "doubled: goes on behind 3 samples" in ran.err
+    assert ran.err.splitlines()[-1].startswith(f"error: -o {report}: cannot be written (")
+
+
 def test_a_name_that_is_no_utf8_is_written(
     run: Callable[..., Ran], tmp_path: Path, tiny_folder: Path, monkeypatch: Any
 ) -> None:

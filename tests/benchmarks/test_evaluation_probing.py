@@ -51,6 +51,7 @@ def test_heads_are_trained_and_measured_beside_the_papers_numbers(
     assert ran.json["paper"]["SAM"] == {"mIoU": 0.466}
     assert ran.json["columns"]["tiny"]["sha256"] == sha256(shipped.CHECKPOINTS["tiny"])
     place = next((out / "voc-linear").glob("tiny-*"))
+    assert json.loads((place / "measured.json").read_text()) == ran.json, "which other backbones do not replace"
     pictures = {each.name for each in place.glob("*.jpg")}
     assert pictures == {f"{what}-{number}.jpg" for what in ("best", "worst", "drawn") for number in (1, 2)}
     with Image.open(place / "best-1.jpg") as picture:

@@ -18,6 +18,7 @@ from samclip_edge.accuracy import synthetic
 from samclip_edge.benchmarks.evaluation import semantic as family
 from samclip_edge.benchmarks.evaluation.label_maps import IGNORED, LabelMap
 from samclip_edge.benchmarks.evaluation.label_sets import LABEL_SETS, LabelSet
+from samclip_edge.benchmarks.evaluation.report import chosen
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.semantic import BothHeads, ClipHead, SamAndClip, likeliest, over_photo, semantic
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
@@ -225,7 +226,16 @@ def test_a_photo_without_a_counted_pixel_changes_no_number(model: SamClip, tmp_p
     (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text(first)
     assert both.measures == measure(semantic("voc", asked)[0], asked).measures
     (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text(second)
-    assert measure(semantic("voc", asked)[0], asked).measures == {}, "and 1 would be a lie"
+    with pytest.raises(InputError, match="no pixel has a class that counts; fetch its maps of labels"):
+        measure(semantic("voc", asked)[0], asked)
+
+
+def test_a_photo_where_nothing_counts_is_neither_best_nor_worst(model: SamClip, in_colours: LabelSet) -> None:
+    task = ClipHead(Asked(model, MERGED), 128, in_colours)
+    outcomes = {"none": {"": ([], [])}, "good": {"": ([0], [9])}, "bad": {"": ([1], [9])}}
+    drawn = chosen({key: task.goodness(outcome) for key, outcome in outcomes.items()})
+    assert [drawn.pop(f"drawn-{number}") for number in (1, 2, 3)].count("none") == 1
+    assert drawn == {"best-1": "good", "best-2": "bad", "worst-1": "bad", "worst-2": "good"}
 
 
 def test_a_class_in_no_truth_and_no_answer_is_in_no_mean(model: SamClip, in_colours: LabelSet) -> None:

@@ -24,7 +24,7 @@ from torch._utils import ExceptionWrapper
 from samclip_edge import data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.cli import main
-from samclip_edge.cli.terminal import LOG, signals
+from samclip_edge.cli.terminal import LOG
 from samclip_edge.errors import InputError
 
 PHOTO = data.photos()[0]
@@ -248,17 +248,6 @@ def test_a_worker_process_ends_as_it_would_without_us() -> None:
     assert [process.stdout.readline() for _ in range(2)] == [b"%d\n" % -signal.SIGTERM, b"ready\n"]
     process.terminate()
     assert ended(process) == (143, b"tidied\n", b"error: stopped\n")
-
-
-def test_handlers_of_others_stay_and_ours_go() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
-    try:
-        with signals():
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            assert callable(signal.getsignal(signal.SIGTERM))
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_program_may_run_it_in_a_thread_and_collect_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,7 @@ def states() -> dict[str, Any]:
         "list": [],
         "text": "state",
         "no keys": {"version": VERSION},
+        "versions": whole | {"version": torch.tensor([VERSION, VERSION])},
         "no model": {name: each for name, each in whole.items() if name != "model"},
         "no steps": whole | {"step": None},
         "steps before the first": whole | {"step": -1},

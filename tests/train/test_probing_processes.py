@@ -24,10 +24,11 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 import torch
-from test_probing_processes import heads
+from test_probing_processes import heads, unlike
 
 for name, told in heads(Path(sys.argv[1]) / "two").items():
     torch.save(told, Path(sys.argv[1]) / f"{name}.{os.environ['RANK']}")
+print("\\n".join(unlike(Path(sys.argv[1]) / "unlike")))
 """
 
 
@@ -50,6 +51,18 @@ def heads(folder: Path) -> dict[str, dict]:
     return found
 
 
+def unlike(folder: Path) -> list[str]:
+    """What is said where the second process has other photos to train on, and then to measure."""
+    said = []
+    mine = replace(drawn(12), sha256=os.environ["RANK"])
+    for photos, held_out in ((mine, drawn(7)), (drawn(12), mine)):
+        try:
+            Probe(RECIPE, backbone("tiny", 64), "linear", photos, folder, silent).measure(held_out)
+        except InputError as error:
+            said.append(str(error))
+    return said
+
+
 def test_two_processes_train_and_measure_the_head_of_one(tmp_path: Path) -> None:
     """They are started with what torchrun tells them, and not by it, which takes seconds to import torch itself."""
     (tmp_path / "both.py").write_text(SCRIPT)
@@ -62,23 +75,35 @@ def test_two_processes_train_and_measure_the_head_of_one(tmp_path: Path) -> None
         subprocess.Popen(
             [sys.executable, tmp_path / "both.py", tmp_path],
             env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": os.pathsep.join(folders)},
-            cwd="/", stderr=subprocess.PIPE, text=True,
+            cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for rank in "01"
     ]  # fmt: skip
-    told = [process.communicate()[1] for process in both]
+    told = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], told
+    for (out, _), begin in zip(told, ("process 1 stopped: ", ""), strict=True):
+        for line, what in zip(out.splitlines(), ("training photos or labels", "photos that are measured"), strict=True):
+            assert line.startswith(f"{begin}probe: th")
+            assert f" process finds {what} " in line
     for name, one in heads(tmp_path / "one").items():
         for rank in "01":
             two = torch.load(tmp_path / f"{name}.{rank}")
             torch.testing.assert_close(two, one, rtol=0, atol=1e-3)  # AdamW makes more of rounding
 
 
-def test_one_process_where_several_were_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `accelerate launch --cpu --num_processes 2` sets, which starts one process that knows of no other."""
-    for name in ("WORLD_SIZE", "RANK"):
+@pytest.mark.parametrize("exported", [False, True])
+def test_one_process_where_several_were_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch, exported: bool) -> None:
+    """What `accelerate launch --cpu --num_processes 2` sets, which starts one process that knows of no other; and with
+    1, where the port is exported.
+    """
+    port = ["MASTER_ADDR", "MASTER_PORT"]
+    own = ["ACCELERATE_USE_CPU", "ACCELERATE_DYNAMO_BACKEND"]
+    for name in ("WORLD_SIZE", "RANK", *port, *own):
         monkeypatch.delenv(name, raising=False)
-    for name in ("ACCELERATE_DYNAMO_BACKEND", "MASTER_ADDR", "MASTER_PORT"):
+    for name in (*port, *own) if exported else (own[0], *port, own[1]):
         monkeypatch.setenv(name, "NO")
+    if exported:
+        assert start().num_processes == 1
+        return
     with pytest.raises(InputError, match=r"starts one process, whatever --num_processes says; start them by `torchrun"):
         start()

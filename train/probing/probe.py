@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -24,7 +25,7 @@ from samclip_edge.train.probing.backbones import Backbone
 from samclip_edge.train.probing.data import IGNORED, Labels, Photos, Shown, Steps
 from samclip_edge.train.probing.heads import Head, head
 from samclip_edge.train.probing.recipe import ProbeRecipe
-from samclip_edge.train.processes import gathered, start, summed, together, told
+from samclip_edge.train.processes import agreed, gathered, start, summed, together, told
 
 Report = Callable[[str, int, int], None]  # called with what is done, the steps done, and the steps in all
 _CLAIM = {"settings": "settings", "head": "head", "backbone": "backbone", "data": "training photos or labels"}
@@ -36,7 +37,7 @@ class Found:
     """What came of measuring. Photos are told by their numbers."""
 
     measures: dict[str, float]
-    goodness: dict[int, float]  # of each photo's answer: less its true class's place, or its own mean IoU
+    goodness: dict[int, float]  # of each photo's answer: less its true class's place, or its own mean IoU, or NaN
     skipped: dict[int, str]  # why a photo could not be used
 
 
@@ -56,6 +57,9 @@ class Probe:
                 "recipe: images:",
             )
         self.share = place
+        data = {"photos": photos.count, "classes": photos.classes, "sha256": photos.sha256}
+        about = {"settings": recipe.deciding(), "head": kind, "backbone": backbone.facts, "data": data}
+        agreed("probe", [_named(what, about[key]) for key, what in _CLAIM.items()])
         self.steps = max(1, round(recipe.epochs * photos.count / recipe.images))
         self.backbone = backbone.to(self.accelerator.device)
         channels = self._patches(torch.zeros(1, 3, recipe.size, recipe.size, dtype=torch.uint8)).shape[1]
@@ -64,8 +68,6 @@ class Probe:
         share_statistics(made)
         optimizer = torch.optim.AdamW(made.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
         self.head, self.optimizer = self.accelerator.prepare(made, optimizer)
-        data = {"photos": photos.count, "classes": photos.classes, "sha256": photos.sha256}
-        about = {"settings": recipe.deciding(), "head": kind, "backbone": backbone.facts, "data": data}
         told(lambda: self._claim(about))
 
     def _claim(self, about: dict[str, Any]) -> None:
@@ -176,8 +178,9 @@ class Probe:
 
         top-1 and top-5 accuracy of whole photos; of patches the mean IoU over the classes that are in the truth or in
         an answer, and the share of pixels that are right, from one confusion matrix. Raises InputError where nothing
-        can be counted.
+        can be counted, and where processes have other photos.
         """
+        agreed("probe", [_named("photos that are measured", [photos.count, photos.classes, photos.sha256])])
         counts = torch.zeros(3 if photos.whole else (photos.classes, photos.classes), dtype=torch.float64)
         goodness: dict[int, float] = {}
         skipped: dict[int, str] = {}
@@ -210,6 +213,11 @@ def classes_of(logits: Tensor, shape: tuple[int, ...]) -> Labels:
     return enlarged.argmax(dim=0).numpy().astype(np.uint8)
 
 
+def _named(what: str, facts: Any) -> str:
+    """A name that changes with facts."""
+    return f"{what} {hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]}"
+
+
 def _read(path: Path) -> dict[str, Any]:
     """What a probe's folder says of it; nothing where it cannot be read."""
     try:
@@ -240,7 +248,7 @@ def _counted(logits: Tensor, truth: Any) -> tuple[Tensor, float]:
     classes = len(logits)
     pairs = truth[known].astype(np.int64) * classes + found[known]
     confusion = torch.from_numpy(np.bincount(pairs, minlength=classes**2)).view(classes, classes).double()
-    return confusion, _of_patches(confusion)["mIoU"] if len(pairs) else 1.0
+    return confusion, _of_patches(confusion)["mIoU"] if len(pairs) else math.nan
 
 
 def _of_whole(counts: Tensor) -> dict[str, float]:
