@@ -16,7 +16,8 @@ from samclip_edge.benchmarks.evaluation.task import Asked, Task
 from samclip_edge.errors import InputError, one_line
 
 # Data sets that share their photos with another lie in its folder, or in one of their own.
-_WITH = {"coco-captions": "coco", "lvis": "coco", "coco-stuff": "coco", "coco-panoptic": "coco", "context": "voc"}
+_OF_COCO = ("coco-captions", "coco-words", "lvis", "coco-stuff", "coco-panoptic")
+_WITH = dict.fromkeys(_OF_COCO, "coco") | {"context": "voc"}
 
 
 class Everything(NamedTuple):

@@ -27,6 +27,11 @@ from samclip_edge.photo.resize import Pixels
 from samclip_edge.scene import Scene
 
 SIZES: tuple[Size, ...] = (1024,)
+_OVERLAPS = {  # measures over all true things, by the key of an outcome; the second needs no model
+    "mIoU of true boxes": "by_box",
+    "mIoU of a box as its own mask": "by_box_itself",
+    "mIoU of a click": "by_click",
+}
 _DRAWN = 0.5  # the least score of a detector's box whose mask is drawn
 
 
@@ -96,7 +101,7 @@ class Instances(Task):
             for category, score, counts in each["masks"]
         ]
         found = self.metric.measures(document, results)
-        for name, key in (("mIoU of true boxes", "by_box"), ("mIoU of a click", "by_click")):
+        for name, key in _OVERLAPS.items():
             ious = [iou for each in outcomes for iou in each[key]]
             if ious:
                 found[name] = float(np.mean(ious))
@@ -160,6 +165,7 @@ def _answer(scene: Scene, seen: Seen) -> Outcome:
         "size": [seen.truth.height, seen.truth.width],
         "masks": [[category, score, mask.rle["counts"]] for category, score, mask in asked],
         "by_box": [_overlap([mask], each) for mask, each in zip(by_box, things, strict=True)],
+        "by_box_itself": [each.filled for each in things],
         "by_click": [_overlap([mask], each) for mask, each in zip(by_click, things, strict=True)],
         "best": [_overlap([mask for category, _, mask in asked if category == each.category], each) for each in things],
         "faults": seen.faults,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +34,7 @@ class Thing(NamedTuple):
     box: tuple[float, float, float, float]  # x0, y0, x1, y1
     rle: Rle
     click: tuple[int, int]  # x, y
+    filled: float  # the IoU of the mask with all pixels of its box
 
 
 class Seen(NamedTuple):
@@ -46,28 +49,37 @@ class Seen(NamedTuple):
 def read_instances(sample: Sample) -> Seen:
     """The photo of a sample, and its things. Raises InputError where the annotations are not of this photo."""
     truth: Annotated = sample.truth
-    pixels = read_photo(sample.photo)
-    if pixels.shape[:2] != (truth.height, truth.width):
-        own, said = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{truth.width}x{truth.height}"
-        raise InputError(f"{sample.photo}: has {own} pixels, upright, and {said} in the annotations")
+    pixels = of_size(sample.photo, truth.height, truth.width)
     things: list[Thing] = []
     faults: list[str] = []
     for each in truth.annotations:
-        try:
-            rle, bits = _mask(each["segmentation"], truth.height, truth.width)
-            box = corners(each["bbox"])
-        except Exception as error:  # pycocotools raises anything
-            raise InputError(
-                f"{sample.photo}: its annotation {each['id']} cannot be read ({one_line(error)})"
-            ) from None
+        rle, bits = true_mask(sample.photo, each, truth.height, truth.width)
+        box = corners(each["bbox"])
         if each.get("iscrowd"):
             continue  # prompts for nothing; but average precision reads its mask
         fault = fault_of(box, truth.height, truth.width) if bits.any() else "without a mask"
         if fault:
             faults.append(fault)
         else:
-            things.append(Thing(each["category_id"], box, rle, thickest(bits)))
+            things.append(Thing(each["category_id"], box, rle, thickest(bits), filled(box, bits)))
     return Seen(pixels, truth, things, faults)
+
+
+def of_size(photo: Path, height: int, width: int) -> Pixels:
+    """A photo (H,W,3). Raises InputError where it is not of the size that its annotations say."""
+    pixels = read_photo(photo)
+    if pixels.shape[:2] != (height, width):
+        own, said = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{width}x{height}"
+        raise InputError(f"{photo}: has {own} pixels, upright, and {said} in the annotations")
+    return pixels
+
+
+def true_mask(photo: Path, annotation: Mapping[str, Any], height: int, width: int) -> tuple[Rle, Bits]:
+    """The mask of an annotation of a photo. Raises InputError where it cannot be read."""
+    try:
+        return _mask(annotation["segmentation"], height, width)
+    except Exception as error:  # pycocotools raises anything
+        raise InputError(f"{photo}: its annotation {annotation['id']} cannot be read ({one_line(error)})") from None
 
 
 def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
@@ -91,6 +103,13 @@ def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
             raise ValueError("a polygon reaches far beyond the photo")
     rle = coco.merge(coco.frPyObjects(segmentation, height, width))
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}, coco.decode(rle).astype(bool)
+
+
+def filled(box: tuple[float, float, float, float], bits: Bits) -> float:
+    """The IoU of a mask (H,W) with all pixels of a box x0, y0, x1, y1 whose middle lies in it."""
+    columns, rows = np.arange(bits.shape[1]) + 0.5, np.arange(bits.shape[0]) + 0.5
+    inside = np.outer((rows >= box[1]) & (rows < box[3]), (columns >= box[0]) & (columns < box[2]))
+    return float((inside & bits).sum() / (inside | bits).sum())
 
 
 def thickest(bits: Bits) -> tuple[int, int]:

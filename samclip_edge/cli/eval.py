@@ -17,6 +17,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=T
 CLASSIFICATION = ("imagenet", "imagenet-v2", "places365")
 RETRIEVAL = ("flickr30k", "coco-captions")
 INSTANCES = ("coco", "lvis")
+WORDS = ("coco-words",)
 SEMANTIC = ("voc", "context", "ade20k", "coco-stuff", "coco-panoptic")
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The folder of the data set, as it is published.")]
@@ -97,6 +98,7 @@ _FAMILIES: dict[tuple[str, ...], tuple[Callable[..., None], str]] = {
     CLASSIFICATION: (plain, "Zero-shot classification: top-1 and top-5, at 224 and 336 (Tables 1 and 6)."),
     RETRIEVAL: (plain, "Photos by their captions and captions by their photos: recall at 1, 5 and 10."),
     INSTANCES: (instances, "Masks of things from boxes, by mAP, and from clicks (Table 1), at 1024."),
+    WORDS: (plain, "Names on photos: the first one, the masks of those that are there, and absent ones."),
     SEMANTIC: (semantic, "Zero-shot semantic segmentation: mIoU, at 448 and 1024 (Tables 2, 5 and 7)."),
 }
 for _names, (_run, _help) in _FAMILIES.items():

@@ -1,0 +1,39 @@
+"""Words on a tree in COCO's layout, against `accuracy.presence` on the same rendered scenes, and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trees_instances as trees
+
+from samclip_edge import SamClip
+from samclip_edge.accuracy.presence import presence
+from samclip_edge.benchmarks.evaluation.run import measure
+from samclip_edge.benchmarks.evaluation.task import Asked
+from samclip_edge.benchmarks.evaluation.words import words
+from samclip_edge.rendered import NAMES, render
+
+COUNT = 4
+
+
+def test_rendered_scenes_have_the_numbers_of_presence(tmp_path: Path) -> None:
+    model, scenes = SamClip.load(), [render(30_000 + number, 256, fewest=1, most=3) for number in range(COUNT)]
+    document = trees.of_scenes(scenes, lambda shape: 1)
+    document["categories"] = [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)]
+    things = [thing for scene in scenes for thing in scene.things]
+    for each, thing in zip(document["annotations"], things, strict=True):
+        each["category_id"] = 1 + NAMES.index(thing.kind)
+    data = trees.write_coco(tmp_path, document, [scene.image for scene in scenes])
+    asked = Asked(model, data)
+    (task,) = words("coco-words", asked)
+    found, expected = measure(task, asked).measures, presence(model, scenes)
+    assert found["mIoU of names that are there"] == pytest.approx(expected["present name mIoU, together"], abs=1e-9)
+    assert found["absent names answered"] == pytest.approx(expected["absent name answered, among all 80"], abs=1e-9)
+    kinds = [{thing.kind for thing in scene.things} for scene in scenes]
+    first = [model.look(scene.image, 256).classify(NAMES)[0].label for scene in scenes]
+    assert found["the first of 80 names is there"] == sum(map(set.__contains__, kinds, first)) / COUNT
+    assert found["the same by chance"] == pytest.approx(sum(map(len, kinds)) / COUNT / 80)
+    sample = task.samples[0]
+    height, width, _ = task.picture(sample, measure(task, asked).outcomes[sample.key]).shape
+    assert width == 2 * height  # the answer beside the truth
