@@ -22,7 +22,7 @@ from samclip_edge.accuracy.synthetic import prompted
 from samclip_edge.benchmarks.evaluation.instances import instances
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
-from samclip_edge.benchmarks.evaluation.true_instances import Annotated, filled, read_instances, thickest
+from samclip_edge.benchmarks.evaluation.true_instances import Annotated, read_instances, thickest
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Mask, encode_rle
 from samclip_edge.photo.pictures import draw_masks
@@ -296,11 +296,3 @@ def test_the_command_tells_what_prompted_and_what_the_paper_has(
     ran = run("eval", "coco", "--data", data, "--size", "128", "--boxes", write_boxes(tmp_path, []))
     assert (ran.code, ran.out) == (2, "")
     assert f"error: --boxes {tmp_path / 'detections.json'}: holds no box; give" in ran.err
-
-
-def test_a_box_as_its_own_mask_by_hand() -> None:
-    """A box of 4 x 2 pixels, of which the mask has 3, with one pixel of the mask beside it: 3 of 9."""
-    bits = np.zeros((6, 6), bool)
-    bits[1, 1:4] = bits[5, 5] = True
-    assert filled((1.0, 1.0, 5.0, 3.0), bits) == pytest.approx(3 / 9)
-    assert filled((0.6, 0.6, 5.4, 3.4), bits) == pytest.approx(3 / 9)  # a pixel counts by its middle

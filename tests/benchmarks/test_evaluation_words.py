@@ -1,9 +1,10 @@
-"""Words on a tree in COCO's layout, against `accuracy.presence` on the same rendered scenes, and by hand."""
+"""Words and boxes on a tree in COCO's layout, against `accuracy.presence` on the same rendered scenes, and by hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import trees_instances as trees
 
@@ -11,6 +12,7 @@ from samclip_edge import SamClip
 from samclip_edge.accuracy.presence import presence
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked
+from samclip_edge.benchmarks.evaluation.true_instances import filled
 from samclip_edge.benchmarks.evaluation.words import words
 from samclip_edge.rendered import NAMES, render
 
@@ -37,3 +39,11 @@ def test_rendered_scenes_have_the_numbers_of_presence(tmp_path: Path) -> None:
     sample = task.samples[0]
     height, width, _ = task.picture(sample, measure(task, asked).outcomes[sample.key]).shape
     assert width == 2 * height  # the answer beside the truth
+
+
+def test_a_box_as_its_own_mask_by_hand() -> None:
+    """A box of 4 x 2 pixels, of which the mask has 3, with one pixel of the mask beside it: 3 of 9."""
+    bits = np.zeros((6, 6), bool)
+    bits[1, 1:4] = bits[5, 5] = True
+    assert filled((1.0, 1.0, 5.0, 3.0), bits) == pytest.approx(3 / 9)
+    assert filled((0.6, 0.6, 5.4, 3.4), bits) == pytest.approx(3 / 9)  # a pixel counts by its middle

@@ -170,7 +170,7 @@ def test_a_bundle_says_what_it_was_measured_on_and_what_moved(int8: Bundle) -> N
 def test_a_bundle_is_smaller_near_and_verified(int8: Bundle, tiny_folder: Path) -> None:
     whole = Bundle.open(tiny_folder)
     assert int8.manifest.precision == "int8"
-    rounded = 0
+    rounded, halved = 0, 0
     for graph in int8.manifest.graphs:
         assert all(parity.cosine > 0.99 for parity in graph.parity.values()), graph.name
         proto = onnx.load(int8.folder / graph.files[0].path, load_external_data=False)
@@ -178,8 +178,10 @@ def test_a_bundle_is_smaller_near_and_verified(int8: Bundle, tiny_folder: Path) 
         assert (products > 0) == (graph.name != "prompt_encoder"), graph.name
         if graph.size in (None, 128):
             rounded += sum(np.prod(each.dims) for each in proto.graph.initializer if each.data_type == 2)
+            halved += sum(np.prod(each.dims) for each in proto.graph.initializer if each.data_type == 10)
     saved = sum(f.bytes for f in whole.files()) - sum(f.bytes for f in int8.files())
-    assert saved == pytest.approx(3 * rounded, rel=0.1), "a weight in int8 takes a byte, not four"
+    assert halved > 0, "convolutions and tables are stored in half"
+    assert saved == pytest.approx(3 * rounded + 2 * halved, rel=0.1), "a weight takes a byte or two, not four"
     assert all(row.ok for row in verify(int8))
 
 
