@@ -51,8 +51,8 @@ class Loss(NamedTuple):
 def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
     """The parts that a stage trains, each with its share of the learning rate. All others are frozen."""
     slower = stage.slower if stage.task == "joint" else 1.0
-    encoder = _apart(model.image_encoder, {"trunk"}, stage, slower)
-    head = _apart(model.clip_head, {"conv_head", "bn1", "fc"}, stage, 1.0)
+    encoder = _apart(model.image_encoder, stage, slower)
+    head = _apart(model.clip_head, stage, 1.0)
     parts: dict[str, list[tuple[nn.Module, float]]] = {
         "teach_text": [(model.text_encoder, 1.0)],
         "teach_clip": [*encoder, *head, (model.text_encoder, 1.0)],
@@ -70,11 +70,12 @@ def moving(model: MergedModel, stage: Stage) -> list[tuple[nn.Module, float]]:
     return parts[stage.task]
 
 
-def _apart(part: nn.Module, published: set[str], stage: Stage, share: float) -> list[tuple[nn.Module, float]]:
-    """A part at a share of the rate, and what of it may have published weights at `Stage.trunk` of that."""
-    inside = dict(part.named_children())
-    if not published <= inside.keys():
+def _apart(part: nn.Module, stage: Stage, share: float) -> list[tuple[nn.Module, float]]:
+    """A part at a share of the rate, and what it names as `PUBLISHED` at `Stage.trunk` of that."""
+    published: tuple[str, ...] = getattr(part, "PUBLISHED", ())
+    if not published:
         return [(part, share)]
+    inside = dict(part.named_children())
     shares = {name: share * (stage.trunk if name in published else 1.0) for name in inside}
     alone = nn.ParameterList(part.parameters(recurse=False))  # what is of no part inside
     return [*((inside[name], own) for name, own in shares.items() if own), (alone, share)]

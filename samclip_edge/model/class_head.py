@@ -20,6 +20,8 @@ from samclip_edge.model.efficientnet_lite import SameConv, norm
 class ClassHead(nn.Module):
     """Takes the place of `ClipHead`. Names are those of `efficientnet_lite.Classifier` where it has the same part."""
 
+    PUBLISHED = ("conv_head", "bn1", "fc")  # the parts that published weights fill
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         encoder, head = spec.encoder, spec.clip_head

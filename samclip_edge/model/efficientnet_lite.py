@@ -147,6 +147,8 @@ class Encoder(ImageEncoder):
     The trunk's BatchNorms keep the published statistics in training too: they are of a million photos.
     """
 
+    PUBLISHED = ("trunk",)  # the parts that published weights fill
+
     def __init__(self, spec: EfficientNetLiteSpec) -> None:
         super().__init__(spec.width)
         self.trunk = Trunk(spec).dense()

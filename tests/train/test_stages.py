@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -71,6 +72,16 @@ def test_stored_logits_keep_their_side_of_zero() -> None:
     assert torch.equal(from_eighths(eighths(stored)), stored)
 
 
+def saying(features: torch.Tensor, scale: float) -> MergedModel:
+    """Stands in for a model whose patches have these features, whatever it is shown."""
+    model: Any = SimpleNamespace(
+        image_encoder=SimpleNamespace(tokens=lambda pixels: pixels),
+        clip_head=lambda tokens: (None, features),
+        text_encoder=SimpleNamespace(logit_scale=torch.tensor(math.log(scale))),
+    )
+    return model
+
+
 @pytest.mark.parametrize(("rest", "more"), [(len(NAMES), 0.0), (3, 4.0)])
 def test_patches_of_a_thing_learn_its_name_and_free_ones_the_background(rest: int, more: float) -> None:
     """By hand: 3 x 1 patches say the thing's name, nothing right, and `rest`: the background's name, or the thing's.
@@ -79,11 +90,6 @@ def test_patches_of_a_thing_learn_its_name_and_free_ones_the_background(rest: in
     """
     names, scale = torch.eye(len(NAMES) + 1), 4.0
     features = torch.stack([names[3], names[5], names[rest]], dim=1)[None, :, None].expand(1, -1, 3, 3)  # columns
-    model = SimpleNamespace(
-        image_encoder=SimpleNamespace(tokens=lambda pixels: pixels),
-        clip_head=lambda tokens: (None, features),
-        text_encoder=SimpleNamespace(logit_scale=torch.tensor(math.log(scale))),
-    )
     mask = torch.zeros(1, 9, 9, dtype=torch.bool)
     mask[:, :, :4] = True
     nothing = torch.zeros(0)
@@ -92,7 +98,7 @@ def test_patches_of_a_thing_learn_its_name_and_free_ones_the_background(rest: in
     )
     right = math.log(1 + len(NAMES) * math.exp(-scale))
     thing = (3 * right + (right + scale)) / 4  # the second patch: a third of the share, another name
-    got = name_loss(model, Names([*NAMES], names), batch)  # type: ignore[arg-type]
+    got = name_loss(saying(features, scale), Names([*NAMES], names), batch)
     assert got.item() == pytest.approx(thing + right + more, rel=1e-5)
 
 
@@ -104,17 +110,12 @@ def test_only_what_is_known_is_named(kind: str, complete: bool, misses: int) -> 
     is complete has its right half taken for background."""
     names, scale = torch.eye(3), 40.0
     features = names[0][None, :, None, None].expand(1, -1, 2, 2)
-    model = SimpleNamespace(
-        image_encoder=SimpleNamespace(tokens=lambda pixels: pixels),
-        clip_head=lambda tokens: (None, features),
-        text_encoder=SimpleNamespace(logit_scale=torch.tensor(math.log(scale))),
-    )
     mask = torch.zeros(1, 4, 4, dtype=torch.bool)
     mask[:, :, :2] = True
     nothing = torch.zeros(0)
     pixels, owner = torch.zeros(1, 3, 4, 4), torch.tensor([0])
     batch = Masks(pixels, owner, mask, nothing, nothing, None, None, [], [kind], [complete])
-    got = name_loss(model, Names(["a", "b"], names), batch)  # type: ignore[arg-type]
+    got = name_loss(saying(features, scale), Names(["a", "b"], names), batch)
     assert got.item() == pytest.approx(misses * scale, abs=1e-4)
 
 
