@@ -62,10 +62,12 @@ def _publish(model: MergedModel, recipe: Recipe) -> None:
 def _lend(model: MergedModel, name: str) -> None:
     """Give a model the prompt encoder and the mask decoder of a checkpoint. name: its file, or that of a shipped model.
 
-    Raises InputError where the decoder is of another shape.
+    What the lender does not have stays random: guidance maps. Raises InputError where the decoder is of another shape.
     """
     lender, _ = checkpoint.load(CHECKPOINTS.get(name, Path(name)))
     if lender.spec.decoder != model.spec.decoder:
         raise InputError(f" {name}: its mask decoder is not that of the preset {model.spec.name}", "decoder_weights")
     for part in ("prompt_encoder", "mask_decoder"):
-        getattr(model, part).load_state_dict(getattr(lender, part).state_dict())
+        lent = getattr(lender, part).state_dict()
+        own = {name: each for name, each in getattr(model, part).state_dict().items() if name.startswith("guidance.")}
+        getattr(model, part).load_state_dict(own | lent)

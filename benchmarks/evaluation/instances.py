@@ -7,6 +7,7 @@ true boxes, and of one click into the middle of each true mask. Crowds prompt no
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,9 +28,10 @@ from samclip_edge.photo.resize import Pixels
 from samclip_edge.scene import Scene
 
 SIZES: tuple[Size, ...] = (1024,)
-_OVERLAPS = {  # measures over all true things, by the key of an outcome; the second needs no model
+_OVERLAPS = {  # measures over all true things, by the key of an outcome; the second and third need no model
     "mIoU of true boxes": "by_box",
     "mIoU of a box as its own mask": "by_box_itself",
+    "mIoU of GrabCut in true boxes": "by_grabcut",
     "mIoU of a click": "by_click",
 }
 _DRAWN = 0.5  # the least score of a detector's box whose mask is drawn
@@ -51,6 +53,8 @@ def instances(name: str, asked: Asked) -> list[Task]:
         }
     if left_out:
         prompts["boxes left out"] = ", ".join(f"{count} {why}" for why, count in left_out.items())
+    if asked.grabcut:
+        prompts["GrabCut"] = "OpenCV's, five rounds"
     samples = _samples(asked, published, detected)
     column = "true boxes" if asked.boxes is None else f"boxes of {asked.boxes.name}"
     return [Instances(asked, size, published, samples, f"{column}, {size}", prompts) for size in sizes]
@@ -78,7 +82,8 @@ class Instances(Task):
         click = "the pixel of a true mask farthest from its edge"
         photo = f"scaled to fit {size}, padded"
         self.protocol = {"photo": photo, **prompts, "click": click, "mAP": self.metric.told}
-        self.read, self.as_in_paper = read_instances, asked.boxes is not None
+        self.read = functools.partial(read_instances, grabcut=asked.grabcut)
+        self.as_in_paper = asked.boxes is not None
 
     def answer(self, read: Sequence[Seen]) -> list[Outcome]:
         """The masks of a photo's boxes, run-length encoded, and the IoUs of those of its true boxes and of clicks."""
@@ -102,7 +107,7 @@ class Instances(Task):
         ]
         found = self.metric.measures(document, results)
         for name, key in _OVERLAPS.items():
-            ious = [iou for each in outcomes for iou in each[key]]
+            ious = [iou for each in outcomes for iou in each.get(key, ())]
             if ious:
                 found[name] = float(np.mean(ious))
         return found
@@ -166,6 +171,7 @@ def _answer(scene: Scene, seen: Seen) -> Outcome:
         "masks": [[category, score, mask.rle["counts"]] for category, score, mask in asked],
         "by_box": [_overlap([mask], each) for mask, each in zip(by_box, things, strict=True)],
         "by_box_itself": [each.filled for each in things],
+        "by_grabcut": [each.cut for each in things if each.cut is not None],
         "by_click": [_overlap([mask], each) for mask, each in zip(by_click, things, strict=True)],
         "best": [_overlap([mask for category, _, mask in asked if category == each.category], each) for each in things],
         "faults": seen.faults,

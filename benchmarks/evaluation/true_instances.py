@@ -16,6 +16,8 @@ from samclip_edge.photo.masks import Bits, Rle, decode_rle, encode_rle, mask_box
 from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
 
+Box = tuple[float, float, float, float]
+
 
 class Annotated(NamedTuple):
     """What a sample's truth is."""
@@ -31,10 +33,11 @@ class Thing(NamedTuple):
     """A true instance that can be prompted for."""
 
     category: int
-    box: tuple[float, float, float, float]  # x0, y0, x1, y1
+    box: Box  # x0, y0, x1, y1
     rle: Rle
     click: tuple[int, int]  # x, y
     filled: float  # the IoU of the mask with all pixels of its box
+    cut: float | None  # its IoU with what GrabCut leaves of that box; None where that is not asked for
 
 
 class Seen(NamedTuple):
@@ -46,8 +49,11 @@ class Seen(NamedTuple):
     faults: list[str]  # of each annotation that cannot be prompted for
 
 
-def read_instances(sample: Sample) -> Seen:
-    """The photo of a sample, and its things. Raises InputError where the annotations are not of this photo."""
+def read_instances(sample: Sample, grabcut: bool = False) -> Seen:
+    """The photo of a sample, and its things. Raises InputError where the annotations are not of this photo.
+
+    grabcut: whether GrabCut too makes a mask of each box.
+    """
     truth: Annotated = sample.truth
     pixels = of_size(sample.photo, truth.height, truth.width)
     things: list[Thing] = []
@@ -61,7 +67,8 @@ def read_instances(sample: Sample) -> Seen:
         if fault:
             faults.append(fault)
         else:
-            things.append(Thing(each["category_id"], box, rle, thickest(bits), filled(box, bits)))
+            cut = overlap(grab_cut(pixels, box), bits) if grabcut else None
+            things.append(Thing(each["category_id"], box, rle, thickest(bits), overlap(within(box, bits), bits), cut))
     return Seen(pixels, truth, things, faults)
 
 
@@ -105,11 +112,35 @@ def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}, coco.decode(rle).astype(bool)
 
 
-def filled(box: tuple[float, float, float, float], bits: Bits) -> float:
-    """The IoU of a mask (H,W) with all pixels of a box x0, y0, x1, y1 whose middle lies in it."""
-    columns, rows = np.arange(bits.shape[1]) + 0.5, np.arange(bits.shape[0]) + 0.5
-    inside = np.outer((rows >= box[1]) & (rows < box[3]), (columns >= box[0]) & (columns < box[2]))
-    return float((inside & bits).sum() / (inside | bits).sum())
+def within(box: Box, like: Bits) -> Bits:
+    """All pixels (H,W) of a box x0, y0, x1, y1 whose middle lies in it."""
+    columns, rows = np.arange(like.shape[1]) + 0.5, np.arange(like.shape[0]) + 0.5
+    return np.outer((rows >= box[1]) & (rows < box[3]), (columns >= box[0]) & (columns < box[2]))
+
+
+def overlap(ours: Bits, true: Bits) -> float:
+    """The IoU of a mask (H,W) with a true one, which is not empty."""
+    return float((ours & true).sum() / (ours | true).sum())
+
+
+def grab_cut(pixels: Pixels, box: Box) -> Bits:
+    """GrabCut's mask (H,W) of a box x0, y0, x1, y1 in a photo (H,W,3), by OpenCV, in five rounds from a fixed seed.
+
+    The box itself, where that leaves GrabCut no colours to tell apart.
+    """
+    import cv2
+
+    mask = within(box, pixels[..., 0]).astype(np.uint8) * cv2.GC_PR_FGD  # what is not in the box is not of the thing
+    if mask.all() or not mask.any():
+        return mask > 0
+    cv2.setRNGSeed(0)
+    try:
+        cv2.grabCut(
+            pixels[..., ::-1].copy(), mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK
+        )
+    except cv2.error:  # too few pixels for its five colours
+        return mask > 0
+    return (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
 
 
 def thickest(bits: Bits) -> tuple[int, int]:

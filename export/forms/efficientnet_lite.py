@@ -1,13 +1,10 @@
 """The export-friendly forms of `model/efficientnet_lite.py` and of the head of classes that reads its tokens.
 
-Each BatchNorm is folded into its convolution. The encoder is one form for every engine: convolutions are what the
-Neural Engine is made for. The head is the model's own, or its products as 1 x 1 convolutions.
+The encoder is its own form on every engine: convolutions are what the Neural Engine is made for. The head is the
+model's own, or its products as 1 x 1 convolutions.
 """
 
 from __future__ import annotations
-
-import copy
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,40 +12,16 @@ from torch.nn import functional as F
 
 from samclip_edge.bundle.sizes import Size, grid
 from samclip_edge.export.forms.channels_first import linear, pointwise, unit, with_channel_norms
-from samclip_edge.export.forms.folding import constant, folded
+from samclip_edge.export.forms.folding import constant
 from samclip_edge.model.class_head import ClassHead
 from samclip_edge.model.clip_head import halved
 from samclip_edge.model.efficientnet_lite import Encoder
 from samclip_edge.model.merged import MergedModel
 
-# Of the modules of the encoder and the head: a convolution, and the BatchNorm that follows it.
-PAIRS = {
-    "conv_stem": "bn0",
-    "expand_conv": "bn0",
-    "depthwise_conv": "bn1",
-    "project_conv": "bn2",
-    "conv": "bn",
-    "conv_head": "bn1",
-}
-
-
-Part = TypeVar("Part", bound=nn.Module)
-
-
-def without_norms(module: Part) -> Part:
-    """A module that answers as the given one does, whose BatchNorms are folded; it shares all other weights."""
-    made = copy.copy(module)
-    made._modules = {name: without_norms(child) for name, child in module.named_children()}
-    for name, norm in PAIRS.items():
-        conv, after = module._modules.get(name), module._modules.get(norm)
-        if isinstance(conv, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
-            made._modules |= {name: folded(conv, after), norm: nn.Identity()}
-    return made
-
 
 def fixed(encoder: Encoder, height: int, width: int) -> nn.Module:
     """The encoder, whatever the size of its map."""
-    return without_norms(encoder)
+    return encoder
 
 
 class NeuralEngine(nn.Module):
@@ -56,7 +29,7 @@ class NeuralEngine(nn.Module):
 
     def __init__(self, encoder: Encoder, height: int, width: int) -> None:
         super().__init__()
-        self.encoder: Encoder = without_norms(encoder)
+        self.encoder = encoder
         self.neck = with_channel_norms(encoder.neck)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +48,7 @@ class NeuralEngineHead(nn.Module):
         assert isinstance(head, ClassHead)
         self.cells, self.reads = model.spec.feature_grid(size), head.reads
         self.pool = grid(size) != self.cells
-        self.conv_head = folded(head.conv_head, head.bn1)
+        self.conv_head = head.conv_head
         self.gate = pointwise(head.gate.weight * head.scale, head.gate.bias * head.scale)
         self.fc = pointwise(head.fc.weight * head.sharpness, constant(head.fc.bias * head.sharpness))
         self.names, self.beyond = linear(head.names), pointwise(head.beyond.weight * head.scale, None)

@@ -16,10 +16,8 @@ from samclip_edge.bundle.contract import GraphName
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.forms.attention import fix_blocks
 from samclip_edge.export.forms.clip_vision import fixed_tower
-from samclip_edge.export.forms.efficientnet_lite import without_norms
 from samclip_edge.export.forms.encoders import fixed_encoder
 from samclip_edge.export.forms.mask_decoder import MaskDecoderGraph
-from samclip_edge.model.class_head import ClassHead
 from samclip_edge.model.clip_head import ClipHead
 from samclip_edge.model.clip_vision import ClipImageEncoder
 from samclip_edge.model.merged import MergedModel
@@ -47,8 +45,6 @@ class ClipHeadGraph(nn.Module):
         head._modules = dict(model.clip_head._modules)
         if isinstance(head, ClipHead):
             head.blocks = fix_blocks(head.blocks, *model.spec.feature_grid(size))
-        elif isinstance(head, ClassHead):
-            head = without_norms(head)
         self.head = head
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

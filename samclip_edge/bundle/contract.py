@@ -108,7 +108,8 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
     embedding = Tensor(name="embedding", shape=("I", CHANNELS, *cells))
     of_one = Tensor(name="embedding", shape=(1, CHANNELS, *cells))  # the prompts of a call are for one photo
     sparse = Tensor(name="sparse", shape=("B", "N", CHANNELS))
-    dense = Tensor(name="dense", shape=("M", CHANNELS, *cells))
+    shared = "B" if spec.guidance else "M"  # prompts cannot share a `dense` that each is drawn into
+    dense = Tensor(name="dense", shape=(shared, CHANNELS, *cells))
     return {
         "image_encoder": Signature(inputs=(image,), outputs=(embedding,) if spec.clip_vision else (tokens, embedding)),
         "clip_head": Signature(
@@ -122,7 +123,7 @@ def signature(spec: ModelSpec, name: GraphName, size: Size | None = None) -> Sig
             inputs=(
                 Tensor(name="points", shape=("B", "N", 2)),
                 Tensor(name="labels", shape=("B", "N")),
-                Tensor(name="mask", shape=("M", 1, *low)),
+                Tensor(name="mask", shape=(shared, 1, *low)),
                 Tensor(name="has_mask", shape=(1,)),
             ),
             outputs=(sparse, dense),

@@ -67,6 +67,7 @@ PRESETS = {
         clip_head=ClassHeadSpec(),
         text=TextSpec(width=192, depth=4, heads=4, vocab=4098),
         features=384,
+        guidance=64,
         sizes=(256, 384),
     ),
     "tiny": ModelSpec(

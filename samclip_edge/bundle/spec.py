@@ -171,6 +171,7 @@ class ModelSpec(Frozen):
     clip_vision: ClipVisionSpec | None = None
     text: TextSpec
     features: Count  # E, the width of the text-image embedding
+    guidance: Annotated[int, Field(ge=0)] = 0  # hidden channels that draw a prompt into `dense` (`model/guidance.py`)
     sizes: tuple[Size, ...]  # the input sizes that it is meant for
 
     @field_validator("sizes")

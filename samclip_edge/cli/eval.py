@@ -59,6 +59,7 @@ def instances(
         Path | None,
         typer.Option("--boxes", metavar="FILE", help="A detector's boxes in COCO's result format; else true boxes."),
     ] = None,
+    grabcut: Annotated[bool, typer.Option("--grabcut", help="Measure GrabCut in true boxes too; slow.")] = False,
     bundle: BundleFolder = None,
     size: Sizes = None,
     limit: Limit = None,
@@ -68,7 +69,7 @@ def instances(
     json: Json = False,
 ) -> None:
     """Instances, which take a detector's boxes."""
-    _measure(context, data, bundle, size, limit, output, threads, device, json, boxes=boxes)
+    _measure(context, data, bundle, size, limit, output, threads, device, json, boxes=boxes, grabcut=grabcut)
 
 
 def semantic(

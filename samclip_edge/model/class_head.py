@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from samclip_edge.bundle.encoder_spec import EfficientNetLiteSpec
 from samclip_edge.bundle.spec import ClassHeadSpec, ModelSpec
 from samclip_edge.model.clip_head import halved
-from samclip_edge.model.efficientnet_lite import SameConv, norm
+from samclip_edge.model.efficientnet_lite import SameConv
 
 
 class ClassHead(nn.Module):
     """Takes the place of `ClipHead`. Names are those of `efficientnet_lite.Classifier` where it has the same part."""
 
-    PUBLISHED = ("conv_head", "bn1", "fc")  # the parts that published weights fill
+    PUBLISHED = ("conv_head", "fc")  # the parts that published weights fill
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class ClassHead(nn.Module):
         assert isinstance(head, ClassHeadSpec)
         self.max_grid, self.reads = head.max_grid, encoder.widths[-1]
         self.scale = head.hidden**-0.5  # of what sums over the channels, so that one rate suits all parts
-        self.conv_head, self.bn1 = SameConv(self.reads, head.hidden), norm(head.hidden)
+        self.conv_head = SameConv(self.reads, head.hidden)
         self.gate = nn.Linear(head.hidden, 1)  # how much a patch counts for the image: 0, so each the same, at first
         self.fc = nn.Linear(head.hidden, head.classes)
         self.sharpness = nn.Parameter(torch.ones(1))  # what logits are multiplied by
@@ -42,12 +42,6 @@ class ClassHead(nn.Module):
         for part in (self.gate, self.beyond):
             for parameter in part.parameters():
                 parameter.zero_()
-
-    def train(self, mode: bool = True) -> ClassHead:
-        """See `torch.nn.Module.train`: the BatchNorm keeps the published statistics, as the trunk's do."""
-        super().train(mode)
-        self.bn1.eval()
-        return self
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Compute image and patch features; see `ClipHead.forward`.
@@ -71,7 +65,7 @@ class ClassHead(nn.Module):
         x = tokens[:, : self.reads]
         if max(x.shape[2:]) > self.max_grid:
             x = halved(x)
-        return F.relu6(self.bn1(self.conv_head(x)))
+        return F.relu6(self.conv_head(x))
 
     def pooled(self, hidden: Tensor, left_out: Tensor | None = None) -> Tensor:
         """The mean (B,1280) of (B,1280,h',w') over the patches, each weighted by its gate."""

