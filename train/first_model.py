@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from samclip_edge.bundle.presets import PRESETS
+from samclip_edge.bundle.weights import CLASSIFIER, READ, SEEN, Weights, described, weights_of
 from samclip_edge.data import CHECKPOINTS
 from samclip_edge.errors import InputError
 from samclip_edge.model import checkpoint
 from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 from samclip_edge.model.public import merged, start_from_classifier
 from samclip_edge.train.recipe import Recipe
-from samclip_edge.train.sentences import space, weights_in
+from samclip_edge.train.sentences import parts, space, weights_in
 
 SCALE = 30.0  # what cosines are multiplied by where no captions taught a scale; a guess between CLIP's first 14 and 100
 
@@ -45,6 +46,17 @@ def first_model(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) 
         reader = last("teach_text" if recipe.conse else "teach_clip").text_encoder
         model.text_encoder.load_state_dict(reader.state_dict())
     return model
+
+
+def made_of(recipe: Recipe) -> tuple[Weights, ...]:
+    """What is known of the published files that a recipe's model starts from, or learns from."""
+    found = [*weights_of(recipe.sam_teacher, recipe.open_clip)]
+    if recipe.encoder_weights is not None:
+        found.append(described(CLASSIFIER, str(weights_in(recipe.encoder_weights, "encoder_weights"))))
+    if recipe.clip_teacher is not None and recipe.conse:
+        classifier, sentences = parts(recipe.clip_teacher)
+        found += [described(SEEN, str(classifier)), described(READ, str(sentences / "model.safetensors"))]
+    return tuple(found)
 
 
 def _publish(model: MergedModel, recipe: Recipe) -> None:

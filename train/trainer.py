@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from samclip_edge.bundle.sizes import in_order
-from samclip_edge.bundle.weights import weights_of
 from samclip_edge.errors import InputError
 from samclip_edge.files import write_whole
 from samclip_edge.model import checkpoint
@@ -34,7 +33,7 @@ from samclip_edge.train.data.loading import Loader, on_device
 from samclip_edge.train.data.sources import Source
 from samclip_edge.train.data.stored import Stored
 from samclip_edge.train.data.stream import names_in, open_data
-from samclip_edge.train.first_model import first_model
+from samclip_edge.train.first_model import first_model, made_of
 from samclip_edge.train.gradients import Part, gradients, has_bf16
 from samclip_edge.train.learner import Learner, rate_at
 from samclip_edge.train.measure import measure, overlap
@@ -183,7 +182,7 @@ class Trainer:
             note=f"recipe {recipe.preset}, seed {recipe.seed}, after {stage.task}",
             calibrated=calibrate(model, self.held_out) if stage.names else None,
             trained_at=tuple(sorted(sizes, key=in_order)),
-            weights=weights_of(recipe.sam_teacher, recipe.open_clip),
+            weights=made_of(recipe),
         )
         checkpoint.save(model.cpu(), self.finished(index), origin)
         self._state.unlink(missing_ok=True)

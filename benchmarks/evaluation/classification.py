@@ -17,6 +17,7 @@ from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
 from samclip_edge.benchmarks.evaluation.layout import clip_sizes_of, looked
 from samclip_edge.benchmarks.evaluation.photos import reader, told
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
+from samclip_edge.benchmarks.evaluation.teacher import TeachersNames
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.photo.pictures import draw_names
 from samclip_edge.photo.read import read_photo
@@ -31,7 +32,16 @@ _FIVE = 5
 def classification(name: str, asked: Asked) -> list[Task]:
     """One task a size."""
     names, samples = CLASS_SETS[name](asked.data, "val")
-    return [Classification(asked, size, names, samples) for size in clip_sizes_of(asked.model, asked.sizes, SIZES)]
+    sizes = clip_sizes_of(asked.model, asked.sizes, SIZES)
+    columns: list[Task] = [Classification(asked, size, names, samples) for size in sizes]
+    if asked.teacher is not None:
+        columns.append(TeachersNames(asked, names, samples, _read_whole, {"top-1": 1, "top-5": _FIVE}))
+    return columns
+
+
+def _read_whole(sample: Sample) -> tuple[Pixels, list[int]]:
+    """A photo (H,W,3), and its class."""
+    return read_photo(sample.photo), [sample.truth]
 
 
 class Classification(Task):

@@ -36,6 +36,7 @@ class Asked:
     heads: tuple[str, ...] = ()  # of SEMANTIC_HEADS, in place of all that the bundle has
     as_published: bool = False  # of both heads, only the paper's way
     boxes: Path | None = None  # a detector's answers
+    teacher: str | None = None  # a recipe's clip_teacher of the kind `conse`, which names the same photos
     grabcut: bool = False  # whether GrabCut makes masks of true boxes too
     progress: Progress = silent
 

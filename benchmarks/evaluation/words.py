@@ -6,6 +6,7 @@ names of its instances, crowds included.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from samclip_edge.accuracy.measures import iou
 from samclip_edge.benchmarks.evaluation.instance_sets import INSTANCE_SETS, InstanceSet
 from samclip_edge.benchmarks.evaluation.layout import looked, sizes_of
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
+from samclip_edge.benchmarks.evaluation.teacher import TeachersNames
 from samclip_edge.benchmarks.evaluation.true_instances import of_size, true_mask
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.photo.masks import Bits, Mask, encode_rle
@@ -49,7 +51,21 @@ def words(name: str, asked: Asked) -> list[Task]:
     """One task a size: the largest of the bundle, where none is asked for."""
     published = INSTANCE_SETS[WORD_SETS[name]](asked.data)
     sizes = sizes_of(asked.model, asked.sizes, asked.model.sizes[-1:])
-    return [NamesAndMasks(asked, published, size) for size in sizes]
+    columns: list[Task] = [NamesAndMasks(asked, published, size) for size in sizes]
+    if asked.teacher is not None:
+        names = names_of(published)
+        read = functools.partial(_read_places, names)
+        columns.append(TeachersNames(asked, names, _samples(asked, published), read, {_first_of(len(names)): 1}))
+    return columns
+
+
+def names_of(published: InstanceSet) -> list[str]:
+    """The names of a data set's categories, as people write them."""
+    return [each["name"].replace("_", " ") for each in published.document["categories"]]
+
+
+def _first_of(count: int) -> str:
+    return f"the first of {count} names is there"
 
 
 class NamesAndMasks(Task):
@@ -60,7 +76,7 @@ class NamesAndMasks(Task):
 
     def __init__(self, asked: Asked, published: InstanceSet, size: Size) -> None:
         self.model, self.size, self.column = asked.model, size, f"words, {size}"
-        self.names = [each["name"].replace("_", " ") for each in published.document["categories"]]
+        self.names = names_of(published)
         self.samples, self.read = _samples(asked, published), read_named
         self.protocol = {"photo": f"scaled to fit {size}, padded", **_PROTOCOL}
 
@@ -88,7 +104,7 @@ class NamesAndMasks(Task):
         ious = [value for each in outcomes for value in each["there"].values()]
         absent = sum(count - len(each["there"]) for each in outcomes)
         return {
-            f"the first of {count} names is there": float(np.mean([e["first"] in e["there"] for e in outcomes])),
+            _first_of(count): float(np.mean([e["first"] in e["there"] for e in outcomes])),
             "the same by chance": float(np.mean([len(each["there"]) / count for each in outcomes])),
             "mIoU of names that are there": float(np.mean(ious)),
             "names that are there and found": sum(len(each["found"]) for each in outcomes) / len(ious),
@@ -130,3 +146,9 @@ def read_named(sample: Sample) -> Shown:
         bits = true_mask(sample.photo, each, truth.height, truth.width)[1]
         there[name] = there[name] | bits if name in there else bits
     return Shown(pixels, {name: bits for name, bits in there.items() if bits.any()})
+
+
+def _read_places(names: Sequence[str], sample: Sample) -> tuple[Pixels, list[int]]:
+    """The photo of a sample, and which of the names are on it."""
+    shown = read_named(sample)
+    return shown.pixels, [names.index(name) for name in shown.there]

@@ -13,6 +13,8 @@ from samclip_edge.files import sha256
 
 MASKS, NAMES = "image encoder and masks", "names"  # what weights are for
 ENCODER = "image encoder and adaptors"  # of C-RADIO
+CLASSIFIER = "image encoder and names"  # of EfficientNet-Lite
+SEEN, READ = "teacher of names", "teacher of words"  # of models that only taught
 
 # Of files that are known by their bytes: by their sha256, which many programs that fetch them hold them against.
 LICENSES = {
@@ -20,6 +22,10 @@ LICENSES = {
     "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622": "Apache-2.0",  # sam_vit_l_0b3195.pth
     "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e": "Apache-2.0",  # sam_vit_h_4b8939.pth
     "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f": "Apache-2.0",  # mobile_sam.pt
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": "Apache-2.0",  # efficientnet-lite0-57934424.pth
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d": "Apache-2.0",  # efficientnet-lite2-9656183e.pth
+    # sentence-transformers/all-MiniLM-L6-v2, model.safetensors
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db": "Apache-2.0",
     # laion/CLIP-ViT-B-32-laion2B-s34B-b79K, open_clip_model.safetensors
     "ac4f8c4b88af6d963118cbf40ad93176d092abbedfcb752601ae1866352656e6": "MIT",
     # timm/MobileCLIP2-S0-OpenCLIP, open_clip_model.safetensors
@@ -61,7 +67,7 @@ def weights_of(sam: str | Path | None, clip: str | None, radio: Path | None = No
     """
     given = ((MASKS, None if sam is None else str(sam)), (NAMES, clip))
     files = () if radio is None else _in_folder(radio)
-    return (*files, *(_described(what, name) for what, name in given if name is not None))
+    return (*files, *(described(what, name) for what, name in given if name is not None))
 
 
 def _in_folder(radio: Path) -> tuple[Weights, ...]:
@@ -77,7 +83,8 @@ def _in_folder(radio: Path) -> tuple[Weights, ...]:
     )
 
 
-def _described(what: str, name: str) -> Weights:
+def described(what: str, name: str) -> Weights:
+    """What is known of one file: FILE, MODEL:FILE or MODEL:TAG."""
     path = Path(name if os.path.isfile(name) else name.partition(":")[2])
     if not path.is_file():
         return Weights(what=what, file=name)

@@ -52,6 +52,29 @@ def plain(
     _measure(context, data, bundle, size, limit, output, threads, device, json)
 
 
+def named(
+    context: typer.Context,
+    data: Data,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="NAME", help="Measure a recipe's teacher of names too: conse."),
+    ] = None,
+    bundle: BundleFolder = None,
+    size: Sizes = None,
+    limit: Limit = None,
+    output: Report = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Names, which a teacher can give too."""
+    from samclip_edge.errors import InputError
+
+    if teacher is not None and teacher.partition(":")[0] != "conse":
+        raise InputError(f"--teacher {teacher}: give conse, or conse:WEIGHTS:FOLDER")
+    _measure(context, data, bundle, size, limit, output, threads, device, json, teacher=teacher)
+
+
 def instances(
     context: typer.Context,
     data: Data,
@@ -96,10 +119,10 @@ def semantic(
 
 
 _FAMILIES: dict[tuple[str, ...], tuple[Callable[..., None], str]] = {
-    CLASSIFICATION: (plain, "Zero-shot classification: top-1 and top-5, at 224 and 336 (Tables 1 and 6)."),
+    CLASSIFICATION: (named, "Zero-shot classification: top-1 and top-5, at 224 and 336 (Tables 1 and 6)."),
     RETRIEVAL: (plain, "Photos by their captions and captions by their photos: recall at 1, 5 and 10."),
     INSTANCES: (instances, "Masks of things from boxes, by mAP, and from clicks (Table 1), at 1024."),
-    WORDS: (plain, "Names on photos: the first one, the masks of those that are there, and absent ones."),
+    WORDS: (named, "Names on photos: the first one, the masks of those that are there, and absent ones."),
     SEMANTIC: (semantic, "Zero-shot semantic segmentation: mIoU, at 448 and 1024 (Tables 2, 5 and 7)."),
 }
 for _names, (_run, _help) in _FAMILIES.items():
@@ -239,9 +262,8 @@ def _measure(
     from samclip_edge.benchmarks.evaluation.run import measure
 
     name = str(context.info_name)
-    with option_names(
-        data="--data", size="--size", device="--device", heads="--heads", as_published="--as-published", boxes="--boxes"
-    ):
+    own = {each: f"--{each.replace('_', '-')}" for each in ("data", "size", "device", "heads", "as_published", "boxes")}
+    with option_names(clip_teacher="--teacher", **own):
         asked = _asked(data, bundle, size, threads, device, **more)
         tasks = FAMILIES[name](name, asked)
         if output:

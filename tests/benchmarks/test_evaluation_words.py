@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trees_instances as trees
 
 from samclip_edge import SamClip
@@ -17,6 +18,7 @@ from samclip_edge.benchmarks.evaluation.task import Asked
 from samclip_edge.benchmarks.evaluation.true_instances import grab_cut, overlap, within
 from samclip_edge.benchmarks.evaluation.words import words
 from samclip_edge.rendered import NAMES, render
+from samclip_edge.train.conse import Conse
 
 COUNT = 4
 
@@ -49,6 +51,26 @@ def test_a_box_as_its_own_mask_by_hand() -> None:
     bits[1, 1:4] = bits[5, 5] = True
     assert overlap(within((1.0, 1.0, 5.0, 3.0), bits), bits) == pytest.approx(3 / 9)
     assert overlap(within((0.6, 0.6, 5.4, 3.4), bits), bits) == pytest.approx(3 / 9)  # a pixel counts by its middle
+
+
+def test_a_teacher_names_the_same_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in that takes every photo for the one name: it is right where that is on the photo. By chance: the same,
+    over all names."""
+    scenes = [render(30_000 + number, 64, fewest=1, most=3) for number in range(COUNT)]
+    document, kinds = trees.of_scenes(scenes, lambda shape: 1), [{t.kind for t in scene.things} for scene in scenes]
+    document["categories"] = [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)]
+    for each, thing in zip(document["annotations"], (t for scene in scenes for t in scene.things), strict=True):
+        each["category_id"] = 1 + NAMES.index(thing.kind)
+    data = trees.write_coco(tmp_path, document, [scene.image for scene in scenes])
+    always, count = NAMES.index(min(kinds[0])), len(NAMES)
+    seeing = Conse(torch.nn.Identity(), torch.eye(count))
+    monkeypatch.setattr(Conse, "__call__", lambda _, pixels: torch.eye(count)[[always] * len(pixels)])
+    monkeypatch.setattr("samclip_edge.train.conse.named", lambda *_: seeing)
+    monkeypatch.setattr("samclip_edge.train.sentences.space", lambda *_: lambda names: torch.eye(len(names)))
+    asked = Asked(SamClip.load(), data, teacher="conse")
+    _, task = words("coco-words", asked)
+    (share,) = measure(task, asked).measures.values()
+    assert share == sum(NAMES[always] in each for each in kinds) / COUNT > 0
 
 
 def test_grabcut_finds_what_differs_from_what_is_around_the_box() -> None:
