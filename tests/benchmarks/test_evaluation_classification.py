@@ -22,6 +22,7 @@ from samclip_edge.benchmarks.evaluation.class_sets import CLASS_SETS
 from samclip_edge.benchmarks.evaluation.classification import Classification
 from samclip_edge.benchmarks.evaluation.photos import reader
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
+from samclip_edge.data import TINY
 from samclip_edge.errors import InputError
 from samclip_edge.rendered import NAMES
 
@@ -186,7 +187,7 @@ def test_top_1_and_top_5_are_those_of_torchmetrics(tiny: SamClip, tmp_path: Path
 
 def test_the_shipped_model_gives_the_numbers_of_eval_synthetic(tmp_path: Path) -> None:
     """Where the protocol is the same: squares of the input's size, the same names and templates."""
-    model, count = SamClip.load(), 40
+    model, count = SamClip.load(TINY), 40
     samples = []
     for number, drawn in enumerate(synthetic.scenes(10_000, count, 128, most=1)):
         Image.fromarray(drawn.image).save(tmp_path / f"{number}.png")

@@ -23,6 +23,7 @@ from samclip_edge.benchmarks.evaluation.instances import instances
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
 from samclip_edge.benchmarks.evaluation.true_instances import Annotated, read_instances, thickest
+from samclip_edge.data import TINY
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Mask, encode_rle
 from samclip_edge.photo.pictures import draw_masks
@@ -33,7 +34,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def model() -> SamClip:
-    return SamClip.load()
+    return SamClip.load(TINY)
 
 
 @pytest.fixture(scope="module")

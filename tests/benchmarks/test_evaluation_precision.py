@@ -20,6 +20,7 @@ from samclip_edge.benchmarks.evaluation.instances import instances
 from samclip_edge.benchmarks.evaluation.precision import Detected, Metric
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked
+from samclip_edge.data import TINY
 from samclip_edge.errors import InputError
 from samclip_edge.rendered import render
 
@@ -136,7 +137,7 @@ def test_lvis_is_measured_as_lvis_measures_its_file(tmp_path: Path) -> None:
         for own in (each["category_id"], trees.SHAPE_IDS["star"])
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    model = SamClip.load()
+    model = SamClip.load(TINY)
     asked = Asked(model, tmp_path, (128,), boxes=tmp_path / "boxes.json")
     (task,) = instances("lvis", asked)
     measures = measure(task, asked).measures
@@ -161,7 +162,7 @@ def test_lvis_needs_all_folders_of_its_photos(tmp_path: Path) -> None:
     scenes = [render(20_000 + number, 128, most=4) for number in range(2)]
     document = trees.as_lvis(trees.of_scenes(scenes, trees.SHAPE_IDS.__getitem__))
     trees.write_lvis(tmp_path, document, [scene.image for scene in scenes])
-    asked = Asked(SamClip.load(), tmp_path, (128,))
+    asked = Asked(SamClip.load(TINY), tmp_path, (128,))
     (task,) = instances("lvis", asked)
     assert {sample.key for sample in task.samples} == {
         "coco/val2017/000000000001.jpg",

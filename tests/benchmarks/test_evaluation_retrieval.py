@@ -18,6 +18,7 @@ from samclip_edge.benchmarks.evaluation.caption_sets import CAPTION_SETS
 from samclip_edge.benchmarks.evaluation.retrieval import places, retrieval
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked
+from samclip_edge.data import TINY
 from samclip_edge.errors import InputError
 from samclip_edge.photo.resize import Floats
 from samclip_edge.rendered import render
@@ -27,7 +28,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def model() -> SamClip:
-    return SamClip.load()
+    return SamClip.load(TINY)
 
 
 @pytest.fixture

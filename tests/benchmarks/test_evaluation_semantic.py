@@ -22,6 +22,7 @@ from samclip_edge.benchmarks.evaluation.report import chosen
 from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.semantic import BothHeads, ClipHead, SamAndClip, likeliest, over_photo, semantic
 from samclip_edge.benchmarks.evaluation.task import Asked, Sample
+from samclip_edge.data import TINY
 from samclip_edge.encoded import SideBySide
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
@@ -35,7 +36,7 @@ MERGED = Path("/a/bundle")
 
 @pytest.fixture(scope="module")
 def model() -> SamClip:
-    return SamClip.load()
+    return SamClip.load(TINY)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from samclip_edge.benchmarks.evaluation.run import measure
 from samclip_edge.benchmarks.evaluation.task import Asked
 from samclip_edge.benchmarks.evaluation.true_instances import grab_cut, overlap, within
 from samclip_edge.benchmarks.evaluation.words import words
+from samclip_edge.data import TINY
 from samclip_edge.rendered import NAMES, render
 from samclip_edge.train.conse import Conse
 
@@ -24,7 +25,7 @@ COUNT = 4
 
 
 def test_rendered_scenes_have_the_numbers_of_presence(tmp_path: Path) -> None:
-    model, scenes = SamClip.load(), [render(30_000 + number, 256, fewest=1, most=3) for number in range(COUNT)]
+    model, scenes = SamClip.load(TINY), [render(30_000 + number, 256, fewest=1, most=3) for number in range(COUNT)]
     document = trees.of_scenes(scenes, lambda shape: 1)
     document["categories"] = [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)]
     things = [thing for scene in scenes for thing in scene.things]
@@ -67,7 +68,7 @@ def test_a_teacher_names_the_same_photos(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Conse, "__call__", lambda _, pixels: torch.eye(count)[[always] * len(pixels)])
     monkeypatch.setattr("samclip_edge.train.conse.named", lambda *_: seeing)
     monkeypatch.setattr("samclip_edge.train.sentences.space", lambda *_: lambda names: torch.eye(len(names)))
-    asked = Asked(SamClip.load(), data, teacher="conse")
+    asked = Asked(SamClip.load(TINY), data, teacher="conse")
     _, task = words("coco-words", asked)
     (share,) = measure(task, asked).measures.values()
     assert share == sum(NAMES[always] in each for each in kinds) / COUNT > 0
@@ -87,7 +88,7 @@ def test_grabcut_finds_what_differs_from_what_is_around_the_box() -> None:
 def test_grabcut_is_measured_where_it_is_asked_for(tmp_path: Path) -> None:
     scenes = [render(20_000 + number, 256, most=4) for number in range(COUNT)]
     data = trees.write_coco(tmp_path, trees.of_scenes(scenes, lambda shape: 1), [scene.image for scene in scenes])
-    asked = Asked(SamClip.load(), data, (256,))
+    asked = Asked(SamClip.load(TINY), data, (256,))
     without, beside = (measure(*instances("coco", each), each) for each in (asked, replace(asked, grabcut=True)))
     assert without.measures == {name: each for name, each in beside.measures.items() if "GrabCut" not in name}
     assert without.measures["mIoU of a box as its own mask"] < beside.measures["mIoU of GrabCut in true boxes"]

@@ -12,6 +12,7 @@ from torchvision.ops import nms
 
 from samclip_edge import SamClip
 from samclip_edge.bundle.sizes import Size
+from samclip_edge.data import TINY
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits
 from samclip_edge.rendered import render
@@ -51,7 +52,7 @@ def by_sams_functions(model: SamClip, photo: np.ndarray, settings: Settings) -> 
 
 
 def test_everything_in_a_large_photo_is_what_sams_functions_make_of_all_its_pixels() -> None:
-    model, settings = SamClip.load(), Settings(12, predicted_iou=0.6, stability=0.9)
+    model, settings = SamClip.load(TINY), Settings(12, predicted_iou=0.6, stability=0.9)
     count = matched = 0
     for seed in range(700_000, 700_006):
         photo = np.asarray(Image.fromarray(render(seed, 256, most=4).image).resize((1600, 1600)))
