@@ -69,7 +69,7 @@ MEANINGS = {
     "mask": "low-res logits of the step before, a quarter of each side; zeros where there are none",
     "has_mask": "1 where mask counts, else 0",
     "sparse": "a prompt's points as the mask decoder takes them",
-    "dense": "a prompt's mask as the mask decoder takes it",
+    "dense": "a prompt's mask, and in `photo` its points drawn on the embedding, as the mask decoder takes them",
     "masks": "logits, a quarter of each side, above 0 inside: 0 for an unambiguous prompt, 1 to 3 for a single click",
     "scores": "predicted IoU of each of the four masks",
     "text_features": "a text in CLIP's space, of length 1",
