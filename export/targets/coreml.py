@@ -102,7 +102,8 @@ class PackageWriter:
     def write(self, name: GraphName, size: Size | None, asked: list[Case]) -> None:
         """See `Writer.write`. Changes `asked` to match the graph: its mask, and what options fix."""
         sides, points = self._sides(name, size), self._points(name)
-        asked[:] = [case for case in asked if all(len(case[0][each]) == 1 for each in _MASKS if each in case[0])]
+        shared = [each.name for each in sides.inputs if each.name in _MASKS and each.shape[0] == 1]
+        asked[:] = [case for case in asked if all(len(case[0][each]) == 1 for each in shared)]
         if points:
             asked[:] = [ask(self._model, name, size, probe(self._model.spec, name, size, (1, points)))]
         if self._image(name):

@@ -16,16 +16,18 @@ from samclip_edge.bundle.spec import CHANNELS
 
 CELL = 16  # model pixels a side
 EDGES = (1.0, 4.0)  # how far an edge of the box is told from a cell's middle, in cells
-WIDTHS = (0.75, 3.0)  # standard deviations of the spots of a point, in cells
-MAPS = 1 + 4 * len(EDGES) + 4 + 2 * len(WIDTHS)
+FINE = 4  # pixels of the low-res masks along a cell
+WIDTHS = (1.0, 3.0, 8.0)  # how far the spots of a point reach, in cells
+MAPS = 1 + 4 * len(EDGES) + 4 + FINE**2 + 2 * len(WIDTHS)
 
 
 class Guidance(nn.Module):
     """Maps of a prompt, and what two 1 x 1 convolutions make of them.
 
     The maps are, for a prompt with a box, 1; how far each of its edges is from a cell's middle, inwards, cut off at
-    each of `EDGES`; where in the box the middle is, across and down, from -1 to 1; and the sides of the box, as shares
-    of the square's. Without a box these are 0. Then come spots around foreground points, and around background points.
+    each of `EDGES`; where in the box the middle is, across and down, from -1 to 1; the sides of the box, as shares of
+    the square's; and how much of each of the cell's 4 x 4 low-res pixels it covers, row by row. Without a box these are
+    0. Then come spots around foreground points, and around background points, which fall linearly on both axes.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -44,24 +46,33 @@ class Guidance(nn.Module):
         boxed = (labels == TOP_LEFT).to(points.dtype).sum(dim=1)[:, None, None, None]
         middles = [torch.arange(side, device=points.device) + 0.5 for side in (width, height)]
         axes = [middles[0][None, None, None], middles[1][None, None, :, None]]  # (1,1,1,w) and (1,1,h,1)
-        found = [boxed]
+        found, covered = [boxed], []
         for axis, middle in enumerate(axes):
             low, high = (corner[:, axis, None, None, None] for corner in (first, last))
             for far in EDGES:
                 found += [boxed * (edge / far).clamp(-1, 1) for edge in (middle - low, high - middle)]
             found.append(boxed * ((2 * middle - low - high) / (high - low).clamp(min=0.25)).clamp(-2, 2))
             found.append((high - low) / max(height, width))
+            parts = FINE * (middle - 0.5) + torch.arange(FINE, device=points.device)[:, None, None]  # where they begin
+            covered.append((FINE * high - parts).clamp(0, 1) - (FINE * low - parts).clamp(0, 1))
+        across, down = covered  # (B,4,1,w) and (B,4,h,1)
+        found += [down[:, row : row + 1] * across for row in range(FINE)]
         for kind in (FOREGROUND, BACKGROUND):
             here = (labels == kind).to(points.dtype)[:, :, None]  # (B,N,1)
             for wide in WIDTHS:
                 across, down = (
-                    torch.exp(-((middle[None, None] - cells[:, :, axis, None]) ** 2) / (2 * wide**2))
-                    for axis, middle in enumerate(middles)
+                    _tent((middle[None, None] - cells[:, :, axis, None]) / wide) for axis, middle in enumerate(middles)
                 )
                 found.append(((here * down).transpose(1, 2) @ across)[:, None])  # spots of all points, summed
-        return torch.cat([each.expand(-1, -1, height, width) for each in found], dim=1)
+        whole = torch.zeros(1, 1, height, width, device=points.device)  # broadcast by a sum, no graph computes a shape
+        return torch.cat([each + whole for each in found], dim=1)
 
     @staticmethod
     def _sum(cells: Tensor, chosen: Tensor) -> Tensor:
         """The sum (B,2) of the chosen (B,N) of positions (B,N,2): of a box's corner there is one at most."""
         return (cells * chosen.to(cells.dtype)[..., None]).sum(dim=1)
+
+
+def _tent(x: Tensor) -> Tensor:
+    """1 at 0, from which it falls to 0 at -1 and 1."""
+    return (1 - x).clamp(0, 1) * (1 + x).clamp(0, 1)

@@ -110,7 +110,7 @@ def test_a_box_is_drawn_in_every_prompt_of_a_bundle(photo_checkpoint: Path, tmp_
         )
         wanted = torchs.decode_masks(embedding, *prompted)[0][:, 0]
     for box, low_res in zip(boxes, wanted, strict=True):
-        assert off(low_res, torch.from_numpy(scene.segment(boxes=box)[0].low_res)) < 1e-4
+        assert off(low_res, torch.from_numpy(scene.segment(boxes=box)[0].logits)) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["image_encoder", "clip_head", "prompt_encoder"])
