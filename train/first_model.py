@@ -74,12 +74,13 @@ def _publish(model: MergedModel, recipe: Recipe) -> None:
 def _lend(model: MergedModel, name: str) -> None:
     """Give a model the prompt encoder and the mask decoder of a checkpoint. name: its file, or that of a shipped model.
 
-    What the lender does not have stays random: guidance maps. Raises InputError where the decoder is of another shape.
+    What the lender does not have stays random: guidance maps and the masks' prior. Raises InputError where the decoder
+    is of another shape.
     """
     lender, _ = checkpoint.load(CHECKPOINTS.get(name, Path(name)))
     if lender.spec.decoder != model.spec.decoder:
         raise InputError(f" {name}: its mask decoder is not that of the preset {model.spec.name}", "decoder_weights")
     for part in ("prompt_encoder", "mask_decoder"):
         lent = getattr(lender, part).state_dict()
-        own = {name: each for name, each in getattr(model, part).state_dict().items() if name.startswith("guidance.")}
+        own = getattr(model, part).state_dict()
         getattr(model, part).load_state_dict(own | lent)

@@ -166,7 +166,7 @@ class MaskDecoderGraph(nn.Module):
         transformer = decoder.transformer
         self.blocks = nn.ModuleList(Block(each) for each in transformer.layers)  # type: ignore[arg-type]
         self.last, self.norm = TokensToImage(transformer.final_attn_token_to_image), transformer.norm_final_attn
-        self.upscale = Upscale(decoder.output_upscaling)
+        self.upscale, self.prior = Upscale(decoder.output_upscaling), decoder.prior
         self.kernels, self.score = decoder.output_hypernetworks_mlps, decoder.iou_prediction_head
 
     def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,4 +181,7 @@ class MaskDecoderGraph(nn.Module):
         # (h, w, row, column, row, column) to (h, row, w, column, row, column), and to (h, row, row, w, column, column).
         masks = masks.reshape(-1, self.columns, 2, 8).transpose(1, 2)
         masks = masks.reshape(-1, 2 * self.columns, 2, 2).transpose(1, 2)
-        return masks.reshape(-1, MASKS, self.rows * 4, self.columns * 4), self.score(out[:, 0])
+        masks = masks.reshape(-1, MASKS, self.rows * 4, self.columns * 4)
+        if self.prior is not None:
+            masks = masks + self.prior(dense)
+        return masks, self.score(out[:, 0])

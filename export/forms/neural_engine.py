@@ -107,7 +107,7 @@ class MaskDecoder(nn.Module):
         )
         self.upscale = with_channel_norms(decoder.output_upscaling)
         self.kernels = nn.ModuleList(mlp(each) for each in decoder.output_hypernetworks_mlps)  # type: ignore[arg-type]
-        self.score = mlp(decoder.iou_prediction_head)
+        self.score, self.prior = mlp(decoder.iou_prediction_head), decoder.prior
         self.rows, self.columns = rows, columns
 
     def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,8 +124,10 @@ class MaskDecoder(nn.Module):
         pixels = self.upscale(image.reshape(-1, CHANNELS, rows, columns))
         pixels = pixels.reshape(-1, CHANNELS // 8, 16 * rows * columns)
         kernels = [kernel(out[..., 1 + i : 2 + i]).squeeze(2) for i, kernel in enumerate(self.kernels)]
-        masks = torch.cat(kernels, dim=2).transpose(1, 2) @ pixels
-        return masks.reshape(-1, MASKS, 4 * rows, 4 * columns), self.score(out[..., :1])[:, :, 0, 0]
+        masks = (torch.cat(kernels, dim=2).transpose(1, 2) @ pixels).reshape(-1, MASKS, 4 * rows, 4 * columns)
+        if self.prior is not None:
+            masks = masks + self.prior(dense)
+        return masks, self.score(out[..., :1])[:, :, 0, 0]
 
 
 class TextBlock(nn.Module):

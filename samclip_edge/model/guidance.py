@@ -2,7 +2,8 @@
 
 SAM's mask decoder has to learn from millions of masks which pixels lie within a box whose corners it is told as two
 vectors. A model that sees a few hundred is told so here, cell by cell. Interactive segmentation calls such maps
-guidance (Majumder and Yao, CVPR 2019); there they are more channels of the photo, here they are added to `dense`.
+guidance (Majumder and Yao, CVPR 2019); there they are more channels of the photo, here they are added to `dense`. Masks
+begin as a linear map of that (`mask_decoder.MaskDecoder.prior`).
 """
 
 from __future__ import annotations

@@ -87,8 +87,10 @@ class TwoWayTransformer(nn.Module):
 class MaskDecoder(nn.Module):
     """Decodes masks, and a predicted IoU for each, for B prompts on one image."""
 
-    def __init__(self, spec: DecoderSpec) -> None:
+    def __init__(self, spec: DecoderSpec, prior: bool = False) -> None:
+        """prior: whether masks begin as a linear map of `dense`, which SAM's do not; see `guidance`."""
         super().__init__()
+        self.prior = nn.ConvTranspose2d(CHANNELS, 1, kernel_size=4, stride=4) if prior else None
         self.transformer = TwoWayTransformer(spec)
         self.iou_token = nn.Embedding(1, CHANNELS)
         self.mask_tokens = nn.Embedding(MASKS, CHANNELS)
@@ -118,4 +120,6 @@ class MaskDecoder(nn.Module):
         upscaled = self.output_upscaling(pixels.transpose(1, 2).reshape(-1, *image.shape[1:]))
         kernels = torch.stack([mlp(out[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         masks = (kernels @ upscaled.flatten(2)).reshape(-1, MASKS, *upscaled.shape[2:])
+        if self.prior is not None:
+            masks = masks + self.prior(dense)
         return masks, self.iou_prediction_head(out[:, 0])

@@ -42,7 +42,7 @@ class MergedModel(nn.Module):
         else:
             self.clip_head = _HEADS[spec.clip_head.kind](spec)
         self.prompt_encoder = PromptEncoder(spec.guidance)
-        self.mask_decoder = MaskDecoder(spec.decoder)
+        self.mask_decoder = MaskDecoder(spec.decoder, prior=spec.guidance > 0)
         self.text_encoder = TextEncoder(spec)
         self.own_tokenizer: str | None = None  # the text of a `tokenizer.json`, where `spec.text` has not CLIP's
 
