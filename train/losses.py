@@ -61,9 +61,9 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * (share * wanted).sum(dim=1) + 1) / (share.sum(dim=1) + wanted.sum(dim=1) + 1)
 
 
-def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """20 times the focal loss plus the dice loss of each mask (B,). logits, target: (B,h,w)."""
-    return FOCAL_TO_DICE * focal(logits, target) + dice(logits, target)
+def mask_loss(logits: Tensor, target: Tensor, weight: float = FOCAL_TO_DICE) -> Tensor:
+    """`weight` times the focal loss plus the dice loss of each mask (B,). logits, target: (B,h,w)."""
+    return weight * focal(logits, target) + dice(logits, target)
 
 
 def mask_distillation(student: Tensor, teacher: Tensor) -> Tensor:

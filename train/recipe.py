@@ -120,6 +120,7 @@ class Stage(Frozen):
     regions: Weight = 0.0  # the weight of the loss of `regions`; 0: no such loss
     names: Weight = 0.0  # the weight of the loss of `names`; 0: no such loss
     masks: Count = 32  # per image of D_SAM, at most
+    focal: Weight = 20.0  # the weight of focal loss beside dice loss in `teach_sam`; SAM's is 20
     sam_weight: Annotated[float, Field(gt=0, le=1e6)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
     train_prompt_encoder: bool = False  # in `joint`; the paper keeps it frozen (Sec. 3)

@@ -92,7 +92,7 @@ def losses(
         yield Loss("contrastive", 1.0, caption_loss(model, clip, stage.patches), "clip")
     elif stage.task == "teach_sam":
         assert sam is not None
-        yield Loss("masks", 1.0, true_mask_loss(model, sam), "sam")
+        yield Loss("masks", 1.0, true_mask_loss(model, sam, stage.focal), "sam")
     else:
         assert teachers is not None
         assert clip is not None
@@ -186,8 +186,8 @@ def as_prompt(masks: Tensor, batch: Masks) -> Tensor:
     return torch.where(odd[:, None, None], coarse[:, 0], single[:, 0])
 
 
-def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
-    """SAM's own loss (SAM, Sec. A), the mean of two rounds of prompts.
+def true_mask_loss(model: MergedModel, batch: Masks, weight: float) -> Tensor:
+    """SAM's own loss (SAM, Sec. A), the mean of two rounds of prompts. weight: of focal beside dice loss; SAM's is 20.
 
     It adds focal and dice loss of the single-mask token, the same of the best of the other three masks, and the squared
     error of all predicted IoUs.
@@ -195,13 +195,13 @@ def true_mask_loss(model: MergedModel, batch: Masks) -> Tensor:
     embedding = model.image_encoder(batch.pixels)[1]
     first = prompted(model, batch, embedding)
     second = prompted(model, batch, embedding, as_prompt(first[0], batch))
-    return (_true_mask_loss(*first, batch.masks) + _true_mask_loss(*second, batch.masks)) / 2
+    return (_true_mask_loss(*first, batch.masks, weight) + _true_mask_loss(*second, batch.masks, weight)) / 2
 
 
-def _true_mask_loss(low_res: Tensor, predicted_ious: Tensor, wanted: Tensor) -> Tensor:
+def _true_mask_loss(low_res: Tensor, predicted_ious: Tensor, wanted: Tensor, weight: float) -> Tensor:
     wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # compared at half the side of the image
     masks = F.interpolate(low_res.float(), size=wanted.shape[-2:], mode="bilinear", align_corners=False)
-    each = torch.stack([mask_loss(masks[:, k], wanted) for k in range(masks.shape[1])], dim=1)
+    each = torch.stack([mask_loss(masks[:, k], wanted, weight) for k in range(masks.shape[1])], dim=1)
     with torch.no_grad():
         cut, true = masks > 0, wanted[:, None] > 0.5
         iou = (cut & true).sum(dim=(2, 3)) / (cut | true).sum(dim=(2, 3)).clamp(min=1)
