@@ -49,6 +49,7 @@ def test_mask_distillation_is_twenty_focal_and_a_dice_against_the_teachers_cut_m
     cut = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     each = 20 * focal(student, cut) + dice(student, cut)
     torch.testing.assert_close(mask_loss(student, cut), each)
+    torch.testing.assert_close(mask_loss(student, cut, weight=2.0), 2 * focal(student, cut) + dice(student, cut))
     assert mask_distillation(student, teacher).item() == pytest.approx(each.mean().item())
     assert mask_distillation(1e3 * (cut - 0.5), teacher).item() == pytest.approx(0, abs=1e-6)
 
