@@ -121,6 +121,7 @@ class Stage(Frozen):
     names: Weight = 0.0  # the weight of the loss of `names`; 0: no such loss
     masks: Count = 32  # per image of D_SAM, at most
     focal: Weight = 20.0  # the weight of focal loss beside dice loss in `teach_sam`; SAM's is 20
+    shake: Share = 0.1  # the noise of box prompts, as a share of the box's side; see `data/prompts.py`
     sam_weight: Annotated[float, Field(gt=0, le=1e6)] = 10.0  # lambda of Sec. 3
     slower: Share = 0.1  # in `joint`, backbone and SAM head learn at this share of the rate
     train_prompt_encoder: bool = False  # in `joint`; the paper keeps it frozen (Sec. 3)
@@ -238,8 +239,8 @@ class Recipe(Frozen):
                     raise ValueError(f"stages that distil need a {teach} stage, or {teach[6:]}_teacher")
         if self.stored and any(batch.padded for stage in self.stages for batch in stage.clip):
             raise ValueError("stored answers are about crops; leave out stored, or padded")
-        if self.stored and any(stage.regions for stage in self.stages):
-            raise ValueError("stored answers have no regions; leave out stored, or regions")
+        if self.stored and any(stage.regions or stage.shake != 0.1 for stage in self.stages):
+            raise ValueError("stored answers have no regions, and a shake of 0.1; leave out stored, or these")
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self

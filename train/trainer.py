@@ -216,7 +216,7 @@ class Trainer:
         if self.taught:
             made["clip"] = self.taught.steps(which, place, parts)
         if stage.sam:
-            made["sam"] = SamSteps(stage.masks, self.sam_data, [stage.sam], *rest)
+            made["sam"] = SamSteps(stage.masks, self.sam_data, [stage.sam], *rest, shake=stage.shake)
         self.loaders = {
             name: Loader(steps, self.recipe.workers, (saved or {}).get(name)) for name, steps in made.items()
         }

@@ -21,7 +21,7 @@ from samclip_edge import data as shipped
 from samclip_edge.photo.resize import Pixels
 from samclip_edge.text.names import read_templates
 from samclip_edge.train.data.files import TRIES, BrokenSample
-from samclip_edge.train.data.prompts import sample_prompts
+from samclip_edge.train.data.prompts import SHAKE, sample_prompts
 from samclip_edge.train.data.sources import Masked, Picture, Sample, Source, View, generator, number_of
 from samclip_edge.train.data.stored import Stored
 from samclip_edge.train.data.stream import Stream
@@ -180,9 +180,10 @@ class ClipSteps(Steps[Images]):
 class SamSteps(Steps[Masks]):
     """The steps of D_SAM: each image with up to `most` of its masks."""
 
-    def __init__(self, most: int, *rest: object) -> None:
+    def __init__(self, most: int, *rest: object, shake: float = SHAKE) -> None:
+        """shake: of box prompts, see `prompts.shaken_box`."""
         super().__init__(*rest)  # type: ignore[arg-type]
-        self.most = most
+        self.most, self.shake = most, shake
 
     def batch(self, shape: Batch, draws: Iterator[Iterator[Any]]) -> Masks:
         """See `Masks`."""
@@ -193,7 +194,7 @@ class SamSteps(Steps[Masks]):
             return masked, None if self.stored is None else self.stored.masks(shape, *sample)
 
         images, answers = zip(*taken(draws, make, skipped), strict=True)
-        batch = collected(images)._replace(skipped=skipped)
+        batch = collected(images, self.shake)._replace(skipped=skipped)
         if self.stored is None:
             return batch
         logits, predicted_ious = (torch.from_numpy(np.concatenate(each, axis=1)) for each in zip(*answers, strict=True))
@@ -205,12 +206,12 @@ def stacked(images: Sequence[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2))
 
 
-def collected(images: Sequence[Masked]) -> Masks:
-    """Make a batch of images of one size and their masks, and draw prompts for every mask."""
+def collected(images: Sequence[Masked], shake: float = SHAKE) -> Masks:
+    """Make a batch of images of one size and their masks, and draw prompts for every mask; see `sample_prompts`."""
     owners, masks, points, labels = [], [], [], []
     for place, image in enumerate(images):
         for bits in image.masks:
-            where, marks = sample_prompts(bits, image.random)
+            where, marks = sample_prompts(bits, image.random, shake)
             owners.append(place)
             masks.append(bits)
             points.append(where)
