@@ -116,6 +116,7 @@ def test_a_shaken_box_is_near_its_mask_and_in_the_picture() -> None:
     moved = boxes - np.array(mask_box(bits))
     assert np.abs(moved).max() <= 20
     assert 8 < moved[:, 3].std() < 11  # a tenth of the 100 pixels of its height
+    assert np.array_equal(shaken_box(bits, random, shake=0), mask_box(bits))
     assert all(bits[int(y), int(x)] for x, y in (point_among(bits, random) for _ in range(50)))
     kinds = [sample_prompts(bits, random)[1].tolist() for _ in range(200)]
     assert 60 < sum(kind[:2] == [2, 3] for kind in kinds) < 140
