@@ -18,7 +18,7 @@ from samclip_edge.model.public import merged, start_from_classifier
 from samclip_edge.train.recipe import Recipe
 from samclip_edge.train.sentences import parts, space, weights_in
 
-SCALE = 30.0  # what cosines are multiplied by where no captions taught a scale; a guess between CLIP's first 14 and 100
+SCALE = 10.0  # what cosines are multiplied by where no captions taught a scale; patches are far too sure at 30
 
 
 def first_model(recipe: Recipe, index: int, last: Callable[[str], MergedModel]) -> MergedModel:

@@ -20,7 +20,7 @@ from samclip_edge.model.efficientnet_lite import SameConv
 class ClassHead(nn.Module):
     """Takes the place of `ClipHead`. Names are those of `efficientnet_lite.Classifier` where it has the same part."""
 
-    PUBLISHED = ("conv_head", "fc")  # the parts that published weights fill
+    PUBLISHED = ("conv_head", "fc", "names")  # the parts that published weights fill
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
