@@ -22,7 +22,7 @@ BundleFolder = Annotated[
     typer.Option(
         "--bundle",
         metavar="DIR|ORG/NAME",
-        help="The bundle to run, a folder or a repository of the Hugging Face hub; the shipped model when left out.",
+        help="The bundle to run, a folder or a repository of the Hugging Face hub; the shipped `photo` when left out.",
     ),
 ]
 Size = Annotated[str | None, typer.Option("--size", metavar="S|WxH", help="Input size, one of the bundle's.")]

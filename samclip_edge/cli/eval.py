@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from samclip_edge.cli.common import BundleFolder, Device, Json, StageBar, Threads, bar, emit, note, option_names, table
+from samclip_edge.data import TINY
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -143,7 +144,7 @@ def probe(
             "--backbone",
             metavar="FILE|MODEL:FILE",
             help="A merged checkpoint, SAM's file, or a CLIP as MODEL:FILE or MODEL:TAG; repeat it for a column each. "
-            "The shipped model when left out.",
+            "The shipped `tiny` when left out.",
         ),
     ] = None,
     recipe: Annotated[
@@ -198,7 +199,9 @@ def everything(
 
 @app.command()
 def synthetic(
-    bundle: BundleFolder = None,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR|ORG/NAME", help="The bundle to run; `tiny`, which ships, when left out.")
+    ] = None,
     clip: Annotated[Path | None, typer.Option(metavar="DIR", help="The CLIP teacher's bundle, measured too.")] = None,
     sam: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The SAM teacher's bundle; with --clip, both side by side too.")
@@ -215,7 +218,7 @@ def synthetic(
 
     options = session_options(threads, device=device)
     with option_names(device="--device"):
-        model = load(bundle, threads, interpreted=True, device=device)
+        model = load(bundle or TINY, threads, interpreted=True, device=device)
         clip_model, sam_model = (None if each is None else SamClip(Bundle.open(each), options) for each in (clip, sam))
         found = evaluate(model, clip_model, sam_model, progress=bar())
     document = {"task": "synthetic", "bundle": model.bundle.given, "measures": found, "scores": found}

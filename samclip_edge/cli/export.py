@@ -21,7 +21,7 @@ Output = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
+    str, typer.Option(metavar="NAME|FILE", help="photo or tiny, which ship, or a checkpoint of `init` or `train`.")
 ]
 Target = Annotated[str, typer.Option(help="What to export for: onnx, coreml or tensorrt.")]
 Precision = Annotated[
@@ -153,7 +153,7 @@ class Command(TyperCommand):
 
 def run(
     output: Output,
-    model: Model = "tiny",
+    model: Model = "photo",
     target: Target = "onnx",
     precision: Precision = "fp32",
     size: Sizes = None,

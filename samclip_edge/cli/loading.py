@@ -37,7 +37,7 @@ def load(
     interpreted: run a bundle for Core ML or TensorRT by its interpreter where its engine is not here. device: see
     `SessionOptions`. Raises InputError for one that is not here, or not for this bundle.
     """
-    opened = Bundle.open(data.TINY if bundle is None else bundle)
+    opened = Bundle.open(data.PHOTO if bundle is None else bundle)
     manifest = opened.manifest
     interpreted = interpreted and manifest.target in INTERPRETERS and not runs_here(opened)
     if interpreted:
@@ -52,5 +52,5 @@ def load(
         what = "names" if any(each.what == MASKS for each in manifest.weights) else "names and masks"
         note(f"note: untrained weights ({manifest.origin}); {what} mean nothing yet")
     elif bundle is None:
-        note("note: the shipped model knows rendered shapes and colours only; name a --bundle for photos")
+        note("note: the shipped model is small and knows what ImageNet has names for, hardly people; name a --bundle")
     return model

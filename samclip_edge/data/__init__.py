@@ -1,4 +1,4 @@
-"""Files that ship with the package: the default model, the CLIP tokenizer, prompt templates, and photos for parity."""
+"""Files that ship with the package: two models, the CLIP tokenizer, prompt templates, and photos for parity."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ TOKENIZER = FOLDER / "tokenizer.json"
 TEMPLATES = FOLDER / "clip_templates.json"  # CLIP's eighty, which a bundle has unless its export names others
 CAPTIONS = FOLDER / "templates.json"  # the sentences that the text tower of the recipe `tiny` learns names in
 RIVALS = FOLDER / "rivals.json"  # names that others are compared with, where a model has no rivals of its own
-TINY = FOLDER / "tiny"  # the bundle that verbs run where none is named; its weights are a checkpoint
-CHECKPOINTS = {"tiny": TINY / "model.safetensors"}
+PHOTO = FOLDER / "photo"  # the bundle that verbs run where none is named
+TINY = FOLDER / "tiny"  # the bundle of rendered shapes, for tests
+CHECKPOINTS = {bundle.name: bundle / "model.safetensors" for bundle in (PHOTO, TINY)}  # which hold their weights
 
 
 def photos() -> list[Path]:

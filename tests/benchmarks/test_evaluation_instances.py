@@ -284,7 +284,7 @@ def test_the_command_tells_what_prompted_and_what_the_paper_has(
     tmp_path: Path, scenes: list[RenderedScene], run: Callable[..., Ran]
 ) -> None:
     data = coco(tmp_path, scenes[:2])
-    ran = run("eval", "coco", "--data", data, "--size", "128", "--json")
+    ran = run("eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--json")
     assert ran.code == 0
     assert ran.json["columns"]["true boxes, 128"]["protocol"]["prompts"] == "true boxes, crowds left out"
     assert 0 < ran.json["measures"]["true boxes, 128"]["mAP"] < 1
@@ -292,8 +292,10 @@ def test_the_command_tells_what_prompted_and_what_the_paper_has(
     held = json.loads((data / "annotations" / "instances_val2017.json").read_text())["annotations"]
     boxes = [{key: each[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9} for each in held]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    ran = run("eval", "coco", "--data", data, "--size", "128", "--boxes", tmp_path / "boxes.json", "--json")
+    ran = run(
+        "eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--boxes", tmp_path / "boxes.json", "--json"
+    )
     assert ran.json["paper"]["SAM-CLIP"] == {"mAP": 0.409}
-    ran = run("eval", "coco", "--data", data, "--size", "128", "--boxes", write_boxes(tmp_path, []))
+    ran = run("eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--boxes", write_boxes(tmp_path, []))
     assert (ran.code, ran.out) == (2, "")
     assert f"error: --boxes {tmp_path / 'detections.json'}: holds no box; give" in ran.err

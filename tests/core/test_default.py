@@ -1,12 +1,12 @@
-"""The model that ships: what it is, and that every verb runs it where no bundle is named."""
+"""The two models that ship: what they are, and that every verb runs `photo` where no bundle is named."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import pytest
 from support import Ran, iou
 
@@ -14,44 +14,34 @@ from samclip_edge import SamClip, data
 from samclip_edge.accuracy.synthetic import Counts, evaluate
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.model import checkpoint
-from samclip_edge.photo.masks import decode_rle, mask_box
-from samclip_edge.rendered import RenderedScene, render
+from samclip_edge.photo.masks import decode_rle
+from samclip_edge.rendered import render
 from samclip_edge.tasks.everything import Settings
 
 SEED = 30_003  # a scene that training never saw
 
 
-@pytest.fixture
-def scene() -> RenderedScene:
-    return render(SEED, 256, most=1)
-
-
-@pytest.fixture
-def photo(scene: RenderedScene, tmp_path: Path) -> Path:
-    path = tmp_path / "shapes.png"
-    cv2.imwrite(str(path), scene.image[..., ::-1])
-    return path
-
-
-def test_it_is_small_whole_and_trained(run: Callable[..., Ran]) -> None:
-    ran = run("verify", data.TINY, "--json")
+@pytest.mark.parametrize("name", ["photo", "tiny"])
+def test_what_ships_is_small_whole_and_trained(name: str, run: Callable[..., Ran]) -> None:
+    folder = data.FOLDER / name
+    ran = run("verify", folder, "--json")
     assert (ran.code, ran.json["ok"]) == (0, True)
-    manifest = json.loads((data.TINY / "manifest.json").read_text())
-    assert manifest["trained"]
-    assert sum(path.stat().st_size for path in data.TINY.iterdir()) <= 15e6
+    assert json.loads((folder / "manifest.json").read_text())["trained"]
+    model, origin = checkpoint.load(data.CHECKPOINTS[name])
+    assert (model.spec, origin.trained) == (PRESETS[name], True)
+
+
+def test_both_models_are_at_most_32_mb_in_the_wheel() -> None:
+    """Files are compressed one by one there, as here."""
+    files = [path for folder in (data.PHOTO, data.TINY) for path in folder.iterdir()]
+    assert sum(len(zlib.compress(path.read_bytes(), 6)) for path in files) <= 32e6
 
 
 def test_it_is_what_python_loads_where_no_bundle_is_named() -> None:
-    assert SamClip.load().bundle.folder == data.TINY.resolve()
+    assert SamClip.load().bundle.folder == data.PHOTO.resolve()
 
 
-def test_its_weights_are_a_checkpoint_of_the_preset() -> None:
-    model, origin = checkpoint.load(data.CHECKPOINTS["tiny"])
-    assert model.spec == PRESETS["tiny"]
-    assert origin.trained
-
-
-def test_it_names_and_finds_what_it_was_never_shown() -> None:
+def test_tiny_names_and_finds_what_it_was_never_shown() -> None:
     """Far from chance, which is 1 of 80 for names; `samclip-edge eval synthetic` tells how far."""
     counts = Counts(one_thing=60, captions=40, several=20, trusted=10, named=5)
     found = evaluate(SamClip.load(data.TINY), counts=counts)["merged"]
@@ -74,7 +64,7 @@ def test_it_names_and_finds_what_it_was_never_shown() -> None:
     assert found["referred mIoU, both heads"] > found["referred mIoU, CLIP head alone"] + 0.05
 
 
-def test_names_that_are_not_there_are_not_answered(run: Callable[..., Ran]) -> None:
+def test_tiny_does_not_answer_names_that_are_not_there(run: Callable[..., Ran]) -> None:
     """The photo of the documentation shows a blue heart and an orange star."""
     shapes = Path(__file__).parents[2] / "docs" / "shapes.jpg"
     model = SamClip.load(data.TINY)
@@ -92,18 +82,18 @@ def test_names_that_are_not_there_are_not_answered(run: Callable[..., Ran]) -> N
     assert both["blue heart"].score == pytest.approx(heart.score, abs=1e-6)
     assert both["orange star"].score == pytest.approx(star.score, abs=1e-6)
     assert scene.classify(["red arrow"]).any_fits < 0.5
-    told = run("segment", shapes, "--text", "red arrow", "--text", "blue heart", "--json").json
+    asked = ("--text", "red arrow", "--text", "blue heart", "--bundle", data.TINY, "--json")
+    told = run("segment", shapes, *asked).json
     assert ([mask["label"] for mask in told["masks"]], told["absent"]) == (["blue heart"], ["red arrow"])
 
 
-def test_every_verb_runs_it(run: Callable[..., Ran], scene: RenderedScene, photo: Path) -> None:
-    thing = scene.things[0]
-    name = f"{thing.colour} {thing.shape}"
-    named = run("classify", photo, "--label", name, "--label", "background", "--json")
-    assert named.json["bundle"] == str(data.TINY)
-    assert named.json["photos"][0]["labels"][0]["label"] == name
-    assert "rendered shapes" in named.err
-    for prompt in (("--text", name), ("--box", ",".join(map(str, mask_box(thing.mask))))):
-        (found,) = run("segment", photo, *prompt, "--json").json["masks"]
-        assert decode_rle(found["segmentation"]).shape == (256, 256)
-    assert run("export", "-o", photo.with_name("bundle"), "--size", 128).code == 0
+def test_every_verb_runs_photo_where_no_bundle_is_named(run: Callable[..., Ran], tmp_path: Path) -> None:
+    cat = data.FOLDER / "photos" / "chelsea.jpg"  # 451 x 300, whose face fills most of it
+    named = run("classify", cat, "--label", "cat", "--label", "truck", "--json")
+    assert named.json["bundle"] == str(data.PHOTO)
+    assert named.json["photos"][0]["labels"][0]["label"] == "cat"
+    assert "ImageNet" in named.err
+    for prompt in (("--text", "cat"), ("--box", "60,10,430,290")):
+        (found,) = run("segment", cat, *prompt, "--json").json["masks"]
+        assert decode_rle(found["segmentation"]).shape == (300, 451)
+    assert run("export", "-o", tmp_path / "bundle", "--size", 256).code == 0
