@@ -284,7 +284,8 @@ def test_the_command_tells_what_prompted_and_what_the_paper_has(
     tmp_path: Path, scenes: list[RenderedScene], run: Callable[..., Ran]
 ) -> None:
     data = coco(tmp_path, scenes[:2])
-    ran = run("eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--json")
+    asked = ("eval", "coco", "--data", data, "--bundle", TINY, "--size", "128")
+    ran = run(*asked, "--json")
     assert ran.code == 0
     assert ran.json["columns"]["true boxes, 128"]["protocol"]["prompts"] == "true boxes, crowds left out"
     assert 0 < ran.json["measures"]["true boxes, 128"]["mAP"] < 1
@@ -296,6 +297,6 @@ def test_the_command_tells_what_prompted_and_what_the_paper_has(
         "eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--boxes", tmp_path / "boxes.json", "--json"
     )
     assert ran.json["paper"]["SAM-CLIP"] == {"mAP": 0.409}
-    ran = run("eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--boxes", write_boxes(tmp_path, []))
+    ran = run(*asked, "--boxes", write_boxes(tmp_path, []))
     assert (ran.code, ran.out) == (2, "")
     assert f"error: --boxes {tmp_path / 'detections.json'}: holds no box; give" in ran.err
