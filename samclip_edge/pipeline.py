@@ -74,9 +74,9 @@ class SamClip:
         folder: its path, or `org/name` or `org/name@revision` of a repository of the Hugging Face hub; None: `photo`,
         the model that ships. threads: CPU threads for one run of a graph; None leaves it to the engine. units: what
         Core ML may use. device: what ONNX Runtime runs on: "cpu", "cuda", "tensorrt", "coreml", "directml", "openvino",
-        "qnn", or its providers (see `bundle.device.Device`); each graph's answers are compared with the CPU's when it is opened.
-        Raises InputError when there is no bundle, it is damaged, or is of a newer format, and for a device that is not
-        here.
+        "qnn", or its providers (see `bundle.device.Device`); each graph's answers are compared with the CPU's when it
+        is opened. Raises InputError when there is no bundle, it is damaged, or is of a newer format, and for a device
+        that is not here.
         """
         return cls(Bundle.open(data.PHOTO if folder is None else folder), SessionOptions(threads, units, device=device))
 
