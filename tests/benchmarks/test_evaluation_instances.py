@@ -283,13 +283,12 @@ def test_a_wrong_folder_is_answered_with_how_the_data_set_must_lie(tmp_path: Pat
 def test_the_command_tells_what_prompted_and_what_the_paper_has(
     tmp_path: Path, scenes: list[RenderedScene], run: Callable[..., Ran]
 ) -> None:
-    data = coco(tmp_path, scenes[:2])
-    asked = ("eval", "coco", "--data", data, "--bundle", TINY, "--size", "128")
+    asked = ("eval", "coco", "--data", coco(tmp_path, scenes[:2]), "--bundle", TINY, "--size", "128")
     ran = run(*asked, "--json")
     assert ran.json["columns"]["true boxes, 128"]["protocol"]["prompts"] == "true boxes, crowds left out"
     assert 0 < ran.json["measures"]["true boxes, 128"]["mAP"] < 1
     assert ran.json["paper"] == {}, "which prompts with a detector's boxes"
-    held = json.loads((data / "annotations" / "instances_val2017.json").read_text())["annotations"]
+    held = json.loads((tmp_path / "annotations" / "instances_val2017.json").read_text())["annotations"]
     boxes = [{key: each[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9} for each in held]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     ran = run(
