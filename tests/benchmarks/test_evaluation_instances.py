@@ -290,10 +290,7 @@ def test_the_command_tells_what_prompted_and_what_the_paper_has(
     assert ran.json["paper"] == {}, "which prompts with a detector's boxes"
     held = json.loads((tmp_path / "annotations" / "instances_val2017.json").read_text())["annotations"]
     boxes = [{key: each[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9} for each in held]
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    ran = run(
-        "eval", "coco", "--data", data, "--bundle", TINY, "--size", "128", "--boxes", tmp_path / "boxes.json", "--json"
-    )
+    ran = run(*asked, "--boxes", write_boxes(tmp_path, boxes), "--json")
     assert ran.json["paper"]["SAM-CLIP"] == {"mAP": 0.409}
     ran = run(*asked, "--boxes", write_boxes(tmp_path, []))
     assert (ran.code, ran.out) == (2, "")
