@@ -36,7 +36,7 @@ def test_a_faulty_conversion_leaves_no_bundle_and_names_the_op(tmp_path: Path, m
 def test_bad_options_are_named_in_a_line(
     tmp_path: Path, run: Callable[..., Ran], options: tuple[str, ...], said: str
 ) -> None:
-    ran = run("export", "-o", tmp_path / "bundle", *options)
+    ran = run("export", "--model", "tiny", "-o", tmp_path / "bundle", *options)
     assert ran.code == 2
     assert said in ran.err
     assert not (tmp_path / "bundle").exists()

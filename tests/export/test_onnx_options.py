@@ -114,7 +114,7 @@ def test_bad_options_are_one_line(run: Callable[..., Ran], tmp_path: Path) -> No
         ((*int8, "--photos", tmp_path / "none"), f"--photos {tmp_path / 'none'}: cannot be read"),
         ((*int8, "--photos", bad), f"{bad / 'b.JPG'}: not a JPEG"),
     ):
-        ran = run("export", *arguments, "-o", tmp_path / "bundle")
+        ran = run("export", "--model", "tiny", *arguments, "-o", tmp_path / "bundle")
         assert (ran.code, ran.err.count("\n")) == (2, 1), ran.err
         assert wanted in ran.err
         assert not (tmp_path / "bundle").exists()
@@ -140,7 +140,7 @@ def test_a_vocabulary_in_another_encoding_is_told_in_a_line(
     """UTF-16 is what PowerShell's `>` writes."""
     path = tmp_path / "names.txt"
     path.write_bytes((b"\xfe\xff" if encoding == "utf-16-be" else b"") + "café\n".encode(encoding))
-    ran = run("export", "--vocabulary", path, "-o", tmp_path / "bundle")
+    ran = run("export", "--model", "tiny", "--vocabulary", path, "-o", tmp_path / "bundle")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert f"--vocabulary {path}: cannot be read (" in ran.err
     assert ("it is UTF-16; save it as UTF-8" in ran.err) == encoding.startswith("utf-16")
@@ -157,7 +157,7 @@ def test_hidden_files_in_a_folder_of_photos_are_no_photos(tmp_path: Path) -> Non
 def test_an_empty_name_is_no_folder(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`-o "$OUT"` where OUT is not set: not the current directory."""
     monkeypatch.chdir(tmp_path)
-    ran = run("export", "-o", "")
+    ran = run("export", "--model", "tiny", "-o", "")
     assert (ran.code, ran.err) == (2, "error: -o: is empty; name the folder to write\n")
     assert not list(tmp_path.iterdir())
 
@@ -187,7 +187,7 @@ def test_a_folder_of_photos_is_measured_and_what_moved_is_said(
     names.write_text("cat\n")
     photos = data.FOLDER / "photos"
     given = ("--model", tiny_checkpoint, "--size", 128, "--vocabulary", names, "--precision", "int8")
-    ran = run("export", *given, "--photos", photos, "-o", tmp_path / "bundle", "--json")
+    ran = run("export", "--model", "tiny", *given, "--photos", photos, "-o", tmp_path / "bundle", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["measured_on"] == "3 photos that the export was given"
     assert "cost" not in ran.json

@@ -85,11 +85,11 @@ OPTIONS = {
 @pytest.mark.parametrize("case", OPTIONS)
 def test_options_that_cannot_be_are_one_line(case: str, run: Callable[..., Ran], tmp_path: Path) -> None:
     given, wanted = OPTIONS[case]
-    ran = run("export", "--target", "tensorrt", *given, "-o", tmp_path / "bundle")
+    ran = run("export", "--model", "tiny", "--target", "tensorrt", *given, "-o", tmp_path / "bundle")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert wanted in ran.err
     assert not (tmp_path / "bundle").exists()
     if given and case not in ("a palette", "another target's"):
-        ran = run("export", *given, "-o", tmp_path / "bundle")
+        ran = run("export", "--model", "tiny", *given, "-o", tmp_path / "bundle")
         assert (ran.code, ran.err.count("\n")) == (2, 1)
         assert "is of --target tensorrt only" in ran.err
