@@ -21,7 +21,11 @@ Output = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="tiny, the shipped model, or a checkpoint of `init` or `train`.")
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="tiny or photo, which ship, or a checkpoint of `init` or `train`.",
+    ),
 ]
 Target = Annotated[str, typer.Option(help="What to export for: onnx, coreml or tensorrt.")]
 Precision = Annotated[

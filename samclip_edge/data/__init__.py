@@ -8,7 +8,8 @@ TEMPLATES = FOLDER / "clip_templates.json"  # CLIP's eighty, which a bundle has 
 CAPTIONS = FOLDER / "templates.json"  # the sentences that the text tower of the recipe `tiny` learns names in
 RIVALS = FOLDER / "rivals.json"  # names that others are compared with, where a model has no rivals of its own
 TINY = FOLDER / "tiny"  # the bundle that verbs run where none is named; its weights are a checkpoint
-CHECKPOINTS = {"tiny": TINY / "model.safetensors"}
+# The checkpoints that ship: tiny's, and that of `photo`, of photographs, whose masks are not good enough yet to run it.
+CHECKPOINTS = {name: FOLDER / name / "model.safetensors" for name in ("tiny", "photo")}
 
 
 def photos() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_its_weights_are_a_checkpoint_of_the_preset() -> None:
     model, origin = checkpoint.load(data.CHECKPOINTS["tiny"])
     assert model.spec == PRESETS["tiny"]
     assert origin.trained
+
+
+def test_the_checkpoint_of_photographs_is_small_and_of_its_preset() -> None:
+    model, origin = checkpoint.load(data.CHECKPOINTS["photo"])
+    assert (model.spec, origin.trained) == (PRESETS["photo"], True)
+    assert {each.license for each in origin.weights} == {"Apache-2.0"}
+    files = [path for folder in ("photo", "tiny") for path in (data.FOLDER / folder).iterdir()]
+    assert sum(len(zlib.compress(path.read_bytes(), 6)) for path in files) <= 32e6, "as the wheel compresses them"
 
 
 def test_it_names_and_finds_what_it_was_never_shown() -> None:
