@@ -60,8 +60,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         LOOK | {"samclip_edge/model", "train"},
     ),
     "benchmarks/evaluation": (
-        {"numpy", "PIL", "open_clip", "timm", "scipy", "pycocotools", "lvis", "pydantic", "typing_extensions"},
-        ASK | {"samclip_edge/accuracy", "benchmarks", "train/probing"},
+        {"numpy", "PIL", "cv2", "torch", "open_clip", "timm", "scipy", "pycocotools", "lvis", "pydantic"}
+        | {"typing_extensions"},
+        ASK | {"samclip_edge/accuracy", "benchmarks", "train", "train/probing"},
     ),
     "benchmarks": (
         {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything", "PIL"},

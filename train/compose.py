@@ -22,6 +22,7 @@ from samclip_edge.files import sha256
 from samclip_edge.train.data.composed import Composer, jpeg
 from samclip_edge.train.data.panoptic import Panoptic, read_panoptic
 from samclip_edge.train.data.places import IMAGES, under
+from samclip_edge.train.data.salient import Salient, marked
 from samclip_edge.train.data.sources import generator
 
 _composer: Composer | None = None  # of a process
@@ -47,13 +48,20 @@ def others(photos: Path, held_out: Sequence[Panoptic]) -> list[Path]:
 
 
 def compose(
-    annotated: Sequence[Panoptic], photos: Path | None, output: Path, count: int, held_out: int, seed: int
+    annotated: Sequence[Panoptic],
+    photos: Path | None,
+    network: Path | None,
+    output: Path,
+    count: int,
+    held_out: int,
+    seed: int,
 ) -> None:
     """Write the folder, whole or not at all, on all cores. Raises InputError where it exists, or a photo is broken."""
     if os.path.lexists(output):
         raise InputError(f" {output}: is there already; name a new folder", "-o")
     trained, kept = split(annotated, held_out, seed)
     plain = others(photos, kept) if photos else []
+    salient = marked(plain, network) if network else []
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         for folder in ("train", "held-out"):
@@ -63,7 +71,7 @@ def compose(
             annotations = json.dumps(photo.read().annotations())
             (partial / "held-out" / f"{photo.photo.stem}.json").write_text(annotations)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(os.cpu_count() or 1, context, _begin, (trained, plain, seed)) as pool:
+        with ProcessPoolExecutor(os.cpu_count() or 1, context, _begin, (trained, plain, salient, seed)) as pool:
             for _ in pool.map(functools.partial(_make, partial / "train"), range(count), chunksize=8):
                 pass
         os.replace(partial, output)
@@ -73,9 +81,9 @@ def compose(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _begin(annotated: Sequence[Panoptic], photos: Sequence[Path], seed: int) -> None:
+def _begin(annotated: Sequence[Panoptic], photos: Sequence[Path], salient: Sequence[Salient], seed: int) -> None:
     global _composer
-    _composer = Composer(annotated, photos, seed)
+    _composer = Composer(annotated, photos, salient, seed)
 
 
 def _make(folder: Path, number: int) -> None:
@@ -91,6 +99,7 @@ def main() -> None:
     told = {"nargs": 3, "metavar": ("JSON", "MAPS", "PHOTOS"), "type": Path, "required": True}
     parser.add_argument("--panoptic", help="annotated photos in COCO's panoptic format", **told)  # type: ignore[arg-type]
     parser.add_argument("--photos", metavar="DIR", type=Path, help="photos without masks, to paste things on")
+    parser.add_argument("--salient", metavar="ONNX", type=Path, help="a U²-Net, to find the main thing of those photos")
     parser.add_argument("-o", metavar="DIR", type=Path, required=True, help="a new folder", dest="output")
     parser.add_argument("--count", type=int, default=5000, help="images to compose (default 5000)")
     parser.add_argument("--held-out", type=int, default=20, help="annotated photos to hold out (default 20)")
@@ -99,7 +108,8 @@ def main() -> None:
     try:
         if asked.count < 1:
             raise InputError(f" {asked.count}: give a number above 0", "--count")
-        compose(read_panoptic(*asked.panoptic), asked.photos, asked.output, asked.count, asked.held_out, asked.seed)
+        shares = asked.count, asked.held_out, asked.seed
+        compose(read_panoptic(*asked.panoptic), asked.photos, asked.salient, asked.output, *shares)
     except InputError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

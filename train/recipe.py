@@ -240,7 +240,7 @@ class Recipe(Frozen):
         if self.stored and any(batch.padded for stage in self.stages for batch in stage.clip):
             raise ValueError("stored answers are about crops; leave out stored, or padded")
         if self.stored and any(stage.regions or stage.shake != 0.1 for stage in self.stages):
-            raise ValueError("stored answers have no regions, and a shake of 0.1; leave out stored, or these")
+            raise ValueError("stored answers: no regions, and a shake of 0.1; leave out stored, or regions and shake")
         for index, stage in enumerate(self.stages):
             self.before(index, stage.task)
         return self

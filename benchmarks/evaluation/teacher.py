@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from samclip_edge.benchmarks.evaluation.task import Asked, Outcome, Sample, Task
 from samclip_edge.photo.pictures import draw_names
@@ -33,6 +32,8 @@ class TeachersNames(Task):
     ) -> None:
         """read: gives a photo, and the numbers of the names that are right. within: the names of the measures, and
         among how many of the likeliest names a right one must be. Raises InputError where there is no such teacher."""
+        import torch
+
         from samclip_edge.train.conse import Conse, named
         from samclip_edge.train.sentences import space
 
@@ -53,6 +54,8 @@ class TeachersNames(Task):
 
     def answer(self, read: Sequence[tuple[Pixels, Sequence[int]]]) -> list[Outcome]:
         """The likeliest names, and the place of the first right one: 0 where it is the likeliest."""
+        import torch
+
         side = self.seeing.size
         squares = np.stack([resize(pixels, side, side) for pixels, _ in read]).transpose(0, 3, 1, 2)
         seen = self.seeing(torch.from_numpy(squares.copy()).float()).numpy()

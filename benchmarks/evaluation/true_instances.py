@@ -68,7 +68,9 @@ def read_instances(sample: Sample, grabcut: bool = False) -> Seen:
             faults.append(fault)
         else:
             cut = overlap(grab_cut(pixels, box), bits) if grabcut else None
-            things.append(Thing(each["category_id"], box, rle, thickest(bits), overlap(within(box, bits), bits), cut))
+            things.append(
+                Thing(each["category_id"], box, rle, thickest(bits), overlap(within(box, *bits.shape), bits), cut)
+            )
     return Seen(pixels, truth, things, faults)
 
 
@@ -112,9 +114,9 @@ def _mask(segmentation: Any, height: int, width: int) -> tuple[Rle, Bits]:
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}, coco.decode(rle).astype(bool)
 
 
-def within(box: Box, like: Bits) -> Bits:
-    """All pixels (H,W) of a box x0, y0, x1, y1 whose middle lies in it."""
-    columns, rows = np.arange(like.shape[1]) + 0.5, np.arange(like.shape[0]) + 0.5
+def within(box: Box, height: int, width: int) -> Bits:
+    """All pixels (H,W) of a photo whose middle lies in a box x0, y0, x1, y1."""
+    columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
     return np.outer((rows >= box[1]) & (rows < box[3]), (columns >= box[0]) & (columns < box[2]))
 
 
@@ -130,13 +132,13 @@ def grab_cut(pixels: Pixels, box: Box) -> Bits:
     """
     import cv2
 
-    mask = within(box, pixels[..., 0]).astype(np.uint8) * cv2.GC_PR_FGD  # what is not in the box is not of the thing
+    mask = within(box, *pixels.shape[:2]).astype(np.uint8) * cv2.GC_PR_FGD  # what is not in the box is not of the thing
     if mask.all() or not mask.any():
         return mask > 0
     cv2.setRNGSeed(0)
     try:
         cv2.grabCut(
-            pixels[..., ::-1].copy(), mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK
+            pixels[..., ::-1].copy(), mask, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK
         )
     except cv2.error:  # too few pixels for its five colours
         return mask > 0

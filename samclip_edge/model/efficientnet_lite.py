@@ -27,11 +27,8 @@ KERNELS = (3, 3, 5, 3, 5, 5, 3)  # of the depthwise convolutions of a stage
 STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of its first block
 CLASSES, HIDDEN = 1000, 1280  # ImageNet's classes, and the channels that they are read from
 
-CONVOLUTIONS = {
-    "0": ("conv_stem", "expand_conv"),
-    "1": ("conv_head", "depthwise_conv"),
-    "2": ("project_conv",),
-}  # of bn
+# The convolutions that bn0, bn1 and bn2 follow.
+CONVOLUTIONS = {"0": ("conv_stem", "expand_conv"), "1": ("conv_head", "depthwise_conv"), "2": ("project_conv",)}
 
 LITE0 = EfficientNetLiteSpec()
 LITE2 = EfficientNetLiteSpec(widths=(16, 24, 48, 88, 120, 208, 352), depths=(1, 3, 3, 4, 4, 5, 1))

@@ -50,8 +50,10 @@ def test_a_box_as_its_own_mask_by_hand() -> None:
     """A box of 4 x 2 pixels, of which the mask has 3, with one pixel of the mask beside it: 3 of 9."""
     bits = np.zeros((6, 6), bool)
     bits[1, 1:4] = bits[5, 5] = True
-    assert overlap(within((1.0, 1.0, 5.0, 3.0), bits), bits) == pytest.approx(3 / 9)
-    assert overlap(within((0.6, 0.6, 5.4, 3.4), bits), bits) == pytest.approx(3 / 9)  # a pixel counts by its middle
+    assert overlap(within((1.0, 1.0, 5.0, 3.0), *bits.shape), bits) == pytest.approx(3 / 9)
+    assert overlap(within((0.6, 0.6, 5.4, 3.4), *bits.shape), bits) == pytest.approx(
+        3 / 9
+    )  # a pixel counts by its middle
 
 
 def test_a_teacher_names_the_same_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +82,7 @@ def test_grabcut_finds_what_differs_from_what_is_around_the_box() -> None:
     pixels, bits = random.integers(0, 60, (60, 80, 3)).astype(np.uint8), np.zeros((60, 80), bool)
     bits[20:40, 30:55] = True
     pixels[bits] += 180
-    assert overlap(within((24.0, 14.0, 62.0, 47.0), bits), bits) < 0.5
+    assert overlap(within((24.0, 14.0, 62.0, 47.0), *bits.shape), bits) < 0.5
     assert overlap(grab_cut(pixels, (24.0, 14.0, 62.0, 47.0)), bits) > 0.95
     assert grab_cut(pixels, (0.0, 0.0, 80.0, 60.0)).all()
 

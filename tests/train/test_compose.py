@@ -147,7 +147,7 @@ def test_a_folder_is_the_same_each_time_and_has_nothing_of_what_is_held_out(
     trained, kept_out = compose.split(listed, 3, 5)
     plain = compose.others(tree[2], kept_out)
     assert plain == [each.photo for each in trained]
-    again = Composer(trained, plain, 5)
+    again = Composer(trained, plain, [], 5)
     for number in (11, 4):
         assert (out / "train" / f"{number:06}.jpg").read_bytes() == jpeg(again.image(number).pixels)
         assert (out / "train" / f"{number:06}.json").read_text() == json.dumps(again.image(number).annotations())

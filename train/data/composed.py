@@ -22,10 +22,13 @@ from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
 from samclip_edge.rendered import render
 from samclip_edge.train.data.panoptic import Labels, Layers, Panoptic, Segment
+from samclip_edge.train.data.salient import Salient
 from samclip_edge.train.data.sources import generator
 
 SIDE = 512  # pixels of an image's longer side, at most
-ANNOTATED, ALONE, RENDERED = 0.6, 0.5, 0.1  # shares: images on annotated photos; of these, without pastes; of pastes
+ANNOTATED, ALONE = 0.6, 0.5  # shares: images on annotated photos; of these and of salient ones, without pastes
+RENDERED, SALIENT = 0.1, 0.4  # shares of pastes
+MOSAIC = 0.25  # share of images that are four in one, so that things are as small as they often are
 SCENES = range(3_000_000, 4_000_000)  # seeds of the rendered things
 ZOOM = (0.4, 1.0)  # a crop's side, as a share of the photo's
 WIDTH = (0.2, 0.8)  # a pasted thing's longer side, as a share of the image's shorter one
@@ -33,7 +36,7 @@ ENLARGED = 2.0  # at most, so that it stays sharp
 TURN = 15.0  # degrees, either way
 INSIDE = 0.6  # the share of a pasted thing that lies on the image, at least
 IN_SIGHT = 0.2  # the share of a segment that a paste must leave, for it to be kept
-LEAST = 1 / 4000  # the share of an image that a mask has, at least
+LEAST = 1 / 40000  # the share of an image that a mask has, at least
 WHOLE, CUT = 0.9, 40  # of a thing to cut out: the share of it in one piece, and its longer side in pixels; at least
 TRIES = 30  # until a thing that can be cut out, or a place for it, is given up
 Random = np.random.Generator
@@ -51,9 +54,12 @@ class Piece(NamedTuple):
 class Composer:
     """Images by number, from annotated photos and from photos without masks."""
 
-    def __init__(self, annotated: Sequence[Panoptic], photos: Sequence[Path], seed: int) -> None:
-        """annotated: at least one. photos: without masks; there may be none."""
+    def __init__(
+        self, annotated: Sequence[Panoptic], photos: Sequence[Path], salient: Sequence[Salient], seed: int
+    ) -> None:
+        """annotated: at least one. photos: without masks; there may be none. salient: those of them with a thing."""
         self.annotated, self.photos, self.seed = annotated, photos, seed
+        self.salient, self._marked = salient, {each.photo: each for each in salient}
         self._read = functools.lru_cache(maxsize=128)(lambda place: self.annotated[place].read())
         self._things: dict[str, list[tuple[int, int]]] = {}  # by name: the place of a photo, and its segment there
         for place, photo in enumerate(annotated):
@@ -65,7 +71,8 @@ class Composer:
         """The image of a number, with at least one segment. Raises InputError where a photo cannot be read."""
         for attempt in range(TRIES):
             random = generator(self.seed, "composed", number, attempt)
-            made = self._drawn(random)
+            tiles = [self._drawn(random) for _ in range(4 if random.random() < MOSAIC else 1)]
+            made = kept(mosaic(tiles, random) if len(tiles) > 1 else tiles[0], LEAST * SIDE**2)
             if any(not segment.crowd for segment in made.segments):
                 return made._replace(pixels=tinted(made.pixels, random, 1.0))
         raise InputError(f"image {number}: {TRIES} photos in a row have no segment; name others")
@@ -75,9 +82,13 @@ class Composer:
             place = int(random.integers(len(self.annotated)))
             layers, pastes = self._read(place), 0 if random.random() < ALONE else int(random.integers(1, 4))
         else:
-            pixels = read_photo(self.photos[int(random.integers(len(self.photos)))])
-            place, layers = -1, Layers(pixels, np.zeros(pixels.shape[:2], np.int32), [])
-            pastes = int(random.integers(1, 5))
+            place, photo = -1, self.photos[int(random.integers(len(self.photos)))]
+            if (thing := self._marked.get(photo)) is not None:
+                layers, pastes = thing.read(), 0 if random.random() < ALONE else int(random.integers(1, 4))
+            else:
+                pixels = read_photo(photo)
+                layers = Layers(pixels, np.zeros(pixels.shape[:2], np.int32), [])
+                pastes = int(random.integers(1, 5))
         layers = cropped(layers, random)
         for _ in range(pastes):
             piece = self._piece(place, random)
@@ -85,14 +96,18 @@ class Composer:
                 if (made := pasted(layers, piece, random)) is not None:
                     layers = made
                     break
-        return kept(layers, LEAST * layers.labels.size)
+        return layers
 
     def _piece(self, apart: int, random: Random) -> Piece:
         """A thing, each name as likely as another; not of the photo at place `apart`. One that is rendered where there
         is none."""
-        tries = 0 if random.random() < RENDERED or not self._things else TRIES
-        names = sorted(self._things)
-        for _ in range(tries):
+        kind, names = random.random(), sorted(self._things)
+        salient = RENDERED <= kind < RENDERED + SALIENT and bool(self.salient)
+        for _ in range(TRIES if salient else 0):
+            layers = self.salient[int(random.integers(len(self.salient)))].read()
+            if (piece := cut_out(layers.pixels, layers.labels == 1, "")) is not None:
+                return piece
+        for _ in range(TRIES if kind >= RENDERED and names else 0):
             listed = self._things[names[int(random.integers(len(names)))]]
             place, number = listed[int(random.integers(len(listed)))]
             if place != apart:
@@ -127,16 +142,42 @@ def cropped(layers: Layers, random: Random) -> Layers:
     x, y = int(random.integers(width - w + 1)), int(random.integers(height - h + 1))
     part = slice(y, y + h), slice(x, x + w)
     pixels, labels = layers.pixels[part], layers.labels[part]
-    scale = min(1.0, SIDE / max(h, w))
-    if scale < 1:
-        size = max(1, round(w * scale)), max(1, round(h * scale))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        labels = np.asarray(
-            cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32
-        )
+    made = resized(Layers(pixels, labels, list(layers.segments)), min(1.0, SIDE / max(h, w)))
     if random.random() < 0.5:
-        pixels, labels = pixels[:, ::-1], labels[:, ::-1]
-    return Layers(pixels.copy(), labels.copy(), list(layers.segments))
+        made = made._replace(pixels=made.pixels[:, ::-1].copy(), labels=made.labels[:, ::-1].copy())
+    return made
+
+
+def resized(layers: Layers, scale: float) -> Layers:
+    """A copy of a photo made smaller by a factor, at most 1."""
+    if scale == 1:
+        return Layers(layers.pixels.copy(), layers.labels.copy(), layers.segments)
+    height, width = layers.labels.shape
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    pixels = np.asarray(cv2.resize(layers.pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    labels = cv2.resize(layers.labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return Layers(pixels, np.asarray(labels, np.int32), layers.segments)
+
+
+def mosaic(tiles: Sequence[Layers], random: Random) -> Layers:
+    """A square of `SIDE` of four photos, from each of which the widest square is cut at a random place."""
+    side = SIDE // 2
+    pixels, labels, segments = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.int32), []
+    for number, tile in enumerate(tiles):
+        height, width = tile.labels.shape
+        least = min(height, width)
+        y, x = int(random.integers(height - least + 1)), int(random.integers(width - least + 1))
+        square = tile._replace(
+            pixels=tile.pixels[y : y + least, x : x + least], labels=tile.labels[y : y + least, x : x + least]
+        )
+        square = resized(square, min(1.0, side / least))
+        rows, columns = square.labels.shape
+        top, left = side * (number // 2), side * (number % 2)
+        here = slice(top, top + rows), slice(left, left + columns)
+        pixels[here] = square.pixels
+        labels[here] = np.where(square.labels > 0, square.labels + len(segments), 0)
+        segments += tile.segments
+    return Layers(pixels, labels, segments)
 
 
 def cut_out(pixels: Pixels, bits: Bits, name: str) -> Piece | None:
