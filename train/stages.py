@@ -198,8 +198,18 @@ def true_mask_loss(model: MergedModel, batch: Masks, weight: float) -> Tensor:
     return (_true_mask_loss(*first, batch.masks, weight) + _true_mask_loss(*second, batch.masks, weight)) / 2
 
 
+def at_half_the_side(masks: Tensor) -> Tensor:
+    """Masks (M,S,S) as 0 and 1 at (M,S/2,S/2): 1 where more than half is covered, of two by two pixels.
+
+    A mask so thin that it covers at most half anywhere is 1 where it covers more than half of its most: else it would
+    teach that there is nothing.
+    """
+    shares = F.avg_pool2d(masks.float(), 2)
+    return (shares > shares.amax(dim=(1, 2), keepdim=True) / 2).float()
+
+
 def _true_mask_loss(low_res: Tensor, predicted_ious: Tensor, wanted: Tensor, weight: float) -> Tensor:
-    wanted = (F.avg_pool2d(wanted.float(), 2) > 0.5).float()  # compared at half the side of the image
+    wanted = at_half_the_side(wanted)
     masks = F.interpolate(low_res.float(), size=wanted.shape[-2:], mode="bilinear", align_corners=False)
     each = torch.stack([mask_loss(masks[:, k], wanted, weight) for k in range(masks.shape[1])], dim=1)
     with torch.no_grad():

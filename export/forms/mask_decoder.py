@@ -183,5 +183,5 @@ class MaskDecoderGraph(nn.Module):
         masks = masks.reshape(-1, 2 * self.columns, 2, 2).transpose(1, 2)
         masks = masks.reshape(-1, MASKS, self.rows * 4, self.columns * 4)
         if self.prior is not None:
-            masks = masks + self.prior(dense)
+            masks = self.prior(masks, dense)
         return masks, self.score(out[:, 0])

@@ -126,7 +126,7 @@ class MaskDecoder(nn.Module):
         kernels = [kernel(out[..., 1 + i : 2 + i]).squeeze(2) for i, kernel in enumerate(self.kernels)]
         masks = (torch.cat(kernels, dim=2).transpose(1, 2) @ pixels).reshape(-1, MASKS, 4 * rows, 4 * columns)
         if self.prior is not None:
-            masks = masks + self.prior(dense)
+            masks = self.prior(masks, dense)
         return masks, self.score(out[..., :1])[:, :, 0, 0]
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from samclip_edge.bundle.spec import CHANNELS, DecoderSpec
+from samclip_edge.model.guidance import Prior
 from samclip_edge.model.layers import MLP, LayerNorm2d, MLPBlock
 
 MASKS = 4  # mask tokens: one for an unambiguous prompt, three for an ambiguous one
@@ -88,9 +89,9 @@ class MaskDecoder(nn.Module):
     """Decodes masks, and a predicted IoU for each, for B prompts on one image."""
 
     def __init__(self, spec: DecoderSpec, prior: bool = False) -> None:
-        """prior: whether masks begin as a linear map of `dense`, which SAM's do not; see `guidance`."""
+        """prior: whether masks begin with what `dense` says of the prompt, which SAM's do not; see `guidance`."""
         super().__init__()
-        self.prior = nn.ConvTranspose2d(CHANNELS, 1, kernel_size=4, stride=4) if prior else None
+        self.prior = Prior() if prior else None
         self.transformer = TwoWayTransformer(spec)
         self.iou_token = nn.Embedding(1, CHANNELS)
         self.mask_tokens = nn.Embedding(MASKS, CHANNELS)
@@ -121,5 +122,5 @@ class MaskDecoder(nn.Module):
         kernels = torch.stack([mlp(out[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         masks = (kernels @ upscaled.flatten(2)).reshape(-1, MASKS, *upscaled.shape[2:])
         if self.prior is not None:
-            masks = masks + self.prior(dense)
+            masks = self.prior(masks, dense)
         return masks, self.iou_prediction_head(out[:, 0])

@@ -83,5 +83,5 @@ class PromptEncoder(nn.Module):
         no_mask = self.no_mask_embed.weight.view(1, CHANNELS, 1, 1)
         dense = torch.where(has_mask.view(1, 1, 1, 1) > 0.5, self.mask_downscaling(mask), no_mask)
         if self.guidance is not None:
-            dense = dense + self.guidance(points, labels, mask.shape[2] // 4, mask.shape[3] // 4)
+            dense = self.guidance(dense, points, labels)
         return sparse, dense

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from samclip_edge.bundle.presets import PRESETS
-from samclip_edge.model.guidance import MAPS, Guidance
+from samclip_edge.model.guidance import MAPS, Guidance, Prior
 from samclip_edge.model.merged import MergedModel, random_init
 from samclip_edge.model.prompt_encoder import PromptEncoder
 
@@ -68,4 +68,59 @@ def test_what_is_drawn_is_added_to_dense_of_each_prompt() -> None:
     assert torch.equal(sparse, wanted)
     assert (shared.shape, dense.shape) == ((1, 256, 4, 4), (2, 256, 4, 4))
     assert drawn.guidance is not None
-    assert torch.allclose(dense - shared, drawn.guidance(points, labels, 4, 4), atol=1e-5)
+    told = drawn.guidance.out(drawn.guidance.hidden(drawn.guidance.maps(points, labels, 4, 4)).relu())
+    assert torch.allclose(dense[:, :240] - shared[:, :240], told, atol=1e-5)
+    assert torch.equal(dense[:, 240:], drawn.guidance.bounds(points, labels, 4, 4))
+
+
+def test_the_bounds_of_a_box() -> None:
+    """In eighths of how many low-res pixels, of 4 x 4 input pixels, their middles lie within the box."""
+    bounds = 8 * Guidance(8).bounds(*BOX, 4, 4)[0]
+    assert bounds[:, 1, 0].tolist() == [
+        *(-1.5, -0.5, 0.5, 0.5),  # two pixels left of the box, then in it, half a pixel from the upper edge
+        *(-1.5, -0.5, 0.5, 1.5),
+        *(-1.5, -0.5, 0.5, 1.5),
+        *(-1.5, -0.5, 0.5, 0.5),
+    ]
+    assert bounds[15, 3, 3].item() == -7.5, "as far below the box"
+    assert Guidance(8).bounds(*BOX, 8, 8)[0, :, 7, 7].tolist() == 16 * [-1], "farther than is told"
+    assert (Guidance(8).bounds(*CLICK, 4, 4) == 1).all(), "no box"
+
+
+def masks_of(box: list[float], logits: float) -> torch.Tensor:
+    """The mask, at the size of the input, of a model that answers each low-res pixel with the same logit."""
+    points = torch.tensor(box).reshape(1, 2, 2)
+    prior = Prior()
+    torch.nn.init.zeros_(prior.map.weight)
+    assert prior.map.bias is not None
+    torch.nn.init.zeros_(prior.map.bias)
+    dense = Guidance(8)(torch.zeros(1, 256, 4, 4), points, CORNERS)
+    low_res = prior(torch.full((1, 4, 16, 16), logits), dense)
+    assert torch.equal(low_res[:, 0], low_res[:, 3])
+    return torch.nn.functional.interpolate(low_res, size=(64, 64), mode="bilinear", align_corners=False)[0, 0] > 0
+
+
+@pytest.mark.parametrize("box", [(8, 16, 40, 32), (13, 22, 51, 47), (0, 0, 64, 64), (30, 5, 41, 60)])
+def test_a_mask_keeps_to_its_box(box: tuple[int, int, int, int]) -> None:
+    """A model that calls all of it mask answers with the box, but for a pixel or two at its corners."""
+    x0, y0, x1, y1 = box
+    wanted = torch.zeros(64, 64, dtype=torch.bool)
+    wanted[y0:y1, x0:x1] = True
+    mask = masks_of(list(map(float, box)), 20.0)
+    assert not (mask & ~wanted).any()
+    missed = wanted & ~mask
+    assert missed.sum() <= 12
+    rows, columns = missed.nonzero().T
+    assert ((rows - y0 < 3) | (y1 - rows <= 3)).all()
+    assert ((columns - x0 < 3) | (x1 - columns <= 3)).all()
+    assert not masks_of(list(map(float, box)), -20.0).any(), "and where it sees no mask there is none"
+
+
+@pytest.mark.parametrize("box", [(21, 30, 24, 35), (33, 10, 34, 12), (2, 2, 60, 7)])
+def test_a_box_thinner_than_low_res_pixels_show_is_its_own_mask(box: tuple[int, int, int, int]) -> None:
+    x0, y0, x1, y1 = box
+    mask = masks_of(list(map(float, box)), -20.0)
+    assert mask.any()
+    wanted = torch.zeros(64, 64, dtype=torch.bool)
+    wanted[max(y0 - 3, 0) : y1 + 3, max(x0 - 3, 0) : x1 + 3] = True
+    assert not (mask & ~wanted).any()

@@ -13,7 +13,8 @@ from pycocotools import mask as coco
 
 from samclip_edge.rendered import render
 from samclip_edge.train import compose
-from samclip_edge.train.data.composed import Composer, Piece, cropped, cut_out, jpeg, kept, pasted
+from samclip_edge.train.data.composed import SIDE as WIDEST
+from samclip_edge.train.data.composed import Composer, Piece, cropped, cut_out, jpeg, kept, mosaic, pasted
 from samclip_edge.train.data.panoptic import Layers, Segment, read_panoptic
 from samclip_edge.train.data.sources import generator
 
@@ -110,6 +111,31 @@ def test_a_crop_moves_pixels_and_segments_alike(tree: tuple[Path, Path, Path]) -
         sides.add(part.labels.shape)
         assert all(0.4 / 1.17 * SIDE <= side <= SIDE for side in part.labels.shape)
     assert len(sides) > 5
+
+
+def test_four_photos_in_one_keep_their_segments() -> None:
+    """Each segment is named after the value of its pixels; 0 is of none."""
+    tiles = []
+    for number, (height, width) in enumerate(((300, 400), (512, 512), (100, 90), (260, 300))):
+        labels = np.tile(np.repeat(np.arange(3, dtype=np.int32), 10), (height, width // 30 + 1))[:, :width]
+        values = np.where(labels > 0, 60 * number + 20 * labels, 0)
+        segments = [Segment(f"{60 * number + 20 * place}", thing=True) for place in (1, 2)]
+        tiles.append(Layers(np.repeat(values[..., None], 3, axis=2).astype(np.uint8), labels, segments))
+    made = mosaic(tiles, generator("mosaic"))
+    assert made.labels.shape == made.pixels.shape[:2] == (WIDEST, WIDEST)
+    assert len(made.segments) == 8
+    half = WIDEST // 2
+    for number in range(4):
+        part = (
+            slice(half * (number // 2), half * (number // 2 + 1)),
+            slice(half * (number % 2), half * (number % 2 + 1)),
+        )
+        found = set(np.unique(made.labels[part]).tolist()) - {0}
+        assert found == {2 * number + 1, 2 * number + 2}
+    named = np.array([0, *(int(each.name) for each in made.segments)])[made.labels]
+    shown = made.pixels[..., 0].astype(int)
+    assert (np.abs(named - shown) < 2).mean() > 0.8  # but where shrinking mixes neighbours
+    assert not made.labels[half + 90 :, :half].any()  # the smallest photo is not enlarged
 
 
 def test_only_whole_things_are_cut_out() -> None:

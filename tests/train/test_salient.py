@@ -80,7 +80,7 @@ def test_a_map_is_sure_where_seven_tenths_of_what_may_be_salient_is() -> None:
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "u2.onnx").write_bytes(b"no network")
-    with pytest.raises(InputError, match="--salient .*u2.onnx: is no U²-Net in ONNX"):
+    with pytest.raises(InputError, match=r"--salient .*u2\.onnx: is no U²-Net in ONNX"):
         marked([], tmp_path / "u2.onnx")
 
 

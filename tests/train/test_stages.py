@@ -17,7 +17,7 @@ from samclip_edge.rendered import NAMES
 from samclip_edge.train.data.batches import Images, Masks
 from samclip_edge.train.data.stored import eighths, from_eighths
 from samclip_edge.train.recipe import Stage
-from samclip_edge.train.stages import _left_out, as_prompt, image_features, moving, name_loss
+from samclip_edge.train.stages import _left_out, as_prompt, at_half_the_side, image_features, moving, name_loss
 from samclip_edge.train.teachers import Names
 
 
@@ -50,6 +50,13 @@ def test_every_patch_is_pooled_over_some_time_and_shares_are_spread() -> None:
     assert 0.95 < shares.max() <= 1
     assert abs(shares.mean() - 0.625) < 0.03
     assert kept.float().mean(dim=0).min() > 0.5
+
+
+def test_masks_at_half_the_side_keep_their_majority_and_no_mask_vanishes() -> None:
+    rows = ["1110", "1100", "0000", "0001"], ["0000", "0100", "0000", "0000"], ["0100"] * 4
+    masks = torch.tensor([[[int(each) for each in row] for row in mask] for mask in rows], dtype=torch.bool)
+    wanted = [[[1, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [1, 0]]]
+    assert at_half_the_side(masks).tolist() == wanted
 
 
 def test_half_of_the_second_rounds_masks_are_as_coarse_as_patches() -> None:

