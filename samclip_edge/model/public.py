@@ -72,7 +72,7 @@ def start_from_classifier(model: MergedModel, path: Path, names: Tensor) -> None
     for prefix, part in {"trunk.": encoder.trunk, "conv_head.": head.conv_head, "fc.": head.fc}.items():
         part.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     with torch.no_grad():
-        head.names.weight.copy_(names.T)
+        head.names.weight.copy_(names.T.bfloat16())  # 8 bits are plenty for a cosine, and wheels compress the rest
     head.begin()
 
 
