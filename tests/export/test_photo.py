@@ -113,7 +113,7 @@ def test_a_box_is_drawn_in_every_prompt_of_a_bundle(photo_checkpoint: Path, tmp_
         assert off(low_res, torch.from_numpy(scene.segment(boxes=box)[0].logits)) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["image_encoder", "clip_head", "prompt_encoder"])
+@pytest.mark.parametrize("name", ["image_encoder", "clip_head", "prompt_encoder", "mask_decoder"])
 def test_core_ml_answers_as_torch(photo_checkpoint: Path, name: GraphName, tmp_path: Path) -> None:
     """The writer holds each op of the saved package against torch, and raises ParityError."""
     model, origin = checkpoint.load(photo_checkpoint)

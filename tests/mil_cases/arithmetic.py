@@ -191,6 +191,7 @@ CASES: dict[str, Callable[[Random], Case]] = {
     "sub": pairwise("sub", torch.sub),
     "mul": pairwise("mul", torch.mul),
     "real_div": pairwise("real_div", torch.div),
+    "minimum": pairwise("minimum", lambda x, y: torch.where(x < y, x, y)),
     "equal": compared("equal", torch.eq),
     "less": compared("less", torch.lt),
     "greater": compared("greater", torch.gt),

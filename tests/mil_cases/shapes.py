@@ -83,6 +83,17 @@ def pad(random: Random) -> Case:
     )
 
 
+def pixel_shuffle(random: Random) -> Case:
+    factor, (rows, columns, channels) = int(random.randint(1, 4)), sides(random, 3)
+
+    def reference(x: torch.Tensor) -> torch.Tensor:
+        parts = x.reshape(1, channels, factor, factor, rows, columns).permute(0, 1, 4, 2, 5, 3)
+        return parts.reshape(1, channels, rows * factor, columns * factor)
+
+    x = floats(random, 1, channels * factor**2, rows, columns)
+    return [x], lambda x: mb.pixel_shuffle(x=x, upscale_factor=factor), reference
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     "reshape": reshape,
     "transpose": transpose,
@@ -94,4 +105,5 @@ CASES: dict[str, Callable[[Random], Case]] = {
     "slice_by_index": slice_by_index,
     "gather": gather,
     "pad": pad,
+    "pixel_shuffle": pixel_shuffle,
 }

@@ -15,6 +15,7 @@ elementwise(
     sub=lambda x, y: x - y,
     mul=lambda x, y: x * y,
     real_div=lambda x, y: x / y,
+    minimum=torch.minimum,
     equal=lambda x, y: x == y,
     less=lambda x, y: x < y,
     greater=lambda x, y: x > y,

@@ -102,3 +102,8 @@ def pad(x: Tensor, pad: Any, mode: str, constant_val: float) -> Tensor:
         raise NotImplementedError(f"mode {mode}")
     backwards = [each for first in range(len(pairs) - 2, -1, -2) for each in pairs[first : first + 2]]
     return F.pad(x, backwards, value=float(constant_val))
+
+
+@op
+def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
+    return F.pixel_shuffle(x, int(upscale_factor))
