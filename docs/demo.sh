@@ -6,6 +6,6 @@ samclip-edge export --model photo --target onnx --precision fp32 -o demo/bundle
 samclip-edge verify demo/bundle
 samclip-edge classify $photos/chelsea.jpg --label cat --label dog --label cup --label truck -o demo/names.png
 samclip-edge segment $photos/coffee.jpg --point 300,180 --bundle demo/bundle -o demo/click.png
-samclip-edge segment docs/temple.jpg --text temple --text tree --text elephant -o demo/find.png  # there is no elephant
+samclip-edge segment docs/temple.jpg --text palace --text tree --text sky --text elephant -o demo/find.png  # no elephant is there
 samclip-edge segment $photos/coffee.jpg --everything --grid 12 --min-iou 0.6 --min-stability 0.7 \
-    --label cup --label spoon --label table --label dog --label background -o demo/everything.png
+    --label cup --label table --label dog -o demo/everything.png

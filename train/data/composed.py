@@ -162,7 +162,8 @@ def resized(layers: Layers, scale: float) -> Layers:
 def mosaic(tiles: Sequence[Layers], random: Random) -> Layers:
     """A square of `SIDE` of four photos, from each of which the widest square is cut at a random place."""
     side = SIDE // 2
-    pixels, labels, segments = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.int32), []
+    pixels, labels = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.int32)
+    segments: list[Segment] = []
     for number, tile in enumerate(tiles):
         height, width = tile.labels.shape
         least = min(height, width)

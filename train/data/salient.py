@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.photo.masks import Bits, decode_rle, encode_rle
+from samclip_edge.photo.masks import Bits, Rle, decode_rle, encode_rle
 from samclip_edge.photo.read import read_photo
 from samclip_edge.photo.resize import Pixels
 from samclip_edge.train.data.panoptic import Layers, Segment
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of a picture's values, scaled so that the highest is 1
+MEAN, STD = (np.array(each, np.float32) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of values 0..1
 SURE = 0.7  # of the pixels that are salient at all, above 0.1, the share that is so for sure, above 0.9; at least
 AREA = (0.01, 0.8)  # the share of the photo that the thing covers
 
@@ -29,7 +29,7 @@ class Salient(NamedTuple):
     """A photo with the mask of one thing, not read yet."""
 
     photo: Path
-    mask: dict[str, Any]  # COCO's run-length encoding
+    mask: Rle
 
     @property
     def segments(self) -> dict[int, Segment]:
@@ -59,7 +59,7 @@ class Saliency:
         """How much each pixel of a photo (H,W,3) belongs to what stands out: (H,W), 0..1."""
         height, width = pixels.shape[:2]
         values = cv2.resize(pixels, (self._width, self._height), interpolation=cv2.INTER_AREA).astype(np.float32)
-        values = (values / max(values.max(), 1) - np.float32(MEAN)) / np.float32(STD)
+        values = (values / max(values.max(), 1) - MEAN) / STD
         found = self._session.run([self._output], {self._input.name: values.transpose(2, 0, 1)[None]})[0]
         return np.asarray(cv2.resize(np.asarray(found)[0, 0], (width, height)), np.float32)
 
