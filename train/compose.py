@@ -106,6 +106,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="two runs with one seed write the same (default 0)")
     asked = parser.parse_args()
     try:
+        if asked.salient and not asked.photos:
+            raise InputError(f" {asked.salient}: finds things on photos of --photos; give those too", "--salient")
         if asked.count < 1:
             raise InputError(f" {asked.count}: give a number above 0", "--count")
         shares = asked.count, asked.held_out, asked.seed

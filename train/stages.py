@@ -199,10 +199,10 @@ def true_mask_loss(model: MergedModel, batch: Masks, weight: float) -> Tensor:
 
 
 def at_half_the_side(masks: Tensor) -> Tensor:
-    """Masks (M,S,S) as 0 and 1 at (M,S/2,S/2): 1 where more than half is covered, of two by two pixels.
+    """Masks (M,S,S) as 0 and 1 at (M,S/2,S/2): 1 where more than half of two by two pixels is covered.
 
-    A mask so thin that it covers at most half anywhere is 1 where it covers more than half of its most: else it would
-    teach that there is nothing.
+    Of a mask that covers none of these wholly it is more than half of the most that it covers: else the smallest masks
+    would teach that there is nothing.
     """
     shares = F.avg_pool2d(masks.float(), 2)
     return (shares > shares.amax(dim=(1, 2), keepdim=True) / 2).float()

@@ -19,7 +19,7 @@ from samclip_edge.tasks.everything import Settings, name_masks
 from samclip_edge.text.judge import MIN_SCORE
 from samclip_edge.text.names import BACKGROUND_NAMES
 
-# Words that the shipped model was never taught, none of which a bundle has for a rival.
+# Words that `tiny` was never taught, none of which a bundle has for a rival.
 _UNKNOWN = (
     "desk", "river", "ship", "rabbit", "helicopter", "jacket", "teapot", "drum", "fence", "island",
     "coin", "bell", "basket", "crown", "feather", "anchor", "barrel", "needle", "statue", "tunnel",

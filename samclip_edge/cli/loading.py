@@ -52,5 +52,5 @@ def load(
         what = "names" if any(each.what == MASKS for each in manifest.weights) else "names and masks"
         note(f"note: untrained weights ({manifest.origin}); {what} mean nothing yet")
     elif bundle is None:
-        note("note: the shipped model is small and knows what ImageNet has names for, hardly people; name a --bundle")
+        note("note: the shipped model is small and knows what ImageNet has names for; for more, name a --bundle")
     return model

@@ -12,7 +12,10 @@ from samclip_edge.cli.common import Json, StageBar, bar, emit, note, option_name
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
-RecipeName = Annotated[str, typer.Option("--recipe", metavar="NAME|FILE", help="tiny, one-gpu, paper, or a YAML file.")]
+RecipeName = Annotated[
+    str,
+    typer.Option("--recipe", metavar="NAME|FILE", help="tiny, photo, one-gpu, mobile-one-gpu, paper, or a YAML file."),
+]
 
 
 @app.callback(help="Train by a recipe: teachers, then the merge. Stopped runs go on where they were.")

@@ -29,7 +29,7 @@ from samclip_edge.model.merged import MergedModel, random_init, start_clip_head
 
 _KEY = "samclip_edge"
 _TOKENIZER = "tokenizer.json"  # its text as a tensor of bytes, where the model has a tokenizer of its own
-_AGAIN = "Make it again with `samclip-edge init`"
+_AGAIN = "Make it again with this version's `samclip-edge init` or `train`"
 
 
 class Calibrated(Frozen):

@@ -117,8 +117,9 @@ class Prior(nn.Module):
     def forward(self, masks: Tensor, dense: Tensor) -> Tensor:
         """Low-res masks (B,4,4h,4w), logits, of prompts with `dense` (B,256,h,w), to such masks.
 
-        They are at most `STEEP` times how many low-res pixels they are within the box; bilinear enlargement keeps
-        where that is 0. Of a box that is its own mask, they are that.
+        They are at most `STEEP` times how many low-res pixels they are within the box. Bilinear enlargement keeps where
+        that is 0, but within half a low-res pixel of the input's border, where it repeats the last one. A box that is
+        its own mask is widened to 1.2 low-res pixels.
         """
         bounds = F.pixel_shuffle(dense[:, -BOUNDS:], FINE)  # (B,1,4h,4w)
         least = REACH * STEEP

@@ -176,7 +176,7 @@ def test_a_rendered_tree_gives_the_numbers_of_synthetic(
     assert found.measures["mIoU"] == pytest.approx(
         synthetic.semantic(model, trees.COUNT, refine=True, as_published=as_published), rel=1e-6
     )
-    assert found.measures["mIoU"] > 0.3  # the shipped model knows rendered things
+    assert found.measures["mIoU"] > 0.3  # `tiny` knows rendered things
 
 
 def test_columns_are_the_heads_and_sizes_that_were_asked_for(model: SamClip, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ GRAPHS: list[tuple[GraphName, int | None]] = [
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped model in float32, one size, with test vectors."""
+    """`tiny` in float32, one size, with test vectors."""
     folder = tmp_path_factory.mktemp("coreml") / "bundle"
     return export_coreml(data.CHECKPOINTS["tiny"], folder, [SIZE], precision="fp32", vectors=True)
 

@@ -194,7 +194,7 @@ def test_verify_asks_int8_to_be_as_near_as_at_export() -> None:
 
 
 def test_it_costs_at_most_a_point(run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trained default model, by the command, on few scenes; one scene named otherwise is allowed."""
+    """`tiny`, trained, by the command, on few scenes; one scene named otherwise is allowed."""
     monkeypatch.setattr(costs, "COUNTS", Counts(one_thing=30, captions=20, several=4, trusted=0))
     ran = run("export", "--model", "tiny", "--precision", "int8", "--size", 256, "-o", tmp_path / "bundle", "--json")
     assert ran.code == 0, ran.err

@@ -39,7 +39,7 @@ def sides(bundle: Bundle, graph: str) -> dict[str, list[int | str]]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped model, static and in Q and DQ pairs."""
+    """`tiny`, static and in Q and DQ pairs."""
     folder = tmp_path_factory.mktemp("options") / "bundle"
     options, photos = OnnxOptions(static=True, qdq=True), Photos("rendered scenes", rendered)
     return export_onnx(data.CHECKPOINTS["tiny"], folder, [128], NAMES, precision="int8", photos=photos, options=options)
@@ -187,7 +187,7 @@ def test_a_folder_of_photos_is_measured_and_what_moved_is_said(
     names.write_text("cat\n")
     photos = data.FOLDER / "photos"
     given = ("--model", tiny_checkpoint, "--size", 128, "--vocabulary", names, "--precision", "int8")
-    ran = run("export", "--model", "tiny", *given, "--photos", photos, "-o", tmp_path / "bundle", "--json")
+    ran = run("export", *given, "--photos", photos, "-o", tmp_path / "bundle", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["measured_on"] == "3 photos that the export was given"
     assert "cost" not in ran.json

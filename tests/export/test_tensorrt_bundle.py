@@ -20,7 +20,7 @@ from samclip_edge.export.targets.tensorrt import export_tensorrt
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped model in int8 at one size, with engines."""
+    """`tiny` in int8 at one size, with engines."""
     folder = tmp_path_factory.mktemp("int8") / "bundle"
     options = TensorRTOptions(capabilities=GPUS)
     return export_tensorrt(data.CHECKPOINTS["tiny"], folder, [256], precision="int8", options=options)
@@ -41,7 +41,7 @@ def test_a_bundle_says_what_built_it(engines: Bundle, run: Callable[..., Ran]) -
 
 
 def test_int8_and_fp16_cost_little(engines: Bundle, tmp_path: Path) -> None:
-    """The trained default model on few scenes. Two points are allowed, and of names, one scene named otherwise.
+    """`tiny`, trained, on few scenes. Two points are allowed, and of names, one scene named otherwise.
 
     Forty scenes have several things, because on few of them one mask that is found or not is more than two points.
     """

@@ -100,7 +100,7 @@ def masks_of(box: list[float], logits: float) -> torch.Tensor:
     return torch.nn.functional.interpolate(low_res, size=(64, 64), mode="bilinear", align_corners=False)[0, 0] > 0
 
 
-@pytest.mark.parametrize("box", [(8, 16, 40, 32), (13, 22, 51, 47), (0, 0, 64, 64), (30, 5, 41, 60)])
+@pytest.mark.parametrize("box", [(8, 16, 40, 32), (13, 22, 51, 47), (0, 0, 64, 64), (30, 5, 41, 60), (8, 9, 62, 62)])
 def test_a_mask_keeps_to_its_box(box: tuple[int, int, int, int]) -> None:
     """A model that calls all of it mask answers with the box, but for a pixel or two at its corners."""
     x0, y0, x1, y1 = box
@@ -118,9 +118,32 @@ def test_a_mask_keeps_to_its_box(box: tuple[int, int, int, int]) -> None:
 
 @pytest.mark.parametrize("box", [(21, 30, 24, 35), (33, 10, 34, 12), (2, 2, 60, 7)])
 def test_a_box_thinner_than_low_res_pixels_show_is_its_own_mask(box: tuple[int, int, int, int]) -> None:
+    """And 4.8 pixels wide at least, for the mask of a pixel is no smaller; whatever the model says."""
     x0, y0, x1, y1 = box
     mask = masks_of(list(map(float, box)), -20.0)
-    assert mask.any()
-    wanted = torch.zeros(64, 64, dtype=torch.bool)
-    wanted[max(y0 - 3, 0) : y1 + 3, max(x0 - 3, 0) : x1 + 3] = True
-    assert not (mask & ~wanted).any()
+    assert torch.equal(mask, masks_of(list(map(float, box)), 20.0))
+    rows, columns = mask.nonzero().T
+    for (low, high), cells in (((x0, x1), columns), ((y0, y1), rows)):
+        middle, half = (low + high) / 2, max(high - low, 4.8) / 2
+        first, last = cells.min().item(), cells.max().item() + 1
+        assert first >= middle - half - 1
+        assert last <= middle + half + 1
+        assert first <= middle <= last
+    inside = mask[y0:y1, x0:x1]
+    assert inside.float().mean() > 0.5, "most of the box"
+
+
+def test_masks_begin_as_a_linear_map_of_dense_and_rise_from_the_edge_of_the_box() -> None:
+    prior = Prior()
+    with torch.no_grad():
+        prior.map.weight.zero_()
+        prior.map.weight[7, 0, 1, 2] = 3.0
+        prior.map.bias.fill_(0.5)
+    dense = torch.zeros(1, 256, 1, 1)
+    dense[:, 7] = 2.0
+    dense[:, 240:] = torch.tensor([1.0, 0.125, -0.25, *13 * [1.0]])[None, :, None, None]  # 8, 1 and -2 low-res pixels
+    masks = prior(torch.full((1, 4, 4, 4), 20.0), dense)
+    wanted = torch.full((4, 4), 20.5)
+    wanted[1, 2] += 6
+    wanted[0, 1:3] = torch.tensor([8.0, -16.0])
+    assert torch.equal(masks, wanted.expand(1, 4, 4, 4))

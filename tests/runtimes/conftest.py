@@ -20,7 +20,7 @@ SIZE = 128
 
 @pytest.fixture(scope="session")
 def onnx_only(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The shipped model in float32, one size, without engines."""
+    """`tiny` in float32, one size, without engines."""
     folder = tmp_path_factory.mktemp("trt") / "bundle"
     return export_tensorrt(
         data.CHECKPOINTS["tiny"], folder, [SIZE], precision="fp32", options=TensorRTOptions(only_onnx=True)

@@ -35,7 +35,7 @@ def plain(device: Any) -> list[tuple[str, dict[str, str]]]:
 
 
 def clip_head(device: Any, threads: int | None = None) -> Any:
-    """The shipped model's smallest graph of floats, opened on a device."""
+    """The smallest graph of floats of `tiny`, opened on a device."""
     return Sessions(BUNDLE, SessionOptions(threads, device=device)).open("clip_head", 128)
 
 

@@ -84,6 +84,33 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
         marked([], tmp_path / "u2.onnx")
 
 
+@pytest.mark.parametrize(
+    ("given", "answer", "spread"),
+    [
+        ([1, 1, 64, 64], [1, 1, 64, 64], 0.25),  # grey
+        ([1, 3, 64, 64], [1, 3, 64, 64], 0.25),  # three maps
+        ([1, 3, 64, 64], [1, 1, 64, 64], 9.0),  # a map beyond 0 and 1
+    ],
+)
+def test_a_network_of_another_kind_is_refused(
+    given: list[int], answer: list[int], spread: float, tmp_path: Path
+) -> None:
+    weight = np.full((answer[1], given[1], 1, 1), 0.25, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["input", "weight", "bias"], ["map"])],
+        "other",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, given)],
+        [helper.make_tensor_value_info("map", TensorProto.FLOAT, answer)],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.full(answer[1], spread, np.float32), "bias"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "o.onnx")
+    with pytest.raises(InputError, match=r"o\.onnx: is no U²-Net"):
+        marked([], tmp_path / "o.onnx")
+
+
 def test_salient_photos_teach_their_thing_and_lend_it(
     red: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,9 +53,10 @@ def test_every_patch_is_pooled_over_some_time_and_shares_are_spread() -> None:
 
 
 def test_masks_at_half_the_side_keep_their_majority_and_no_mask_vanishes() -> None:
-    rows = ["1110", "1100", "0000", "0001"], ["0000", "0100", "0000", "0000"], ["0100"] * 4
+    whole, least = ["1110", "1100", "0000", "0001"], ["0000", "0100", "0000", "0000"]
+    rows = whole, least, ["0100"] * 4, ["1100", "1000", "1100", "0000"]
     masks = torch.tensor([[[int(each) for each in row] for row in mask] for mask in rows], dtype=torch.bool)
-    wanted = [[[1, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [1, 0]]]
+    wanted = [[[1, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [1, 0]], [[1, 0], [1, 0]]]
     assert at_half_the_side(masks).tolist() == wanted
 
 

@@ -36,7 +36,7 @@ ENLARGED = 2.0  # at most, so that it stays sharp
 TURN = 15.0  # degrees, either way
 INSIDE = 0.6  # the share of a pasted thing that lies on the image, at least
 IN_SIGHT = 0.2  # the share of a segment that a paste must leave, for it to be kept
-LEAST = 1 / 40000  # the share of an image that a mask has, at least
+LEAST = 1 / 40000  # the share of a square of `SIDE` that a mask has, at least
 WHOLE, CUT = 0.9, 40  # of a thing to cut out: the share of it in one piece, and its longer side in pixels; at least
 TRIES = 30  # until a thing that can be cut out, or a place for it, is given up
 Random = np.random.Generator
@@ -81,8 +81,9 @@ class Composer:
         if not self.photos or random.random() < ANNOTATED:
             place = int(random.integers(len(self.annotated)))
             layers, pastes = self._read(place), 0 if random.random() < ALONE else int(random.integers(1, 4))
+            photo = self.annotated[place].photo
         else:
-            place, photo = -1, self.photos[int(random.integers(len(self.photos)))]
+            photo = self.photos[int(random.integers(len(self.photos)))]
             if (thing := self._marked.get(photo)) is not None:
                 layers, pastes = thing.read(), 0 if random.random() < ALONE else int(random.integers(1, 4))
             else:
@@ -91,34 +92,36 @@ class Composer:
                 pastes = int(random.integers(1, 5))
         layers = cropped(layers, random)
         for _ in range(pastes):
-            piece = self._piece(place, random)
+            piece = self._piece(photo, random)
             for _ in range(TRIES):
                 if (made := pasted(layers, piece, random)) is not None:
                     layers = made
                     break
         return layers
 
-    def _piece(self, apart: int, random: Random) -> Piece:
-        """A thing, each name as likely as another; not of the photo at place `apart`. One that is rendered where there
-        is none."""
+    def _piece(self, apart: Path, random: Random) -> Piece:
+        """A thing of another photo than `apart`: an annotated one, each name as likely as another, or a salient one.
+        One that is rendered where there is none."""
         kind, names = random.random(), sorted(self._things)
         salient = RENDERED <= kind < RENDERED + SALIENT and bool(self.salient)
         for _ in range(TRIES if salient else 0):
-            layers = self.salient[int(random.integers(len(self.salient)))].read()
-            if (piece := cut_out(layers.pixels, layers.labels == 1, "")) is not None:
-                return piece
+            thing = self.salient[int(random.integers(len(self.salient)))]
+            if thing.photo != apart:
+                layers = thing.read()
+                if (piece := cut_out(layers.pixels, layers.labels == 1, "")) is not None:
+                    return piece
         for _ in range(TRIES if kind >= RENDERED and names else 0):
             listed = self._things[names[int(random.integers(len(names)))]]
             place, number = listed[int(random.integers(len(listed)))]
-            if place != apart:
+            if self.annotated[place].photo != apart:
                 layers = self._read(place)
                 piece = cut_out(layers.pixels, layers.labels == number, layers.segments[number - 1].name)
                 if piece is not None:
                     return piece
         for _ in itertools.count():
             scene = render(int(random.integers(SCENES.start, SCENES.stop)), SIDE // 2, 1, 1)
-            for thing in scene.things:
-                piece = cut_out(scene.image, thing.mask, thing.kind)
+            for drawn in scene.things:
+                piece = cut_out(scene.image, drawn.mask, drawn.kind)
                 if piece is not None:
                     return piece
         raise AssertionError
@@ -208,7 +211,7 @@ def pasted(layers: Layers, piece: Piece, random: Random) -> Layers | None:
     of_piece = slice(here[0].start - top, here[0].stop - top), slice(here[1].start - left, here[1].stop - left)
     alpha, solid = alpha[of_piece], int((alpha > 0.5).sum())
     bits = alpha > 0.5
-    if bits.sum() < max(INSIDE * solid, LEAST * layers.labels.size):
+    if bits.sum() < max(INSIDE * solid, LEAST * SIDE**2):
         return None
     image, labels = layers.pixels.copy(), layers.labels.copy()
     below = image[here].astype(np.float32)

@@ -51,7 +51,10 @@ class Saliency:
         try:
             self._session = onnxruntime.InferenceSession(str(network), providers=["CPUExecutionProvider"])
             (self._input,), self._output = self._session.get_inputs(), self._session.get_outputs()[0].name
-            self._height, self._width = self._input.shape[2:]
+            _, _, self._height, self._width = self._input.shape
+            found = self._run(np.zeros((1, 3, self._height, self._width), np.float32))
+            if found.shape != (1, 1, self._height, self._width) or found.min() < 0 or found.max() > 1:
+                raise ValueError("it does not answer a picture with one map of it, from 0 to 1")
         except Exception as error:  # each version of onnxruntime raises errors of its own
             raise InputError(f" {network}: is no U²-Net in ONNX ({one_line(error)})", "--salient") from None
 
@@ -60,8 +63,11 @@ class Saliency:
         height, width = pixels.shape[:2]
         values = cv2.resize(pixels, (self._width, self._height), interpolation=cv2.INTER_AREA).astype(np.float32)
         values = (values / max(values.max(), 1) - MEAN) / STD
-        found = self._session.run([self._output], {self._input.name: values.transpose(2, 0, 1)[None]})[0]
-        return np.asarray(cv2.resize(np.asarray(found)[0, 0], (width, height)), np.float32)
+        found = self._run(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
+        return np.asarray(cv2.resize(found[0, 0], (width, height)), np.float32)
+
+    def _run(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(self._session.run([self._output], {self._input.name: values})[0])
 
 
 def thing_of(saliency: npt.NDArray[np.float32]) -> Bits | None:
