@@ -21,8 +21,9 @@ BundleFolder = Annotated[
     Path | None,
     typer.Option(
         "--bundle",
-        metavar="DIR|ORG/NAME",
-        help="The bundle to run, a folder or a repository of the Hugging Face hub; the shipped `photo` when left out.",
+        metavar="DIR|NAME",
+        help="The bundle to run: a folder, a repository of the Hugging Face hub, org/name, or photo or tiny, which "
+        "ship; photo when left out.",
     ),
 ]
 Size = Annotated[str | None, typer.Option("--size", metavar="S|WxH", help="Input size, one of the bundle's.")]

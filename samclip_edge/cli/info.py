@@ -11,17 +11,21 @@ from samclip_edge.cli.common import Json, emit, table
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder, or org/name of a hub's.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(metavar="BUNDLE", help="The bundle folder, org/name of a hub's, or photo or tiny, which ship."),
+    ],
     json: Json = False,
 ) -> None:
     """Show what a bundle holds: model, sizes, graphs with their inputs and outputs, files, and measured parity."""
     from collections import Counter
 
-    from samclip_edge.bundle.folder import Bundle, read_steps
+    from samclip_edge.bundle.folder import read_steps
     from samclip_edge.bundle.weights import research_only
+    from samclip_edge.cli.loading import bundle_of
     from samclip_edge.text.words import vocabulary_names
 
-    opened = Bundle.open(bundle)
+    opened = bundle_of(bundle)
     ops = {
         f"{graph.name} {graph.size or ''}".strip(): dict(
             Counter(step.op for step in read_steps(opened, graph).values()).most_common()

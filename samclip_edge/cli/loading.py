@@ -25,6 +25,14 @@ def session_options(
     return SessionOptions(threads, cast("Units", units), interpreted, device)
 
 
+def bundle_of(given: Path | None) -> Bundle:
+    """The bundle that is named: a folder, a repository of the hub, or `photo` or `tiny`, which ship where there is no
+    such folder; `photo` where none is named. Raises InputError where there is none."""
+    name = "photo" if given is None else str(given)
+    ships = given is None or (name in data.CHECKPOINTS and not given.exists())
+    return Bundle.open(data.FOLDER / name if ships else name)
+
+
 def load(
     bundle: Path | None,
     threads: int | None,
@@ -32,12 +40,12 @@ def load(
     interpreted: bool = False,
     device: Device = "cpu",
 ) -> SamClip:
-    """The model to run: the bundle that is named, or the shipped one. Says on stderr where its answers mean little.
+    """The model to run; see `bundle_of`. Says on stderr where its answers mean little.
 
     interpreted: run a bundle for Core ML or TensorRT by its interpreter where its engine is not here. device: see
     `SessionOptions`. Raises InputError for one that is not here, or not for this bundle.
     """
-    opened = Bundle.open(data.PHOTO if bundle is None else bundle)
+    opened = bundle_of(bundle)
     manifest = opened.manifest
     interpreted = interpreted and manifest.target in INTERPRETERS and not runs_here(opened)
     if interpreted:

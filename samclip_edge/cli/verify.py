@@ -11,7 +11,10 @@ from samclip_edge.cli.common import Device, Json, Threads, Units, bar, emit, not
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.")],
+    bundle: Annotated[
+        Path,
+        typer.Argument(metavar="BUNDLE", help="The bundle folder, org/name of a hub's, or photo or tiny, which ship."),
+    ],
     threads: Threads = None,
     device: Device = "cpu",
     units: Units = "all",
@@ -22,13 +25,12 @@ def run(
     With --device, what runs them there: a device that computes in half precision differs from a bundle of fp32.
     """
     from samclip_edge.bundle.device import on_cpu
-    from samclip_edge.bundle.folder import Bundle
     from samclip_edge.bundle.verify import verify
-    from samclip_edge.cli.loading import session_options
+    from samclip_edge.cli.loading import bundle_of, session_options
 
     with option_names(device="--device"):
         half = not on_cpu(device)  # or may be
-        rows = verify(Bundle.open(bundle), session_options(threads, units, device=device), bar())
+        rows = verify(bundle_of(bundle), session_options(threads, units, device=device), bar())
     ok = all(row.ok for row in rows)
     document = {"bundle": str(bundle), "ok": ok, "checks": [row._asdict() for row in rows]}
     shown = [(row.what, "ok" if row.ok else "FAILED", row.found) for row in rows]

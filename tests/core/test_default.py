@@ -97,3 +97,26 @@ def test_every_verb_runs_photo_where_no_bundle_is_named(run: Callable[..., Ran],
         (found,) = run("segment", cat, *prompt, "--json").json["masks"]
         assert decode_rle(found["segmentation"]).shape == (300, 451)
     assert run("export", "-o", tmp_path / "bundle", "--size", 256).code == 0
+
+
+def test_what_ships_goes_by_its_name_unless_a_folder_has_it(
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("info", "tiny", "--json").json["manifest"]["spec"]["name"] == "tiny"
+    cat = data.FOLDER / "photos" / "chelsea.jpg"
+    assert run("classify", cat, "--label", "cat", "--bundle", "tiny", "--json").json["bundle"] == str(data.TINY)
+    (tmp_path / "tiny").mkdir()
+    ran = run("info", "tiny")
+    assert (ran.code, "holds no manifest.json" in ran.err) == (2, True)
+
+
+def test_where_no_mask_is_sure_enough_everything_says_what_to_lower(run: Callable[..., Ran]) -> None:
+    coffee = data.FOLDER / "photos" / "coffee.jpg"
+    asked = ("segment", coffee, "--everything", "--grid", 4, "--json")
+    none = run(*asked, "--min-iou", 1)
+    assert none.json["masks"] == []
+    assert "no mask reaches --min-iou 1 and --min-stability 0.95; lower them" in none.err
+    some = run(*asked, "--min-iou", 0.5, "--min-stability", 0.6)
+    assert some.json["masks"]
+    assert "lower them" not in some.err
