@@ -46,7 +46,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
     ),
     "train/data": (
-        {"numpy", "cv2", "torch", "pydantic", "pycocotools", "open_clip", "timm"},
+        {"numpy", "cv2", "onnxruntime", "torch", "pydantic", "pycocotools", "open_clip", "timm"},
         LOOK | {"samclip_edge/rendered", "train/recipe"},
     ),
     "train/yaml_lines": ({"yaml"}, set()),

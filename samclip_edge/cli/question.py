@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from samclip_edge.bundle.contract import BACKGROUND, FOREGROUND
+from samclip_edge.cli.common import note
 from samclip_edge.errors import InputError
 from samclip_edge.photo.masks import Mask
 from samclip_edge.progress import Progress
@@ -134,11 +135,15 @@ class Question:
         return cls(where, marks, boxes, clicks, names, everything, all_masks, options, settings)
 
     def ask(self, scene: Scene, progress: Progress) -> list[Mask]:
-        """The masks that answer it."""
+        """The masks that answer it. Says on stderr what to lower where `--everything` finds none."""
         options = self.options
         min_score = MIN_SCORE if options.min_score is None else options.min_score
         if self.everything:
-            return scene.everything(self.names, self.settings, progress, min_score, options.rivals)
+            masks = scene.everything(self.names, self.settings, progress, min_score, options.rivals)
+            if not masks:
+                least = f"--min-iou {self.settings.predicted_iou:g} and --min-stability {self.settings.stability:g}"
+                note(f"note: no mask reaches {least}; lower them, as far as 0.6 and 0.7 for the shipped model")
+            return masks
         if self.names is not None:
             return scene.find(
                 self.names,
