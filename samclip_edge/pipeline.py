@@ -14,6 +14,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
+import numpy as np
+
 from samclip_edge import data
 from samclip_edge.bundle.device import Device
 from samclip_edge.bundle.folder import Bundle
@@ -25,6 +27,7 @@ from samclip_edge.photo.ahead import opened_ahead
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.opened import OpenPhoto
 from samclip_edge.photo.read import MAX_PIXELS, Photo, open_photo
+from samclip_edge.photo.resize import Floats
 from samclip_edge.progress import Progress, silent
 from samclip_edge.scene import Scene
 from samclip_edge.tasks.classify import Guesses
@@ -187,24 +190,45 @@ class SamClip:
         scene = photo if isinstance(photo, Scene) else self.look(photo, self.names_size)
         return scene.classify(labels, progress, background)
 
+    def embed(self, photos: Iterable[Photo | Scene], size: Size | None = None) -> Floats:
+        """The features (N,E) of photos, L2-normalised, to be compared with those of texts or of other photos.
+
+        Photos that are not scenes yet are looked at in `size`, `names_size` where None; see `look_many` for how many at
+        once. A photo that cannot be read has a row of NaN, and a warning names it. Raises InputError where none can be
+        read.
+        """
+        size = self.names_size if size is None else self.size_of(size)
+        rows: list[Floats | InputError] = [
+            each if isinstance(each, InputError) else each.image_features
+            for each in self.look_many(photos, size, named=True)
+        ]
+        failed = [each for each in rows if isinstance(each, InputError)]
+        if failed and len(failed) == len(rows):
+            raise failed[0]
+        for error in failed:
+            log.warning("left out: %s", one_line(error))
+        features = np.full((len(rows), self.bundle.manifest.spec.features), np.nan, np.float32)
+        for place, row in enumerate(rows):
+            if not isinstance(row, InputError):
+                features[place] = row
+        return features
+
+    def embed_text(self, texts: Sequence[str]) -> Floats:
+        """The features (K,E) of texts as they stand, L2-normalised; of names, where the bundle holds a vocabulary.
+
+        Raises InputError for what is no text, or not in the vocabulary.
+        """
+        if isinstance(texts, str):
+            raise InputError(f": {texts!r:.60} is one string; pass a list of texts", "texts")
+        return self.words.features(texts) if self.words.vocabulary else self.words.encode(texts)
+
     def rank(self, photos: Sequence[Photo | Scene], text: str, size: Size | None = None) -> list[tuple[int, float]]:
         """Photos by how well they fit a text, best first: (index in `photos`, similarity, which is their cosine).
 
-        Photos that are not scenes yet are looked at in `size`, `names_size` where None. A photo that cannot be read is
-        left out, and a warning names it. Raises InputError where none can be read.
+        size: see `embed`. A photo that cannot be read is left out, and a warning names it. Raises InputError where none
+        can be read.
         """
-        (text,) = check_labels([text], "text")
-        size = self.names_size if size is None else self.size_of(size)
-        wanted = self.words.features([text])[0] if self.words.vocabulary else self.words.encode([text])[0]
-        found: list[tuple[int, float]] = []
-        failed: list[InputError] = []
-        for index, scene in enumerate(self.look_many(photos, size, named=True)):
-            if isinstance(scene, InputError):
-                failed.append(scene)
-            else:
-                found.append((index, float(scene.image_features @ wanted)))
-        if failed and not found:
-            raise failed[0]
-        for each in failed:
-            log.warning("left out: %s", one_line(each))
+        (wanted,) = self.embed_text(check_labels([text], "text"))
+        cosines = self.embed(photos, size) @ wanted
+        found = [(index, float(each)) for index, each in enumerate(cosines) if not np.isnan(each)]
         return sorted(found, key=lambda each: -each[1])

@@ -256,6 +256,24 @@ def test_rank_orders_photos_by_their_cosine(tiny: SamClip) -> None:
     assert [similarity for _, similarity in ranked] == sorted(dict(ranked).values(), reverse=True)
 
 
+def test_embed_has_a_row_for_each_photo_and_for_each_text(tiny: SamClip, caplog: pytest.LogCaptureFixture) -> None:
+    photos = data.photos()
+    features = tiny.embed([photos[0], "none.jpg", tiny.look(photos[1], 128)])
+    assert (features.shape, features.dtype) == ((3, tiny.bundle.manifest.spec.features), np.float32)
+    for row, photo in ((0, photos[0]), (2, photos[1])):
+        np.testing.assert_allclose(features[row], tiny.look(photo, 128).image_features, atol=1e-6)
+    assert np.isnan(features[1]).all()
+    assert "none.jpg" in caplog.text
+    assert not np.allclose(tiny.embed(photos[:1], 256)[0], features[0], atol=1e-3)
+    with pytest.raises(InputError, match=r"none\.jpg"):
+        tiny.embed(["none.jpg"])
+    assert tiny.embed([]).shape == (0, tiny.bundle.manifest.spec.features)
+    texts = ["a cup", "a cup", "the sky over a lake"]
+    np.testing.assert_array_equal(tiny.embed_text(texts), tiny.words.encode(texts))
+    with pytest.raises(InputError, match="is one string"):
+        tiny.embed_text("a cup")
+
+
 def test_templates_are_averaged(tiny: SamClip) -> None:
     texts = [template.replace("{}", "cat") for template in tiny.words.templates]
     mean = tiny.words.encode(texts).mean(axis=0)
