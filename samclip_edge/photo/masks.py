@@ -37,7 +37,7 @@ class Mask:
     dicts; the hash is that of `rle`, `label` and `point`, which equal masks share.
     """
 
-    rle: Rle
+    rle: Rle = field(repr=False)  # thousands of letters
     predicted_iou: float | None  # SAM's own; None only for a map of the CLIP head alone, which SAM did not make
     logits: Floats | None = field(default=None, repr=False)  # (S/4,S/4), to hand back as `mask` to the next `segment`
     label: str | None = None

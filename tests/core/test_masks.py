@@ -155,3 +155,10 @@ def test_suppression_is_that_of_torchvision(threshold: float) -> None:
         scores = np.round(random.rand(80), 1)  # with ties
         theirs = nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold).tolist()
         assert suppress(boxes, scores, threshold) == theirs
+
+
+def test_a_mask_prints_in_one_short_line() -> None:
+    bits = np.random.RandomState(1).rand(300, 400) < 0.5
+    shown = repr(Mask(encode_rle(bits), 0.5, label="cat"))
+    assert "cat" in shown
+    assert len(shown) < 200
