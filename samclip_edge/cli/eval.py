@@ -200,7 +200,7 @@ def everything(
 @app.command()
 def synthetic(
     bundle: Annotated[
-        Path | None, typer.Option(metavar="DIR|ORG/NAME", help="The bundle to run; `tiny`, which ships, when left out.")
+        Path | None, typer.Option(metavar="DIR|NAME", help="The bundle to run, as elsewhere; `tiny` when left out.")
     ] = None,
     clip: Annotated[Path | None, typer.Option(metavar="DIR", help="The CLIP teacher's bundle, measured too.")] = None,
     sam: Annotated[

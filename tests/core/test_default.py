@@ -29,6 +29,8 @@ def test_what_ships_is_small_whole_and_trained(name: str, run: Callable[..., Ran
     assert json.loads((folder / "manifest.json").read_text())["trained"]
     model, origin = checkpoint.load(data.CHECKPOINTS[name])
     assert (model.spec, origin.trained) == (PRESETS[name], True)
+    assert {each.license for each in origin.weights} <= {"Apache-2.0"}
+    assert bool(origin.weights) == (name == "photo")
 
 
 def test_both_models_are_at_most_32_mb_in_the_wheel() -> None:
