@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -105,6 +106,10 @@ class Encoded(ABC):
     def features_under(self, mask: Bits) -> Floats:
         """What is under a mask (H,W), in CLIP's space (E,), L2-normalised."""
 
+    @abstractmethod
+    def features_of_parts(self, drawn: Frame, masks: Sequence[Bits]) -> Floats:
+        """`features_under` of several masks (T,E), drawn as large as the photo is in the frame `drawn`."""
+
     def decode(self, prompts: Prompts) -> tuple[Floats, Floats]:
         """Prompts to low-res masks (B,4,S/4,S/4) as logits and predicted IoUs (B,4): the single mask, then the three.
 
@@ -166,6 +171,12 @@ class Merged(Encoded):
         """See `Encoded.features_under`: the mean of the patch features there."""
         return pool(self.patch_features, self.frame.coverage(mask, self.patch_features.shape[1:]))
 
+    def features_of_parts(self, drawn: Frame, masks: Sequence[Bits]) -> Floats:
+        """See `Encoded.features_of_parts`."""
+        patches = self.patch_features
+        pooled = [pool(patches, drawn.coverage(mask, patches.shape[1:])) for mask in masks]
+        return np.array(pooled, np.float32).reshape(-1, len(patches))
+
 
 class SideBySide(Encoded):
     """What two models say: SAM encodes the photo when a mask is asked for, and CLIP when a name is.
@@ -189,9 +200,20 @@ class SideBySide(Encoded):
     def features_under(self, mask: Bits) -> Floats:
         """See `Encoded.features_under`: what CLIP says of the photo in a square around the mask's box."""
         rows, columns = square_around(mask)
-        return _first(
-            self.sessions.run("clip_image_encoder", image=self._seen(OpenPhoto(self.photo.pixels[rows, columns])))
-        )
+        return self._features_of(OpenPhoto(self.photo.pixels[rows, columns]))
+
+    def features_of_parts(self, drawn: Frame, masks: Sequence[Bits]) -> Floats:
+        """See `Encoded.features_of_parts`."""
+        pixels, scale = self.photo.pixels, self.frame.height / drawn.height
+        found = np.zeros((len(masks), self.sessions.bundle.manifest.spec.features), np.float32)
+        for place, mask in enumerate(masks):
+            rows, columns = square_around(mask)
+            top, left, side = (int(each * scale) for each in (rows.start, columns.start, rows.stop - rows.start))
+            found[place] = self._features_of(OpenPhoto(pixels[top : top + max(side, 1), left : left + max(side, 1)]))
+        return found
+
+    def _features_of(self, part: OpenPhoto) -> Floats:
+        return _first(self.sessions.run("clip_image_encoder", image=self._seen(part)))
 
     def _seen(self, photo: OpenPhoto) -> Floats:
         """A photo as the `image` of CLIP's own encoder."""

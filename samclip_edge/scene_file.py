@@ -17,6 +17,7 @@ from PIL import Image
 
 from samclip_edge.bundle.contract import Arrays, GraphName, signature
 from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.identity import identity, same_model
 from samclip_edge.bundle.sessions import Sessions
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.encoded import Encoded, encode, kind_of
@@ -28,14 +29,13 @@ from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.opened import OpenPhoto
 
 _FORMAT = 1
-_NEAR = 1e-3  # over the deviation: references of one model exported on two machines are nearer than this
 
 
 def write_scene(path: Path, encoded: Encoded) -> None:
     """Write a photo and all that its encoders say of it. Raises InputError where the file cannot be written."""
     size, photo = encoded.frame.size, io.BytesIO()
     Image.fromarray(encoded.photo.pixels).save(photo, "PNG", compress_level=1)
-    about = {"format": _FORMAT, "size": size, "model": _model(encoded.sessions.bundle, size)}
+    about = {"format": _FORMAT, "size": size, "model": identity(encoded.sessions.bundle, size)}
     for graph in encoded.encoders:
         encoded.ask(graph)
     arrays: dict[str, Any] = {
@@ -68,7 +68,7 @@ def read_scene(path: Path, sessions: Sessions, max_pixels: int) -> Encoded:
         raise InputError(f"{path}: format {written_as} is newer than {_FORMAT}, which this version reads; upgrade it")
     if size not in bundle.manifest.sizes:
         raise InputError(f"{path}: was encoded at {size}; the bundle holds {list(bundle.manifest.sizes)}")
-    if not _same(model, _model(bundle, size)):
+    if not same_model(model, identity(bundle, size)):
         raise InputError(f"{path}: was encoded by another model than that of {bundle.given}; look at the photo again")
     pixels = decode(photo, f"{path}: the photo", max_pixels)
     return encode(sessions, OpenPhoto(pixels), Frame.of(pixels, size), _outputs(path, bundle, size, stored))
@@ -88,22 +88,6 @@ def _outputs(path: Path, bundle: Bundle, size: Size, stored: Arrays) -> dict[Gra
     if left:
         raise InputError(f"{path}: holds {next(iter(left))}, which no encoder gives; save it again with Scene.save")
     return outputs
-
-
-def _model(bundle: Bundle, size: Size) -> dict[str, Any]:
-    """By what a model is known, whatever it was exported for: torch's answers to the probe, which ride in a bundle."""
-    graph = bundle.graph("image_encoder" if bundle.manifest.spec.clip_vision else "clip_head", size)
-    return {name: {"std": each.std, "values": list(each.values)} for name, each in graph.reference.items()}
-
-
-def _same(theirs: Any, ours: dict[str, Any]) -> bool:
-    try:
-        return theirs.keys() == ours.keys() and all(
-            np.allclose(theirs[name]["values"], each["values"], rtol=0, atol=_NEAR * each["std"])
-            for name, each in ours.items()
-        )
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError):
-        return False
 
 
 def _bytes(content: bytes) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,169 @@
+"""Photos into a library: only what is new is decoded, in other processes, and encoded, several at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import numpy as np
+
+from samclip_edge.bundle.sizes import Size, of_sides, sides
+from samclip_edge.encoded import Encoded
+from samclip_edge.library.sources import Failed, Listed, listed
+from samclip_edge.library.store import Entry, Known, Store
+from samclip_edge.library.things import things_of
+from samclip_edge.photo.elsewhere import Decoded, Decoders, Source, Wanted
+from samclip_edge.photo.opened import OpenPhoto
+from samclip_edge.pipeline import SamClip
+from samclip_edge.progress import Progress
+from samclip_edge.together import at_once, encode_together
+
+_SECONDS = 5.0  # of work that a stop may cost: then a batch is put into the file
+_FEW = 8  # photos that are not worth a process
+
+
+class Added(NamedTuple):
+    """What became of the photos."""
+
+    added: int  # encoded, new or changed
+    copied: int  # not encoded, because another photo of the library has the same file
+    moved: int  # known by their files, and found in another place
+    unchanged: int
+    vanished: int  # newly marked: their files are not there any more
+    failed: list[Failed]
+
+
+def add_photos(
+    store: Store, model: SamClip, given: Sequence[str | os.PathLike[str]], max_pixels: int, progress: Progress
+) -> Added:
+    """Bring a library up to date with folders, tars, lists and photos; see `Library.add`."""
+    found = listed(given)
+    with store.file.writing():
+        adding = _Adding(store, model, found, max_pixels)
+        todo = [source for source in found.sources if not adding.stands(source)]
+        adding.encode_all(todo, max_pixels, progress)
+        adding.mark_vanished()
+    tally = adding.tally
+    return Added(**tally, failed=found.failed)
+
+
+class _Adding:
+    def __init__(self, store: Store, model: SamClip, found: Listed, max_pixels: int) -> None:
+        self.store, self.model, self.found = store, model, found
+        self.size: Size = of_sides(*sides(store.about["size"]))
+        self.with_things = bool(int(store.about["things"]))
+        self.tally = dict.fromkeys(("added", "copied", "moved", "unchanged", "vanished"), 0)
+        self._paths = {source.path for source in found.sources}
+        self._most = at_once(model.bundle, self.size, named=True)
+        self._decoded: list[Decoded] = []  # not encoded yet
+        self._sources: dict[bytes, list[Source]] = {}  # of the batch, by the sha256 of their files
+        self._entries: dict[bytes, Entry] = {}
+        self._since = time.monotonic()
+        whole = model.bundle.manifest.kind == "sam+clip"  # whose CLIP resizes in a way of its own
+        self._wanted = Wanted(self.size, whole, max_pixels)
+
+    def stands(self, source: Source) -> bool:
+        """Whether the library has the photo as it is, by its size and time."""
+        known = self.store.known(source.path)
+        if known is None or (known.bytes, known.modified) != (source.bytes, source.modified):
+            return False
+        if known.vanished:
+            self.store.mark(known, source)
+        self.tally["unchanged"] += 1
+        return True
+
+    def encode_all(self, todo: Sequence[Source], max_pixels: int, progress: Progress) -> None:
+        """Decode and encode photos, batch by batch."""
+        decoders = Decoders(self._wanted, self.store.digests(), processes=len(todo) > _FEW)
+        with closing(decoders.each(todo, 2 * self._most)) as ready:
+            for _, decoded in zip(progress(todo, "indexing"), ready, strict=True):
+                self._take(decoded, decoders)
+        self._encode()
+        self._write()
+
+    def _take(self, decoded: Decoded, decoders: Decoders) -> None:
+        source, digest = decoded.source, decoded.sha256
+        if decoded.error:
+            self._fail(decoded)
+        elif digest in self._sources:
+            self._sources[digest].append(source)
+            self.tally["copied"] += 1
+        elif alike := self.store.alike(digest):
+            self._place(source, digest, alike)
+        elif decoded.pixels is None:  # another photo's sha256 begins with the same bytes
+            self._take(decoders.decode(source), decoders)
+        else:
+            self._sources[digest] = [source]
+            self._decoded.append(decoded)
+            self.tally["added"] += 1
+            if len(self._decoded) == self._most:
+                self._encode()
+        if time.monotonic() - self._since > _SECONDS:
+            self._write()
+            self.store.file.commit()
+
+    def _fail(self, decoded: Decoded) -> None:
+        self.found.failed.append(Failed(decoded.source.path, decoded.error))
+        known = self.store.known(decoded.source.path)
+        if known is not None and not known.vanished:  # what it was is not there any more
+            self.store.mark(known, None)
+            self.tally["vanished"] += 1
+
+    def _place(self, source: Source, digest: bytes, alike: Sequence[Known]) -> None:
+        """A photo whose file is that of others of the library: itself, one that was moved here, or one to copy."""
+        own = next((each for each in alike if each.path == source.path), None)
+        if own is not None:
+            self.store.mark(own, source)
+            self.tally["unchanged"] += 1
+            return
+        gone = next((each for each in alike if not self._is_there(each)), None)
+        if gone is None:
+            self.store.add([(source, digest, self.store.entry(alike[0].id))])
+            self.tally["copied"] += 1
+            return
+        replaced = self.store.known(source.path)
+        if replaced is not None:
+            self.store.remove([replaced.id])
+        self.store.mark(gone, source)
+        self.tally["moved"] += 1
+
+    def _is_there(self, known: Known) -> bool:
+        if known.path in self._paths or os.path.exists(known.path):
+            return True
+        if known.path.startswith(tuple(self.found.roots)):
+            return False
+        tar = known.path.lower().rpartition(".tar" + os.sep)  # which was not listed now, so nothing is known of it
+        return bool(tar[0]) and os.path.isfile(known.path[: len(tar[0]) + len(".tar")])
+
+    def _encode(self) -> None:
+        photos = [OpenPhoto(each.pixels) for each in self._decoded if each.pixels is not None]
+        for decoded, encoded in zip(
+            self._decoded, encode_together(self.model.sessions, photos, self.size, named=True), strict=True
+        ):
+            self._entries[decoded.sha256] = self._entry(decoded, encoded)
+        self._decoded.clear()
+
+    def _entry(self, decoded: Decoded, encoded: Encoded) -> Entry:
+        features, say = encoded.image_features[None], self.model.judge.rivals_say
+        things, of_things = [], np.zeros((0, features.shape[1]), np.float32)
+        if self.with_things:
+            things, of_things = things_of(encoded, decoded.width, decoded.height)
+        return Entry(decoded.width, decoded.height, features, say(features), things, of_things, say(of_things))
+
+    def _write(self) -> None:
+        """Put what is encoded into the file."""
+        ready = [(source, digest) for digest in self._entries for source in self._sources.pop(digest)]
+        self.store.add((source, digest, self._entries[digest]) for source, digest in ready)
+        self._entries.clear()
+        self._since = time.monotonic()
+
+    def mark_vanished(self) -> None:
+        """Mark photos of the folders and tars that are not in them any more."""
+        for root in self.found.roots:
+            for known in list(self.store.under(root)):
+                if known.path not in self._paths and not known.vanished:
+                    self.store.mark(known, None)
+                    self.tally["vanished"] += 1

@@ -1,0 +1,241 @@
+"""A library of photos, and what it can be asked.
+
+library = Library.open("library.db", SamClip.load(), things=True)
+library.add(["photos/"])                       # what is new is encoded; what is known is not
+library.search("a red mug", things=True)       # photos that show it, best first; or none, and the nearest
+library.like(model.look("mug.jpg"))            # photos that look like another, or like a thing in it
+library.duplicates()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from samclip_edge.bundle.identity import identity, same_model
+from samclip_edge.bundle.manifest import MANIFEST
+from samclip_edge.bundle.sizes import Size
+from samclip_edge.errors import InputError
+from samclip_edge.files import sha256
+from samclip_edge.json_files import parse_json
+from samclip_edge.library.adding import Added, add_photos
+from samclip_edge.library.duplicates import groups_of
+from samclip_edge.library.file import LibraryFile
+from samclip_edge.library.matches import Found, Match
+from samclip_edge.library.searching import Asked, by_feature, by_words
+from samclip_edge.library.store import Kind, Store
+from samclip_edge.photo.masks import Mask
+from samclip_edge.photo.read import MAX_PIXELS
+from samclip_edge.pipeline import SamClip
+from samclip_edge.progress import Progress, silent
+from samclip_edge.scene import Scene
+from samclip_edge.text.judge import MIN_SCORE, check_score
+from samclip_edge.text.names import check_labels
+
+
+class Library:
+    """A library file and the model that made it. May be asked from several threads."""
+
+    def __init__(self, path: Path, model: SamClip, things: bool, size: Size | None) -> None:
+        self.path, self.model = path, model
+        self._things, self._size = things, size
+        self._opened: Store | None = None
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], model: SamClip, things: bool = False, size: Size | None = None
+    ) -> Library:
+        """Open a library. Where there is none, the first `add` makes it.
+
+        things: have the things of each photo in it; one that was made so stays so. size: the input size that photos are
+        looked at in; None: the one that it was made with, and for a new one the model's `names_size`, or with things
+        its largest. Raises InputError for a file that is no library, is damaged, or of a newer format, and for one that
+        was made by another model or with other settings.
+        """
+        made = cls(Path(path), model, things, None if size is None else model.size_of(size))
+        if made.path.exists():
+            made._take(LibraryFile(made.path))
+        return made
+
+    def _take(self, file: LibraryFile) -> None:
+        with file.faults():
+            store = Store(file)
+        about, again = store.about, "use --reindex, or another file"
+        ours = _about(self.model, about["size"], bool(int(about["things"])))
+        try:
+            if about["bundle"] != ours["bundle"] and not _same(about["model"], ours["model"]):
+                raise InputError(
+                    f"{self.path}: was made by another model, {about['name']} (sha256 {about['bundle'][:12]}), not by "
+                    f"that of {self.model.bundle.given} ({ours['bundle'][:12]}); name its bundle, or {again}"
+                )
+            if self._things and not int(about["things"]):
+                raise InputError(f"{self.path}: was made without things; {again}", "")
+            if self._size is not None and str(self._size) != about["size"]:
+                raise InputError(f" {self._size}: {self.path} was made at {about['size']}; {again}", "size")
+        except InputError:
+            file.close()
+            raise
+        self._opened = store
+
+    @property
+    def _store(self) -> Store:
+        if self._opened is None:
+            if not self.path.exists():
+                make = f"make it with `samclip-edge index FOLDER -o {self.path}`"
+                raise InputError(f"{self.path}: no such library; {make}")
+            self._take(LibraryFile(self.path))
+        assert self._opened is not None
+        return self._opened
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._opened is not None:
+            self._opened.file.close()
+            self._opened = None
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """How many photos it holds, vanished ones too."""
+        with self._store.file.reading():
+            return self._store.count("photo")
+
+    @property
+    def things(self) -> int | None:
+        """How many things it holds; None where it was made without."""
+        store = self._store
+        with store.file.reading():
+            return store.count("thing") if int(store.about["things"]) else None
+
+    def add(
+        self,
+        photos: Sequence[str | os.PathLike[str]],
+        max_pixels: int = MAX_PIXELS,
+        progress: Progress = silent,
+    ) -> Added:
+        """Bring the library up to date with photos: folders, `.tar` shards, lists with a path a line, photo files.
+
+        A file of the size and time that are known, or else of a known sha256, is not encoded again; one that was moved
+        keeps its row. Photos of the folders and tars that are gone are marked, and answer no search. What is in hand
+        goes into the file every few seconds: a stop at any moment loses no more. Returns what became of the photos,
+        those that cannot be read among them; they are tried again the next time.
+        Raises InputError where another process writes, the file cannot be written, or the disk is full.
+        """
+        if isinstance(photos, str | os.PathLike):
+            photos = [photos]
+        if self._opened is None and not self.path.exists():
+            size = self._size or (self.model.sizes[-1] if self._things else self.model.names_size)
+            self._take(LibraryFile.create(self.path, _about(self.model, size, self._things)))
+        return add_photos(self._store, self.model, photos, max_pixels, progress)
+
+    def remove(self, photos: Sequence[str | os.PathLike[str]]) -> int:
+        """Take photos out of the library, by their paths or those of their folders. Returns how many there were."""
+        store, gone = self._store, set[int]()
+        with store.file.writing():
+            for path in map(os.path.abspath, photos):
+                known = store.known(path)
+                gone |= {known.id} if known else set(store.within(path).tolist())
+            store.remove(gone)
+        return len(gone)
+
+    def prune(self) -> int:
+        """Take the photos out that have vanished. Returns how many there were."""
+        store = self._store
+        with store.file.writing():
+            gone = store.vanished()
+            store.remove(gone)
+        return len(gone)
+
+    def search(
+        self,
+        text: str,
+        n: int = 20,
+        things: bool = False,
+        min_score: float = MIN_SCORE,
+        under: str | os.PathLike[str] | None = None,
+    ) -> Found:
+        """Photos that show what the words say, best first, each with the calibrated chance that it does.
+
+        n: at most so many. things: a photo is as likely as the likeliest of itself and its things. min_score: the least
+        chance; where no photo has it, the nearest ones come apart from the answer. under: only photos of that folder or
+        tar. Raises InputError for things of a library that was made without, and for a folder that no photo is of.
+        """
+        (name,) = check_labels([text], "text")
+        check_score(min_score)
+        store = self._store
+        kinds = self._kinds(things)
+        with store.file.reading():
+            return by_words(store, self.model, name, _asked(n, kinds, under), min_score)
+
+    def like(
+        self,
+        scene: Scene,
+        mask: Mask | None = None,
+        n: int = 20,
+        things: bool = False,
+        under: str | os.PathLike[str] | None = None,
+    ) -> list[Match]:
+        """Photos that look like another one, best first, by the cosine of their features.
+
+        mask: a thing of the scene, which then is what is looked for: among the things, where the library has them, else
+        among photos. n, things, under: see `search`. Raises InputError where `search` does.
+        """
+        feature = scene.image_features if mask is None else scene.features_under(mask.bits)
+        kinds: tuple[Kind, ...] = self._kinds(things)
+        if mask is not None and self.things is not None:
+            kinds = ("thing",)
+        with self._store.file.reading():
+            return by_feature(self._store, feature, _asked(n, kinds, under))
+
+    def duplicates(self, progress: Progress = silent) -> list[list[Match]]:
+        """Groups of photos that show the same: whose files are the same, or whose features have a cosine of `SAME`.
+
+        The largest photo of a group comes first; `similarity` of each is that to it. Files that were resized or
+        compressed again are found so, and shots of one moment.
+        """
+        with self._store.file.reading():
+            return groups_of(self._store, progress)
+
+    def _kinds(self, things: bool) -> tuple[Kind, ...]:
+        if things and self.things is None:
+            raise InputError(
+                f": {self.path} was made without things; index anew, with --reindex and --things", "things"
+            )
+        return ("photo", "thing") if things else ("photo",)
+
+
+def _asked(n: int, kinds: tuple[Kind, ...], under: str | os.PathLike[str] | None) -> Asked:
+    if n < 1:
+        raise InputError(f" {n}: ask for one photo at least", "n")
+    return Asked(n, kinds, None if under is None else os.fspath(under))
+
+
+def _about(model: SamClip, size: Size | str, things: bool) -> dict[str, str]:
+    """What a library says of the model that made it, and how."""
+    bundle = model.bundle
+    chosen = model.size_of(size)
+    return {
+        "bundle": sha256(bundle.folder / MANIFEST),
+        "model": json.dumps(identity(bundle, chosen)),
+        "name": bundle.given,
+        "features": str(bundle.manifest.spec.features),
+        "size": str(chosen),
+        "things": str(int(things)),
+    }
+
+
+def _same(theirs: str, ours: str) -> bool:
+    try:
+        known = parse_json(theirs.encode())
+    except ValueError:
+        return False
+    return bool(known) and same_model(known, parse_json(ours.encode()))

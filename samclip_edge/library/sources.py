@@ -1,0 +1,108 @@
+"""Which photos are meant: those of folders, of lists, of tar shards, and single ones."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from samclip_edge.errors import InputError, one_line
+from samclip_edge.photo.elsewhere import Source
+
+PHOTOS = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
+
+
+class Failed(NamedTuple):
+    """A photo that could not be used, and why."""
+
+    path: str
+    error: str
+
+
+class Listed(NamedTuple):
+    """What was found."""
+
+    sources: list[Source]  # each path once
+    roots: list[str]  # folders and tars, whose photos are all listed; each ends with a separator
+    failed: list[Failed]
+
+
+def listed(given: Sequence[str | os.PathLike[str]]) -> Listed:
+    """The photos of folders and what lies in them, of tars, of lists with a path a line, and single ones.
+
+    A path of a list counts from the current folder, as it does in a shell. Names that begin with a dot are left out, as
+    are links to folders. Raises InputError for what is not there, and for what is none of these.
+    """
+    found: dict[str, Source] = {}
+    roots: list[str] = []
+    failed: list[Failed] = []
+
+    def take(path: str) -> None:
+        try:
+            path.encode()
+            stat = os.stat(path)
+        except UnicodeEncodeError:
+            failed.append(Failed(path.encode(errors="replace").decode(), "its name is no UTF-8; rename it"))
+        except (OSError, ValueError) as error:
+            failed.append(Failed(path, f"cannot be read ({one_line(error)})"))
+        else:
+            found[path] = Source(path, stat.st_size, stat.st_mtime_ns)
+
+    for each in map(os.fspath, given):
+        path = os.path.abspath(each)
+        if os.path.isdir(path):
+            roots.append(os.path.join(path, ""))
+            for photo in _under(path, failed):
+                take(photo)
+        elif path.lower().endswith(".tar") and os.path.isfile(path):
+            roots.append(path + os.sep)
+            found |= {source.path: source for source in _in_tar(path, failed)}
+        elif path.lower().endswith(PHOTOS) and os.path.isfile(path):
+            take(path)
+        else:
+            for photo in _in_list(each):
+                take(os.path.abspath(photo))
+    return Listed(list(found.values()), roots, failed)
+
+
+def _under(folder: str, failed: list[Failed]) -> Iterator[str]:
+    def tell(error: OSError) -> None:
+        failed.append(Failed(str(error.filename), f"cannot be read ({one_line(error)})"))
+
+    for where, folders, names in os.walk(folder, onerror=tell):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(PHOTOS) and not name.startswith("."):
+                yield os.path.join(where, name)
+
+
+def _in_tar(path: str, failed: list[Failed]) -> Iterator[Source]:
+    modified = os.stat(path).st_mtime_ns
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if member.isreg() and name.lower().endswith(PHOTOS) and not name.rpartition("/")[2].startswith("."):
+                    whole = os.path.join(path, *name.split("/"))
+                    yield Source(whole, member.size, modified, path, member.offset_data)
+    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+        failed.append(Failed(path, f"breaks off or is no plain tar ({one_line(error)})"))
+
+
+def _in_list(given: str) -> Iterator[str]:
+    mend = "give a folder, a tar, a photo, or a list with a path a line"
+    try:
+        lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{given}: no such folder or file; {mend}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{given}: no list of photos ({one_line(error)}); {mend}") from None
+    for line in filter(None, map(str.strip, lines)):
+        if not line.lower().endswith(PHOTOS):
+            raise InputError(f"{given}: {line[:80]!r} is no photo's name; {mend}")
+        yield line
