@@ -13,7 +13,21 @@ import typer
 from typer.core import TyperGroup
 
 from samclip_edge import __version__
-from samclip_edge.cli import bench, classify, doctor, eval, export, get, info, init, segment, train, verify
+from samclip_edge.cli import (
+    bench,
+    classify,
+    doctor,
+    eval,
+    export,
+    get,
+    index,
+    info,
+    init,
+    search,
+    segment,
+    train,
+    verify,
+)
 from samclip_edge.cli.terminal import LOG, OutputError, Stopped, notes, signals, streams
 
 
@@ -35,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (init, get, export, classify, segment, info, verify, bench, doctor):
+for verb in (init, get, export, classify, segment, index, search, info, verify, bench, doctor):
     app.command(verb.__name__.rpartition(".")[2], cls=getattr(verb, "Command", None))(verb.run)
 app.add_typer(eval.app, name="eval")
 app.add_typer(train.app, name="train")

@@ -92,29 +92,47 @@ def _json(document: Any) -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """A table on stdout, with "?" for letters that its encoding does not have."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     def shown(text: str) -> str:  # before columns are measured
         return text.encode(_encoding(), "replace").decode(_encoding())
 
-    made = Table(*columns, title=title and shown(title), title_justify="left")
+    made = Table(*(Column(each, overflow="fold") for each in columns), title=title and shown(title), title_justify="left")
     for row in rows:
         made.add_row(*map(shown, row))
     console = Console(markup=False, highlight=False, emoji=False)  # rich draws in ASCII where stdout is not UTF
     console.print(made, width=None if console.is_terminal else 140)
 
 
-def bar() -> Progress:
-    """Progress as a bar on stderr where that is a terminal, else nothing."""
+def bar(unit: str | None = None) -> Progress:
+    """Progress as a bar on stderr where that is a terminal, else nothing.
+
+    unit: of what is counted, where the bar is to show how many, how many a second, and the time left.
+    """
     if not sys.stderr.isatty():
         return silent
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn, track
+    from rich.progress import Progress as Shown
 
     def shown(items: Sequence[Item], what: str, /) -> Iterable[Item]:
-        return track(items, what, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        if unit is None:
+            return track(items, what, console=console, transient=True)
+        rate = TextColumn("{task.fields[rate]}")
+        columns = (*Shown.get_default_columns()[:2], MofNCompleteColumn(), rate, TimeRemainingColumn())
+        return _at_a_rate(Shown(*columns, console=console, transient=True), items, what, unit)
 
     return shown
+
+
+def _at_a_rate(shown: Any, items: Sequence[Item], what: str, unit: str) -> Iterator[Item]:
+    with shown:
+        task = shown.add_task(what, total=len(items), rate="")
+        for done, item in enumerate(items, 1):
+            yield item
+            seconds = shown.tasks[task].elapsed or 1e-9
+            shown.update(task, completed=done, rate=f"{done / seconds:.1f} {unit}/s")
 
 
 class StageBar:

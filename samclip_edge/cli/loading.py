@@ -12,6 +12,7 @@ from samclip_edge.bundle.sessions import INTERPRETERS, SessionOptions, Units, ru
 from samclip_edge.bundle.weights import MASKS
 from samclip_edge.cli.common import note, option_names
 from samclip_edge.errors import InputError
+from samclip_edge.library.file import LibraryFile
 from samclip_edge.pipeline import SamClip
 
 
@@ -31,6 +32,22 @@ def bundle_of(given: Path | None) -> Bundle:
     name = "photo" if given is None else str(given)
     ships = given is None or (name in data.CHECKPOINTS and not given.exists())
     return Bundle.open(data.FOLDER / name if ships else name)
+
+
+def bundle_of_library(given: Path | None, library: Path) -> Path | None:
+    """The bundle that is named, or else the one that a library was made with, if it is a folder here or ships.
+
+    A repository of a hub has to be named: a library may come from anywhere, and is not to have anything fetched.
+    """
+    if given is not None or not library.is_file():
+        return given
+    file = LibraryFile(library)
+    try:
+        with file.reading():
+            (name,) = file.row("SELECT value FROM about WHERE key = 'name'")
+    finally:
+        file.close()
+    return Path(name) if name != data.PHOTO.name and (name in data.CHECKPOINTS or Path(name).is_dir()) else None
 
 
 def load(

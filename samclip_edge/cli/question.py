@@ -188,6 +188,17 @@ def parse_box(text: str) -> tuple[float, ...]:
     return tuple(_parse("--box", text, "x0,y0,x1,y1", (4,)))
 
 
+def parse_place(text: str) -> tuple[str, list[float] | None]:
+    """`PHOTO`, `PHOTO@x,y` or `PHOTO@x0,y0,x1,y1` of the command line to a photo, and a point or a box.
+
+    Raises InputError for another number of numbers.
+    """
+    photo, at, place = text.rpartition("@")
+    if not at or not set(place) <= set("0123456789.,-+e "):
+        return text, None
+    return photo, _parse("--like", place, "x,y or x0,y0,x1,y1", (2, 4))
+
+
 def _parse(option: str, text: str, form: str, lengths: tuple[int, ...]) -> list[float]:
     try:
         parts = [float(part) for part in text.split(",")]

@@ -147,11 +147,11 @@ class _Adding:
         self._decoded.clear()
 
     def _entry(self, decoded: Decoded, encoded: Encoded) -> Entry:
-        features, say = encoded.image_features[None], self.model.judge.rivals_say
+        features = encoded.image_features[None]
         things, of_things = [], np.zeros((0, features.shape[1]), np.float32)
         if self.with_things:
             things, of_things = things_of(encoded, decoded.width, decoded.height)
-        return Entry(decoded.width, decoded.height, features, say(features), things, of_things, say(of_things))
+        return Entry(decoded.width, decoded.height, features, things, of_things)
 
     def _write(self) -> None:
         """Put what is encoded into the file."""

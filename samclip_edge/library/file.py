@@ -47,8 +47,7 @@ CREATE TABLE blocks (
   ids BLOB NOT NULL,
   photos BLOB NOT NULL,
   vectors BLOB NOT NULL,
-  lengths BLOB NOT NULL,
-  rivals BLOB NOT NULL
+  lengths BLOB NOT NULL
 );
 CREATE INDEX blocks_by_kind ON blocks (kind);
 """

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from samclip_edge import data
+from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.identity import identity, same_model
 from samclip_edge.bundle.manifest import MANIFEST
-from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.errors import InputError
 from samclip_edge.files import sha256
 from samclip_edge.json_files import parse_json
@@ -26,7 +28,7 @@ from samclip_edge.library.duplicates import groups_of
 from samclip_edge.library.file import LibraryFile
 from samclip_edge.library.matches import Found, Match
 from samclip_edge.library.searching import Asked, by_feature, by_words
-from samclip_edge.library.store import Kind, Store
+from samclip_edge.library.store import Store
 from samclip_edge.photo.masks import Mask
 from samclip_edge.photo.read import MAX_PIXELS
 from samclip_edge.pipeline import SamClip
@@ -43,6 +45,8 @@ class Library:
         self.path, self.model = path, model
         self._things, self._size = things, size
         self._opened: Store | None = None
+        if path.exists():
+            self._take(LibraryFile(path))
 
     @classmethod
     def open(
@@ -55,10 +59,7 @@ class Library:
         its largest. Raises InputError for a file that is no library, is damaged, or of a newer format, and for one that
         was made by another model or with other settings.
         """
-        made = cls(Path(path), model, things, None if size is None else model.size_of(size))
-        if made.path.exists():
-            made._take(LibraryFile(made.path))
-        return made
+        return cls(Path(path), model, things, None if size is None else model.size_of(size))
 
     def _take(self, file: LibraryFile) -> None:
         with file.faults():
@@ -72,7 +73,7 @@ class Library:
                     f"that of {self.model.bundle.given} ({ours['bundle'][:12]}); name its bundle, or {again}"
                 )
             if self._things and not int(about["things"]):
-                raise InputError(f"{self.path}: was made without things; {again}", "")
+                raise InputError(f"{self.path}: was made without things; {again}")
             if self._size is not None and str(self._size) != about["size"]:
                 raise InputError(f" {self._size}: {self.path} was made at {about['size']}; {again}", "size")
         except InputError:
@@ -115,6 +116,11 @@ class Library:
         store = self._store
         with store.file.reading():
             return store.count("thing") if int(store.about["things"]) else None
+
+    @property
+    def size(self) -> Size:
+        """The input size that its photos are looked at in."""
+        return of_sides(*sides(self._store.about["size"]))
 
     def add(
         self,
@@ -165,16 +171,15 @@ class Library:
     ) -> Found:
         """Photos that show what the words say, best first, each with the calibrated chance that it does.
 
-        n: at most so many. things: a photo is as likely as the likeliest of itself and its things. min_score: the least
+        n: at most so many. things: their things answer too (see `searching`). min_score: the least
         chance; where no photo has it, the nearest ones come apart from the answer. under: only photos of that folder or
         tar. Raises InputError for things of a library that was made without, and for a folder that no photo is of.
         """
         (name,) = check_labels([text], "text")
         check_score(min_score)
-        store = self._store
-        kinds = self._kinds(things)
+        store, asked = self._store, self._asked(n, things, under)
         with store.file.reading():
-            return by_words(store, self.model, name, _asked(n, kinds, under), min_score)
+            return by_words(store, self.model, name, asked, min_score)
 
     def like(
         self,
@@ -189,12 +194,12 @@ class Library:
         mask: a thing of the scene, which then is what is looked for: among the things, where the library has them, else
         among photos. n, things, under: see `search`. Raises InputError where `search` does.
         """
-        feature = scene.image_features if mask is None else scene.features_under(mask.bits)
-        kinds: tuple[Kind, ...] = self._kinds(things)
+        store, asked = self._store, self._asked(n, things, under)
         if mask is not None and self.things is not None:
-            kinds = ("thing",)
-        with self._store.file.reading():
-            return by_feature(self._store, feature, _asked(n, kinds, under))
+            asked = asked._replace(photos=False, things=True)
+        feature = scene.image_features if mask is None else scene.features_under(mask.bits)
+        with store.file.reading():
+            return by_feature(store, feature, asked)
 
     def duplicates(self, progress: Progress = silent) -> list[list[Match]]:
         """Groups of photos that show the same: whose files are the same, or whose features have a cosine of `SAME`.
@@ -205,18 +210,12 @@ class Library:
         with self._store.file.reading():
             return groups_of(self._store, progress)
 
-    def _kinds(self, things: bool) -> tuple[Kind, ...]:
+    def _asked(self, n: int, things: bool, under: str | os.PathLike[str] | None) -> Asked:
+        if n < 1:
+            raise InputError(f" {n}: ask for one photo at least", "n")
         if things and self.things is None:
-            raise InputError(
-                f": {self.path} was made without things; index anew, with --reindex and --things", "things"
-            )
-        return ("photo", "thing") if things else ("photo",)
-
-
-def _asked(n: int, kinds: tuple[Kind, ...], under: str | os.PathLike[str] | None) -> Asked:
-    if n < 1:
-        raise InputError(f" {n}: ask for one photo at least", "n")
-    return Asked(n, kinds, None if under is None else os.fspath(under))
+            raise InputError(f": {self.path} was made without; make it anew with --reindex and --things", "things")
+        return Asked(n, True, things, None if under is None else os.fspath(under))
 
 
 def _about(model: SamClip, size: Size | str, things: bool) -> dict[str, str]:
@@ -226,11 +225,18 @@ def _about(model: SamClip, size: Size | str, things: bool) -> dict[str, str]:
     return {
         "bundle": sha256(bundle.folder / MANIFEST),
         "model": json.dumps(identity(bundle, chosen)),
-        "name": bundle.given,
+        "name": _name(bundle),
         "features": str(bundle.manifest.spec.features),
         "size": str(chosen),
         "things": str(int(things)),
     }
+
+
+def _name(bundle: Bundle) -> str:
+    """What finds the bundle again: `photo` or `tiny`, which ship, its folder, or a repository of a hub."""
+    if bundle.folder.parent == Path(os.path.realpath(data.FOLDER)):
+        return bundle.folder.name
+    return os.path.abspath(bundle.given) if os.path.isdir(bundle.given) else bundle.given
 
 
 def _same(theirs: str, ours: str) -> bool:

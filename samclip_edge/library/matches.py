@@ -17,7 +17,7 @@ class Match:
     """A photo that answers, and the thing in it that does, where it is a thing."""
 
     path: str  # of a photo in a tar, the tar's path and then its own
-    similarity: float  # the cosine of what was asked for, and of the photo or the thing
+    similarity: float  # the cosine of photo and question; of its nearest thing where things answer; see `searching`
     score: float | None  # the calibrated chance, 0..1, that it shows the words; None where no words were asked for
     width: int  # of the photo
     height: int

@@ -29,7 +29,6 @@ class Rows(NamedTuple):
     photos: Ids  # (N,) of the photos that they belong to
     vectors: Bytes  # (N,E)
     lengths: Floats  # (N,) 1 / |vector|
-    rivals: Floats  # (N,) what the bundle's rivals say of the feature; see `Judge.rivals_say`
 
     def features(self, which: npt.NDArray[np.intp]) -> Floats:
         """The features (K,E) of some rows, L2-normalised."""
@@ -55,7 +54,7 @@ class Rows(NamedTuple):
         return np.multiply(found, self.lengths, out=found)
 
 
-def rows_of(ids: Iterable[int], photos: Iterable[int], features: Floats, rivals: Floats) -> Rows:
+def rows_of(ids: Iterable[int], photos: Iterable[int], features: Floats) -> Rows:
     """Features (N,E), L2-normalised, as rows."""
     largest = np.maximum(np.abs(features).max(axis=1, keepdims=True, initial=0), 1e-12)
     vectors = np.rint(features / largest * _MOST).astype(np.int8)
@@ -65,7 +64,6 @@ def rows_of(ids: Iterable[int], photos: Iterable[int], features: Floats, rivals:
         np.fromiter(photos, np.int64),
         vectors,
         lengths.astype(np.float32),
-        np.asarray(rivals, np.float32),
     )
 
 
@@ -73,7 +71,7 @@ def joined(parts: list[Rows], width: int) -> Rows:
     """Rows one after another. width: E, where there are none."""
     if not parts:
         none, ids = np.zeros(0, np.float32), np.zeros(0, np.int64)
-        return Rows(ids, ids, np.zeros((0, width), np.int8), none, none)
+        return Rows(ids, ids, np.zeros((0, width), np.int8), none)
     return Rows(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 

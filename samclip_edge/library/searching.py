@@ -1,26 +1,26 @@
 """Which photos of a library answer: by words, with the chance that they are shown, or by a feature.
 
-All rows are compared with what is asked for. For words, those that come out best are then judged as `classify` and
-`find` judge a photo and a mask, so that chances of photos and of things are on one scale.
+Photos are ranked by the cosine of their feature and of what is asked for. Where their things answer too, the rank is
+the mean of that cosine and of the nearest thing's: the photo says what it is of, and the thing that it is in it. Of
+words, the photos that come out best are then judged as `classify` and `find` judge a photo and a mask: the chance that
+the words are shown is the higher of the photo's and of that thing's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from samclip_edge.bundle.sizes import Size, of_sides, sides
+from samclip_edge.bundle.sizes import of_sides, sides
 from samclip_edge.errors import InputError
 from samclip_edge.library.matches import Found, Match
 from samclip_edge.library.rows import Floats, Ids, Rows, best
-from samclip_edge.library.store import Kind, Store
+from samclip_edge.library.store import Store
 from samclip_edge.pipeline import SamClip
-from samclip_edge.text.judge import sigmoid
 from samclip_edge.text.names import BACKGROUND_NAMES
 
-_POOL = {"photo": 4, "thing": 40}  # rows that are judged, for each photo that is asked for
+_JUDGED = 4  # photos that are judged, for each that is asked for
 _LEAST = 256  # and at least so many
 
 
@@ -28,92 +28,98 @@ class Asked(NamedTuple):
     """What is asked for, beside the words or the feature."""
 
     n: int  # photos at most
-    kinds: tuple[Kind, ...]  # what may answer
+    photos: bool  # whether photos answer for themselves
+    things: bool  # whether their things do
     under: str | None  # a folder or a tar that they are of
 
 
 class _Near(NamedTuple):
-    rank: float  # the higher the better, over both kinds
+    """A photo that comes near."""
+
+    place: int  # among the rows of photos
     similarity: float
-    score: float | None
-    photo: int
-    thing: int | None
+    thing: int | None  # the place of its nearest thing among the rows of things
 
 
 def by_words(store: Store, model: SamClip, name: str, asked: Asked, min_score: float) -> Found:
     """Photos that show what a name says; see `Library.search`."""
-    judge, size = model.judge, _size(store)
     (wanted,) = model.words.features([name])
-    inside, near = _inside(store, asked), list[_Near]()
-    for kind in asked.kinds:
-        rows = store.rows(kind)
-        keys = model.words.logit_scale * rows.cosines(wanted) - rows.rivals
-        top = best(_among(keys, rows, inside), max(_POOL[kind] * asked.n, _LEAST))
-        features = rows.features(top)
-        log_odds = judge.log_odds(features, [name], BACKGROUND_NAMES)[:, 0]
-        ranks = judge.calibrated("photo" if kind == "photo" else "mask", size, log_odds)
-        near += _near(kind, rows, top, ranks, features @ wanted, sigmoid(ranks))
-    found = _best(near)
-    sure = [each for each in found if each.score is not None and each.score >= min_score]
-    matches = [_match(store, each) for each in (sure or found)[: asked.n]]
-    return Found(matches, []) if sure else Found([], matches)
+    near = _nearest(store, wanted, asked, max(_JUDGED * asked.n, _LEAST))
+    scores = _scores(store, model, name, near)
+    sure = [each for each, score in zip(near, scores, strict=True) if score >= min_score]
+    answer = [_match(store, each, score) for each, score in zip(near, scores, strict=True) if not sure or each in sure]
+    return Found(answer[: asked.n], []) if sure else Found([], answer[: asked.n])
 
 
 def by_feature(store: Store, feature: Floats, asked: Asked) -> list[Match]:
     """Photos that come nearest to a feature (E,); see `Library.like`."""
-    inside, near = _inside(store, asked), list[_Near]()
-    for kind in asked.kinds:
-        rows = store.rows(kind)
-        cosines = rows.cosines(feature)
-        top = best(_among(cosines.copy(), rows, inside), max(_POOL[kind] * asked.n, _LEAST))
-        near += _near(kind, rows, top, cosines[top], cosines[top], None)
-    return [_match(store, each) for each in _best(near)[: asked.n]]
+    return [_match(store, each, None) for each in _nearest(store, feature, asked, asked.n)]
 
 
-def _inside(store: Store, asked: Asked) -> Ids | None:
-    if asked.under is None:
-        return None
-    inside = store.within(asked.under)
-    if not inside.size:
-        raise InputError(f" {asked.under}: no photo of the library lies in it", "under")
-    return inside
+def _nearest(store: Store, feature: Floats, asked: Asked, count: int) -> list[_Near]:
+    """The `count` photos that come nearest to a feature, nearest first."""
+    photos = store.rows("photo")
+    ranks = photos.cosines(feature)
+    of_things = _Things.of(store.rows("thing"), photos, feature) if asked.things else None
+    if of_things is not None:
+        own = ranks if asked.photos else of_things.cosines
+        ranks = np.where(np.isnan(of_things.cosines), ranks if asked.photos else -np.inf, (own + of_things.cosines) / 2)
+    if asked.under is not None:
+        inside = store.within(asked.under)
+        if not inside.size:
+            raise InputError(f" {asked.under}: no photo of the library lies in it", "under")
+        ranks[~np.isin(photos.ids, inside)] = -np.inf
+    places = best(ranks, count).tolist()
+    return [_Near(place, float(ranks[place]), of_things and of_things.nearest(place)) for place in places]
 
 
-def _among(values: Floats, rows: Rows, inside: Ids | None) -> Floats:
-    if inside is not None:
-        values[~np.isin(rows.photos, inside)] = -np.inf
-    return values
+class _Things(NamedTuple):
+    """How near the things of N photos come."""
+
+    cosines: Floats  # (N,) of the nearest thing of each photo; NaN where it has none
+    all: Floats  # (T,)
+    first: Ids  # (N,) where the things of each photo lie among them all
+    last: Ids
+
+    @classmethod
+    def of(cls, things: Rows, photos: Rows, feature: Floats) -> _Things:
+        """Held against a feature (E,). The things of one photo lie together."""
+        count = len(photos.ids)
+        cosines, first, last = np.full(count, np.nan, np.float32), np.zeros(count, np.int64), np.zeros(count, np.int64)
+        every = things.cosines(feature)
+        starts = np.flatnonzero(np.diff(things.photos, prepend=-1))
+        if starts.size and count:
+            order = np.argsort(photos.ids, kind="stable")
+            found = np.searchsorted(photos.ids, things.photos[starts], sorter=order)
+            place = order[np.minimum(found, count - 1)]
+            cosines[place] = np.maximum.reduceat(every, starts)
+            first[place], last[place] = starts, np.append(starts[1:], len(every))
+        return cls(cosines, every, first, last)
+
+    def nearest(self, place: int) -> int | None:
+        """The place of a photo's nearest thing among all things."""
+        part = self.all[self.first[place] : self.last[place]]
+        return int(self.first[place] + part.argmax()) if part.size else None
 
 
-def _near(
-    kind: Kind, rows: Rows, top: Ids, ranks: Floats, cosines: Floats, scores: Iterable[float] | None
-) -> list[_Near]:
-    return [
-        _Near(float(rank), float(cosine), None if score is None else float(score), int(rows.photos[at]), thing)
-        for at, rank, cosine, score, thing in zip(
-            top,
-            ranks,
-            cosines,
-            [None] * len(top) if scores is None else scores,
-            rows.ids[top].tolist() if kind == "thing" else [None] * len(top),
-            strict=True,
-        )
-    ]
+def _scores(store: Store, model: SamClip, name: str, near: list[_Near]) -> list[float]:
+    """The chance of each photo that it shows what a name says, or that its nearest thing does."""
+    judge, size = model.judge, of_sides(*sides(store.about["size"]))
+
+    def chances(rows: Rows, places: list[int], kind: Literal["photo", "mask"]) -> list[float]:
+        odds = judge.log_odds(rows.features(np.array(places, np.intp)), [name], BACKGROUND_NAMES)[:, 0]
+        return judge.chance(kind, size, odds).tolist()
+
+    scores = chances(store.rows("photo"), [each.place for each in near], "photo")
+    with_thing = [k for k, each in enumerate(near) if each.thing is not None]
+    if with_thing:
+        things = [each.thing for each in near if each.thing is not None]
+        for k, chance in zip(with_thing, chances(store.rows("thing"), things, "mask"), strict=True):
+            scores[k] = max(scores[k], chance)
+    return scores
 
 
-def _best(near: Iterable[_Near]) -> list[_Near]:
-    """The best of each photo, best first."""
-    found: dict[int, _Near] = {}
-    for each in sorted(near, key=lambda each: -each.rank):
-        found.setdefault(each.photo, each)
-    return list(found.values())
-
-
-def _match(store: Store, near: _Near) -> Match:
-    path, width, height = store.photo(near.photo)
-    thing = None if near.thing is None else store.thing(near.thing)
-    return Match(path, near.similarity, near.score, width, height, thing)
-
-
-def _size(store: Store) -> Size:
-    return of_sides(*sides(store.about["size"]))
+def _match(store: Store, near: _Near, score: float | None) -> Match:
+    path, width, height = store.photo(int(store.rows("photo").ids[near.place]))
+    thing = None if near.thing is None else store.thing(int(store.rows("thing").ids[near.thing]))
+    return Match(path, near.similarity, score, width, height, thing)

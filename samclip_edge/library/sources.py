@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +71,19 @@ def listed(given: Sequence[str | os.PathLike[str]]) -> Listed:
             for photo in _in_list(each):
                 take(os.path.abspath(photo))
     return Listed(list(found.values()), roots, failed)
+
+
+def source_of(path: str) -> Source:
+    """Where a photo of a library lies, which may be in a tar. Raises OSError where it is not there any more."""
+    with suppress(OSError):
+        stat = os.stat(path)
+        return Source(path, stat.st_size, stat.st_mtime_ns)
+    for at in (found.end() for found in re.finditer(r"(?i)\.tar(?=[/\\])", path)):
+        if os.path.isfile(path[:at]):
+            for source in _in_tar(path[:at], []):
+                if source.path == path:
+                    return source
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def _under(folder: str, failed: list[Failed]) -> Iterator[str]:

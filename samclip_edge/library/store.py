@@ -16,7 +16,7 @@ from samclip_edge.photo.elsewhere import Source
 from samclip_edge.photo.masks import Box, Rle
 
 Kind = Literal["photo", "thing"]
-_COLUMNS = (("ids", "<i8"), ("photos", "<i8"), ("vectors", "i1"), ("lengths", "<f4"), ("rivals", "<f4"))
+_COLUMNS = (("ids", "<i8"), ("photos", "<i8"), ("vectors", "i1"), ("lengths", "<f4"))
 
 
 class Thing(NamedTuple):
@@ -33,10 +33,8 @@ class Entry(NamedTuple):
     width: int  # of the photo
     height: int
     features: Floats  # (1,E)
-    rivals: Floats  # (1,)
     things: Sequence[Thing]
     thing_features: Floats  # (T,E)
-    thing_rivals: Floats  # (T,)
 
 
 class Known(NamedTuple):
@@ -92,15 +90,15 @@ class Store:
         _, width, height = self.photo(id_)
         found = self.file.rows("SELECT id FROM things WHERE photo = ? ORDER BY id", id_)
         things = [self.thing(thing) for (thing,) in list(found)]
-        features: dict[str, tuple[Floats, Floats]] = {}
+        features: dict[str, Floats] = {}
         for kind in ("photo", "thing"):
             blocks = list(self.file.rows("SELECT id, photos FROM blocks WHERE kind = ?", kind))
             holding = (block for block, ids in blocks if (np.frombuffer(ids, "<i8") == id_).any())
             parts = [_block(row) for block in holding for row in self._blocks("id = ?", block)]
             rows = joined(parts, self.width)
             own = np.flatnonzero(rows.photos == id_)
-            features[kind] = rows.features(own), rows.rivals[own]
-        return Entry(width, height, *features["photo"], things, *features["thing"])
+            features[kind] = rows.features(own)
+        return Entry(width, height, features["photo"], things, features["thing"])
 
     def _known(self, where: str, *values: object) -> Iterator[Known]:
         found = self.file.rows(f"SELECT id, path, bytes, modified, vanished FROM photos WHERE {where}", *values)
@@ -159,13 +157,12 @@ class Store:
                 things.append(self.file.put(f"INSERT INTO things VALUES (NULL{', ?' * len(values)})", *values))
         if photos:
             ids, entries = [id_ for id_, _ in photos], [entry for _, entry in photos]
-            of_photos = rows_of(ids, ids, _all(e.features for e in entries), _all(e.rivals for e in entries))
+            of_photos = rows_of(ids, ids, _all(e.features for e in entries))
             self._put_block("photo", of_photos)
             if things:
                 owners = [id_ for id_, entry in photos for _ in entry.things]
                 parts = [entry for entry in entries if entry.things]
-                features, rivals = _all(e.thing_features for e in parts), _all(e.thing_rivals for e in parts)
-                self._put_block("thing", rows_of(things, owners, features, rivals))
+                self._put_block("thing", rows_of(things, owners, _all(e.thing_features for e in parts)))
         self.forget()
 
     def remove(self, ids: Iterable[int]) -> None:
@@ -194,7 +191,7 @@ class Store:
     def _put_block(self, kind: Kind, rows: Rows) -> None:
         values = [np.ascontiguousarray(getattr(rows, name).astype(form)).tobytes() for name, form in _COLUMNS]
         names = ", ".join(name for name, _ in _COLUMNS)
-        self.file.put(f"INSERT INTO blocks (kind, {names}) VALUES (?, ?, ?, ?, ?, ?)", kind, *values)
+        self.file.put(f"INSERT INTO blocks (kind, {names}) VALUES (?, ?, ?, ?, ?)", kind, *values)
 
     def _drop(self, photos: Sequence[int]) -> None:
         """Take the features and things of photos out. A block that holds others too is written anew without them."""
@@ -218,8 +215,8 @@ def _after(folder: str) -> str:
 
 def _block(row: Sequence[Any]) -> Rows:
     found = [np.frombuffer(each, form) for each, (_, form) in zip(row, _COLUMNS, strict=True)]
-    ids, photos, vectors, lengths, rivals = found
-    return Rows(ids, photos, vectors.reshape(len(ids), -1), lengths, rivals)
+    ids, photos, vectors, lengths = found
+    return Rows(ids, photos, vectors.reshape(len(ids), -1), lengths)
 
 
 def _those(rows: Rows, which: npt.NDArray[np.bool_]) -> Rows:

@@ -15,8 +15,9 @@ from samclip_edge.photo.resize import Floats
 from samclip_edge.tasks.prompts import prepare
 
 MOST = 50  # things of a photo
-CLICKS = 8  # a side
-PREDICTED_IOU, STABILITY, OVERLAP = 0.6, 0.7, 0.7  # the least, the least, and the most; as in `everything`
+CLICKS = 7  # a side
+PREDICTED_IOU, STABILITY = 0.3, 0.4  # the least of what is no thing at all: the best `MOST` stay in any case
+OVERLAP = 0.7  # the most, as in `everything`
 _DRAWN = 256  # pixels along the longer side of a mask that is kept
 
 

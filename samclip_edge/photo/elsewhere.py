@@ -1,7 +1,7 @@
 """Photos decoded in other processes, beside the process that encodes them.
 
-`Decoders` keeps a few processes, which import no more than it takes to decode. (Those of `multiprocessing` would run the
-app's own main module again.)
+`Decoders` keeps a few processes, which import no more than it takes to decode. (Those of `multiprocessing` would run
+the app's own main module again.)
 A photo whose decoder dies, of too little memory or of a fault in a codec, costs that photo and no other.
 """
 
@@ -205,4 +205,4 @@ def serve() -> None:
             decoded = decode(source, wanted, known)._replace(notes=tuple(heard.told))
             pickle.dump(decoded, answers, protocol=5)
             answers.flush()
-    os._exit(0)  # what is left in the pipe's buffer has no reader
+    os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())  # what is left for the pipe has no reader

@@ -67,18 +67,6 @@ class Judge:
         ours, theirs, competes = self._compared(features, names, background, progress)
         return _odds(ours, theirs, competes, self._words.logit_bias, len(self.rivals.names))
 
-    def rivals_say(self, features: Floats) -> Floats:
-        """How much speaks for the rivals: features (N,E), L2-normalised, to (N,).
-
-        The scaled cosine of a name less this is the logarithm of the name's share among its rivals, which rises with
-        its log-odds where no rival means the same. So it need not be computed again for every name that is asked.
-        """
-        words = self._words
-        if words.logit_bias is not None:
-            return np.full(len(features), -words.logit_bias, np.float32)
-        rivals = np.concatenate([self.rivals.features, words.features(BACKGROUND_NAMES)])
-        return _log_sum(words.logit_scale * (features @ rivals.T))
-
     def similarity(self, features: Floats, name: str) -> float:
         """The cosine of a feature (E,), L2-normalised, and a name."""
         return float(features @ self._words.features([name])[0])
