@@ -22,7 +22,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge/tasks": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/scene": ({"numpy"}, ASK - {"samclip_edge/scene", "samclip_edge/pipeline"}),
     "samclip_edge/pipeline": ({"numpy"}, ASK - {"samclip_edge/pipeline"}),
-    "samclip_edge/library": ({"numpy", "PIL"}, ASK),
+    "samclip_edge/library": ({"numpy", "PIL", "pyarrow", "lancedb", "lance_ray", "ray"}, ASK),
     "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
     "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
     "samclip_edge/model": (
@@ -83,6 +83,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "benchmarks",
             "benchmarks/evaluation",
         }
-        | {"samclip_edge/accuracy", "samclip_edge/model"},
+        | {"samclip_edge/accuracy", "samclip_edge/library", "samclip_edge/model"},
     ),
 }

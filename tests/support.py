@@ -91,3 +91,11 @@ def as_model(folder: Path, name: str, config: dict[str, Any]) -> str:
     (folder / f"{name}.json").write_text(json.dumps(config), "utf-8")
     open_clip.add_model_config(folder / f"{name}.json")
     return name
+
+
+def paint(path: Path, seed: int, side: int = 96) -> Path:
+    """A photo of coloured squares, no two alike."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    squares = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(squares).resize((side, side - 16), Image.Resampling.NEAREST).save(path)
+    return path

@@ -57,6 +57,8 @@ app.add_typer(train.app, name="train")
 _EXTRAS = {  # what each brings, of which a verb may find one missing
     "bench": ("matplotlib", "scipy", "timm"),
     "coreml": ("coremltools", "sklearn"),
+    "library": ("pyarrow",),
+    "ray": ("lance_ray", "lancedb", "ray"),
     "tensorrt": ("cuda", "tensorrt_rtx_bindings", "tensorrt_rtx"),
     "train": ("accelerate", "tensorboard", "torchvision", "yaml"),
 }

@@ -97,7 +97,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     def shown(text: str) -> str:  # before columns are measured
         return text.encode(_encoding(), "replace").decode(_encoding())
 
-    made = Table(*(Column(each, overflow="fold") for each in columns), title=title and shown(title), title_justify="left")
+    made = Table(
+        *(Column(each, overflow="fold") for each in columns), title=title and shown(title), title_justify="left"
+    )
     for row in rows:
         made.add_row(*map(shown, row))
     console = Console(markup=False, highlight=False, emoji=False)  # rich draws in ASCII where stdout is not UTF

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,6 @@ from samclip_edge.cli.common import (
     Size,
     Threads,
     Units,
-    bar,
     emit,
     note,
     option_names,
@@ -71,41 +69,48 @@ def run(
 
     It can be stopped at any moment, and goes on where it was.
     """
+    from samclip_edge.cli.library import into_file, on_ray
     from samclip_edge.cli.loading import bundle_of_library, load
     from samclip_edge.cli.photos import pixel_limit
-    from samclip_edge.errors import InputError
-    from samclip_edge.library import Library
-    from samclip_edge.library.anew import index_anew
 
-    begun, limit = time.perf_counter(), pixel_limit(max_pixels)
-    if output is None:
-        raise InputError("-o: name the library to write, as in -o library.db")
-    if not photos and (reindex or not (prune or to)):
-        raise InputError("what to index: give folders, lists, tars or photos")
-    model = load(bundle if reindex else bundle_of_library(bundle, output), threads, units, device=device)
-    with option_names(size="--size", things="--things"):
-        chosen = None if size is None else model.size_of(size)
-        added = None
-        if reindex:
-            added = index_anew(output, model, photos or [], things, chosen, limit, bar("photos"))
-        with Library.open(output, model, things, chosen) as library:
-            if photos and not reindex:
-                added = library.add(photos, limit, bar("photos"))
-            seconds = time.perf_counter() - begun
-            pruned = library.prune() if prune else 0
-            counts = {"photos": len(library), "things": library.things}
-    document: dict[str, Any] = {"library": str(output), "bundle": model.bundle.given, **counts}
-    document |= {} if added is None else added._asdict()
-    document |= {
-        "pruned": pruned,
-        "seconds": seconds,
-        "failed": [each._asdict() for each in added.failed] if added else [],
-    }
+    limit = pixel_limit(max_pixels)
+    _check(photos, output, prune, reindex, to, ray)
+    names = {"size": "--size", "things": "--things", "device": "--device", "to": "--to", "ray": "--ray"}
+    with option_names(**names):
+        if ray is not None:
+            model = load(bundle, threads, units)
+            chosen = None if size is None else model.size_of(size)
+            document = on_ray(model, photos or [], to or "", ray, things, chosen, limit, device)
+        else:
+            assert output is not None
+            known = bundle if reindex else bundle_of_library(bundle, output)
+            model = load(known, threads, units, device=device)
+            chosen = None if size is None else model.size_of(size)
+            document = into_file(model, photos or [], output, things, chosen, limit, prune, reindex, to)
     emit(document, json, lambda: _show(document))
     for each in document["failed"]:
         note(f"error: {each['path']}: {each['error']}")
     if document["failed"]:
         raise typer.Exit(2)
+
+
+def _check(
+    photos: list[str] | None, output: Path | None, prune: bool, reindex: bool, to: str | None, ray: str | None
+) -> None:
+    """Raise InputError for options that do not go together."""
+    from samclip_edge.errors import InputError
+
+    if ray is not None:
+        for option in (name for name, given in (("-o", output), ("--prune", prune), ("--reindex", reindex)) if given):
+            raise InputError(f"{option}: is for a library; with --ray, --to says where the data set goes")
+        if to is None:
+            raise InputError("--ray: say with --to where the data set goes: lance://PLACE.lance or parquet://PLACE")
+    elif output is None:
+        raise InputError("-o: name the library to write, as in -o library.db")
+    elif to is not None and not to.endswith(".parquet"):
+        raise InputError(f"--to {to}: give a name that ends in .parquet; other places need --ray")
+    if not photos and (ray or reindex or not (prune or to)):
+        raise InputError("what to index: give folders, lists, tars or photos")
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,9 +44,9 @@ def run(
 
     Where no photo is likely enough to show the words, it says so, and lists the nearest apart.
     """
+    from samclip_edge.cli.library import looked_at, opened_library
     from samclip_edge.cli.loading import bundle_of_library, load
     from samclip_edge.errors import InputError
-    from samclip_edge.library import Library
     from samclip_edge.library.sheet import draw_sheet
     from samclip_edge.photo.pictures import check_output, save_picture
     from samclip_edge.text.judge import MIN_SCORE
@@ -64,13 +64,13 @@ def run(
         if output is not None:
             check_output(output)
         model = load(bundle_of_library(bundle, path), threads, units, device=device)
-        with Library.open(path, model) as opened:
+        with closing(opened_library(library, model)) as opened:
             document: dict[str, Any] = {"library": library, "bundle": model.bundle.given, "photos": len(opened)}
             if duplicates:
                 groups = opened.duplicates(bar())
                 document["duplicates"] = [[each.to_json() for each in group] for group in groups]
             elif like is not None:
-                seen = opened.like(*_looked(model, opened, like), n, things, under)
+                seen = opened.like(*looked_at(model, opened, like), n, things, under)
                 document |= {"like": like, "found": [each.to_json() for each in seen]}
             else:
                 least = MIN_SCORE if min_score is None else min_score
@@ -85,19 +85,6 @@ def run(
     emit(document, json, lambda: _show(document, title))
 
 
-def _looked(model: Any, library: Any, like: str) -> tuple[Any, Any]:
-    """The scene of a photo at the library's size, and the mask of a thing in it that is pointed at, or None."""
-    from samclip_edge.cli.question import parse_place
-
-    photo, place = (like, None) if os.path.exists(like) else parse_place(like)
-    scene = model.look(photo, library.size)
-    if place is None:
-        return scene, None
-    with option_names(points="--like", boxes="--like"):
-        (mask,) = scene.segment(points=[place]) if len(place) == 2 else scene.segment(boxes=place)
-    return scene, mask
-
-
 def _title(document: dict[str, Any]) -> str:
     if "duplicates" in document:
         return f"{len(document['duplicates'])} groups of photos that show the same, of {document['photos']} photos"
@@ -110,12 +97,12 @@ def _title(document: dict[str, Any]) -> str:
 
 def _show(document: dict[str, Any], title: str) -> None:
     if "duplicates" in document:
-        rows = [
+        shown = [
             (str(number), each["photo"], f"{each['width']}x{each['height']}", f"{each['similarity']:.3f}")
             for number, group in enumerate(document["duplicates"], 1)
             for each in group
         ]
-        table(("group", "photo", "pixels", "similarity"), rows, title)
+        table(("group", "photo", "pixels", "similarity"), shown, title)
         return
     rows = [
         (

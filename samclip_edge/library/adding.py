@@ -8,20 +8,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-import numpy as np
-
 from samclip_edge.bundle.sizes import Size, of_sides, sides
-from samclip_edge.encoded import Encoded
+from samclip_edge.library.entries import entries_of, wanted_by
 from samclip_edge.library.sources import Failed, Listed, listed
 from samclip_edge.library.store import Entry, Known, Store
-from samclip_edge.library.things import things_of
-from samclip_edge.photo.elsewhere import Decoded, Decoders, Source, Wanted
-from samclip_edge.photo.opened import OpenPhoto
+from samclip_edge.photo.elsewhere import Decoded, Decoders, Source
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress
-from samclip_edge.together import at_once, encode_together
+from samclip_edge.together import at_once
 
-_SECONDS = 5.0  # of work that a stop may cost: then a batch is put into the file
+BATCH_SECONDS = 5.0  # of work that a stop may cost: then a batch is put into the file
 _FEW = 8  # photos that are not worth a process
 
 
@@ -62,13 +58,12 @@ class _Adding:
         self._sources: dict[bytes, list[Source]] = {}  # of the batch, by the sha256 of their files
         self._entries: dict[bytes, Entry] = {}
         self._since = time.monotonic()
-        whole = model.bundle.manifest.kind == "sam+clip"  # whose CLIP resizes in a way of its own
-        self._wanted = Wanted(self.size, whole, max_pixels)
+        self._wanted = wanted_by(model, self.size, max_pixels)
 
     def stands(self, source: Source) -> bool:
         """Whether the library has the photo as it is, by its size and time."""
         known = self.store.known(source.path)
-        if known is None or (known.bytes, known.modified) != (source.bytes, source.modified):
+        if known is None or (known.size, known.modified) != (source.size, source.modified):
             return False
         if known.vanished:
             self.store.mark(known, source)
@@ -101,7 +96,7 @@ class _Adding:
             self.tally["added"] += 1
             if len(self._decoded) == self._most:
                 self._encode()
-        if time.monotonic() - self._since > _SECONDS:
+        if time.monotonic() - self._since > BATCH_SECONDS:
             self._write()
             self.store.file.commit()
 
@@ -139,19 +134,9 @@ class _Adding:
         return bool(tar[0]) and os.path.isfile(known.path[: len(tar[0]) + len(".tar")])
 
     def _encode(self) -> None:
-        photos = [OpenPhoto(each.pixels) for each in self._decoded if each.pixels is not None]
-        for decoded, encoded in zip(
-            self._decoded, encode_together(self.model.sessions, photos, self.size, named=True), strict=True
-        ):
-            self._entries[decoded.sha256] = self._entry(decoded, encoded)
+        entries = entries_of(self.model, self._decoded, self.size, self.with_things)
+        self._entries |= {each.sha256: entry for each, entry in zip(self._decoded, entries, strict=True)}
         self._decoded.clear()
-
-    def _entry(self, decoded: Decoded, encoded: Encoded) -> Entry:
-        features = encoded.image_features[None]
-        things, of_things = [], np.zeros((0, features.shape[1]), np.float32)
-        if self.with_things:
-            things, of_things = things_of(encoded, decoded.width, decoded.height)
-        return Entry(decoded.width, decoded.height, features, things, of_things)
 
     def _write(self) -> None:
         """Put what is encoded into the file."""

@@ -59,7 +59,6 @@ class LibraryFile:
     def __init__(self, path: Path) -> None:
         """Open a library that is there. Raises InputError for what is none, is newer, damaged, or cannot be read."""
         self.path, self.lock = path, threading.RLock()
-        self._writing = False
         self._connection = self._open()
         try:
             with self.faults():
@@ -138,7 +137,7 @@ class LibraryFile:
     def reading(self) -> Iterator[None]:
         """In the block, all that is read is of one moment. Raises InputError where the file fails."""
         with self.lock, self.faults():
-            if self._writing:
+            if self._connection.in_transaction:
                 yield
                 return
             self.rows("BEGIN")
@@ -159,7 +158,6 @@ class LibraryFile:
                 yield
                 self.rows("COMMIT")
             finally:
-                self._writing = False
                 self._end("ROLLBACK")
 
     def commit(self) -> None:
@@ -177,7 +175,6 @@ class LibraryFile:
             raise
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
-        self._writing = True
 
     def _end(self, statement: str) -> None:
         with suppress(sqlite3.Error):

@@ -9,23 +9,17 @@ library.duplicates()
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from samclip_edge import data
-from samclip_edge.bundle.folder import Bundle
-from samclip_edge.bundle.identity import identity, same_model
-from samclip_edge.bundle.manifest import MANIFEST
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.errors import InputError
-from samclip_edge.files import sha256
-from samclip_edge.json_files import parse_json
 from samclip_edge.library.adding import Added, add_photos
 from samclip_edge.library.duplicates import groups_of
 from samclip_edge.library.file import LibraryFile
+from samclip_edge.library.made_by import AGAIN, about, check
 from samclip_edge.library.matches import Found, Match
 from samclip_edge.library.searching import Asked, by_feature, by_words
 from samclip_edge.library.store import Store
@@ -64,25 +58,20 @@ class Library:
     def _take(self, file: LibraryFile) -> None:
         with file.faults():
             store = Store(file)
-        about, again = store.about, "use --reindex, or another file"
-        ours = _about(self.model, about["size"], bool(int(about["things"])))
         try:
-            if about["bundle"] != ours["bundle"] and not _same(about["model"], ours["model"]):
-                raise InputError(
-                    f"{self.path}: was made by another model, {about['name']} (sha256 {about['bundle'][:12]}), not by "
-                    f"that of {self.model.bundle.given} ({ours['bundle'][:12]}); name its bundle, or {again}"
-                )
-            if self._things and not int(about["things"]):
-                raise InputError(f"{self.path}: was made without things; {again}")
-            if self._size is not None and str(self._size) != about["size"]:
-                raise InputError(f" {self._size}: {self.path} was made at {about['size']}; {again}", "size")
+            check(os.fspath(self.path), store.about, self.model)
+            if self._things and not int(store.about["things"]):
+                raise InputError(f"{self.path}: was made without things; {AGAIN}")
+            if self._size is not None and str(self._size) != store.about["size"]:
+                raise InputError(f" {self._size}: {self.path} was made at {store.about['size']}; {AGAIN}", "size")
         except InputError:
             file.close()
             raise
         self._opened = store
 
     @property
-    def _store(self) -> Store:
+    def store(self) -> Store:
+        """The opened file. Raises InputError where there is none."""
         if self._opened is None:
             if not self.path.exists():
                 make = f"make it with `samclip-edge index FOLDER -o {self.path}`"
@@ -107,20 +96,20 @@ class Library:
 
     def __len__(self) -> int:
         """How many photos it holds, vanished ones too."""
-        with self._store.file.reading():
-            return self._store.count("photo")
+        with self.store.file.reading():
+            return self.store.count("photo")
 
     @property
     def things(self) -> int | None:
         """How many things it holds; None where it was made without."""
-        store = self._store
+        store = self.store
         with store.file.reading():
             return store.count("thing") if int(store.about["things"]) else None
 
     @property
     def size(self) -> Size:
         """The input size that its photos are looked at in."""
-        return of_sides(*sides(self._store.about["size"]))
+        return of_sides(*sides(self.store.about["size"]))
 
     def add(
         self,
@@ -140,12 +129,12 @@ class Library:
             photos = [photos]
         if self._opened is None and not self.path.exists():
             size = self._size or (self.model.sizes[-1] if self._things else self.model.names_size)
-            self._take(LibraryFile.create(self.path, _about(self.model, size, self._things)))
-        return add_photos(self._store, self.model, photos, max_pixels, progress)
+            self._take(LibraryFile.create(self.path, about(self.model, size, self._things)))
+        return add_photos(self.store, self.model, photos, max_pixels, progress)
 
     def remove(self, photos: Sequence[str | os.PathLike[str]]) -> int:
         """Take photos out of the library, by their paths or those of their folders. Returns how many there were."""
-        store, gone = self._store, set[int]()
+        store, gone = self.store, set[int]()
         with store.file.writing():
             for path in map(os.path.abspath, photos):
                 known = store.known(path)
@@ -155,7 +144,7 @@ class Library:
 
     def prune(self) -> int:
         """Take the photos out that have vanished. Returns how many there were."""
-        store = self._store
+        store = self.store
         with store.file.writing():
             gone = store.vanished()
             store.remove(gone)
@@ -177,7 +166,7 @@ class Library:
         """
         (name,) = check_labels([text], "text")
         check_score(min_score)
-        store, asked = self._store, self._asked(n, things, under)
+        store, asked = self.store, self._asked(n, things, under)
         with store.file.reading():
             return by_words(store, self.model, name, asked, min_score)
 
@@ -194,7 +183,7 @@ class Library:
         mask: a thing of the scene, which then is what is looked for: among the things, where the library has them, else
         among photos. n, things, under: see `search`. Raises InputError where `search` does.
         """
-        store, asked = self._store, self._asked(n, things, under)
+        store, asked = self.store, self._asked(n, things, under)
         if mask is not None and self.things is not None:
             asked = asked._replace(photos=False, things=True)
         feature = scene.image_features if mask is None else scene.features_under(mask.bits)
@@ -207,8 +196,19 @@ class Library:
         The largest photo of a group comes first; `similarity` of each is that to it. Files that were resized or
         compressed again are found so, and shots of one moment.
         """
-        with self._store.file.reading():
-            return groups_of(self._store, progress)
+        with self.store.file.reading():
+            return groups_of(self.store, progress)
+
+    def write(self, path: str | os.PathLike[str], progress: Progress = silent) -> None:
+        """Write all that it holds to a Parquet file, for other tools (`pip install 'samclip-edge[library]'`).
+
+        Raises InputError where that cannot be written.
+        """
+        from samclip_edge.library.tables import write_parquet
+
+        store = self.store
+        with store.file.reading():
+            write_parquet(store, os.fspath(path), progress)
 
     def _asked(self, n: int, things: bool, under: str | os.PathLike[str] | None) -> Asked:
         if n < 1:
@@ -216,32 +216,3 @@ class Library:
         if things and self.things is None:
             raise InputError(f": {self.path} was made without; make it anew with --reindex and --things", "things")
         return Asked(n, True, things, None if under is None else os.fspath(under))
-
-
-def _about(model: SamClip, size: Size | str, things: bool) -> dict[str, str]:
-    """What a library says of the model that made it, and how."""
-    bundle = model.bundle
-    chosen = model.size_of(size)
-    return {
-        "bundle": sha256(bundle.folder / MANIFEST),
-        "model": json.dumps(identity(bundle, chosen)),
-        "name": _name(bundle),
-        "features": str(bundle.manifest.spec.features),
-        "size": str(chosen),
-        "things": str(int(things)),
-    }
-
-
-def _name(bundle: Bundle) -> str:
-    """What finds the bundle again: `photo` or `tiny`, which ship, its folder, or a repository of a hub."""
-    if bundle.folder.parent == Path(os.path.realpath(data.FOLDER)):
-        return bundle.folder.name
-    return os.path.abspath(bundle.given) if os.path.isdir(bundle.given) else bundle.given
-
-
-def _same(theirs: str, ours: str) -> bool:
-    try:
-        known = parse_json(theirs.encode())
-    except ValueError:
-        return False
-    return bool(known) and same_model(known, parse_json(ours.encode()))

@@ -36,8 +36,9 @@ class Match:
         """What `search --json` prints of it."""
         sides = {"photo": self.path, "width": self.width, "height": self.height}
         fields = sides | {"score": self.score, "similarity": self.similarity}
-        mask = self.mask
-        return fields if mask is None else fields | {"thing": mask.to_json() | {"box": list(self.thing.box)}}
+        if self.thing is None or (mask := self.mask) is None:
+            return fields
+        return fields | {"thing": mask.to_json() | {"box": list(self.thing.box)}}
 
 
 class Found(NamedTuple):

@@ -8,7 +8,8 @@ the words are shown is the higher of the photo's and of that thing's.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from samclip_edge.bundle.sizes import of_sides, sides
 from samclip_edge.errors import InputError
 from samclip_edge.library.matches import Found, Match
 from samclip_edge.library.rows import Floats, Ids, Rows, best
-from samclip_edge.library.store import Store
+from samclip_edge.library.store import Kind, Thing
 from samclip_edge.pipeline import SamClip
 from samclip_edge.text.names import BACKGROUND_NAMES
 
@@ -33,6 +34,28 @@ class Asked(NamedTuple):
     under: str | None  # a folder or a tar that they are of
 
 
+class Searched(Protocol):
+    """What holds the rows: the whole library, or of one that lies elsewhere those that may answer."""
+
+    about: Mapping[str, str]
+
+    def rows(self, kind: Kind) -> Rows:
+        """The features of photos, or of their things."""
+        ...
+
+    def photo(self, id_: int) -> tuple[str, int, int]:
+        """The path, width and height of a photo."""
+        ...
+
+    def thing(self, id_: int) -> Thing:
+        """A thing."""
+        ...
+
+    def within(self, folder: str) -> Ids:
+        """The ids of the photos of a folder or a tar."""
+        ...
+
+
 class _Near(NamedTuple):
     """A photo that comes near."""
 
@@ -41,7 +64,7 @@ class _Near(NamedTuple):
     thing: int | None  # the place of its nearest thing among the rows of things
 
 
-def by_words(store: Store, model: SamClip, name: str, asked: Asked, min_score: float) -> Found:
+def by_words(store: Searched, model: SamClip, name: str, asked: Asked, min_score: float) -> Found:
     """Photos that show what a name says; see `Library.search`."""
     (wanted,) = model.words.features([name])
     near = _nearest(store, wanted, asked, max(_JUDGED * asked.n, _LEAST))
@@ -51,12 +74,12 @@ def by_words(store: Store, model: SamClip, name: str, asked: Asked, min_score: f
     return Found(answer[: asked.n], []) if sure else Found([], answer[: asked.n])
 
 
-def by_feature(store: Store, feature: Floats, asked: Asked) -> list[Match]:
+def by_feature(store: Searched, feature: Floats, asked: Asked) -> list[Match]:
     """Photos that come nearest to a feature (E,); see `Library.like`."""
     return [_match(store, each, None) for each in _nearest(store, feature, asked, asked.n)]
 
 
-def _nearest(store: Store, feature: Floats, asked: Asked, count: int) -> list[_Near]:
+def _nearest(store: Searched, feature: Floats, asked: Asked, count: int) -> list[_Near]:
     """The `count` photos that come nearest to a feature, nearest first."""
     photos = store.rows("photo")
     ranks = photos.cosines(feature)
@@ -102,7 +125,7 @@ class _Things(NamedTuple):
         return int(self.first[place] + part.argmax()) if part.size else None
 
 
-def _scores(store: Store, model: SamClip, name: str, near: list[_Near]) -> list[float]:
+def _scores(store: Searched, model: SamClip, name: str, near: list[_Near]) -> list[float]:
     """The chance of each photo that it shows what a name says, or that its nearest thing does."""
     judge, size = model.judge, of_sides(*sides(store.about["size"]))
 
@@ -119,7 +142,7 @@ def _scores(store: Store, model: SamClip, name: str, near: list[_Near]) -> list[
     return scores
 
 
-def _match(store: Store, near: _Near, score: float | None) -> Match:
+def _match(store: Searched, near: _Near, score: float | None) -> Match:
     path, width, height = store.photo(int(store.rows("photo").ids[near.place]))
     thing = None if near.thing is None else store.thing(int(store.rows("thing").ids[near.thing]))
     return Match(path, near.similarity, score, width, height, thing)

@@ -56,7 +56,8 @@ def listed(given: Sequence[str | os.PathLike[str]]) -> Listed:
         else:
             found[path] = Source(path, stat.st_size, stat.st_mtime_ns)
 
-    for each in map(os.fspath, given):
+    for name in given:
+        each = os.fspath(name)
         path = os.path.abspath(each)
         if os.path.isdir(path):
             roots.append(os.path.join(path, ""))

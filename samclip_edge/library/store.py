@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Known(NamedTuple):
 
     id: int
     path: str
-    bytes: int
+    size: int  # bytes
     modified: int
     vanished: bool
 
@@ -53,7 +53,7 @@ class Store:
     def __init__(self, file: LibraryFile) -> None:
         self.file = file
         with file.reading():
-            self.about = dict(file.rows("SELECT key, value FROM about"))
+            self.about: Mapping[str, str] = dict(file.rows("SELECT key, value FROM about"))
         self.width = int(self.about["features"])
         self._seen = -1  # the file's version when rows were read
         self._rows: dict[Kind, Rows] = {}
@@ -102,7 +102,7 @@ class Store:
 
     def _known(self, where: str, *values: object) -> Iterator[Known]:
         found = self.file.rows(f"SELECT id, path, bytes, modified, vanished FROM photos WHERE {where}", *values)
-        return (Known(*row[:4], vanished=row[4] is not None) for row in found)
+        return (Known(row[0], row[1], row[2], row[3], row[4] is not None) for row in found)
 
     def photo(self, id_: int) -> tuple[str, int, int]:
         """The path, width and height of a photo."""
@@ -176,7 +176,7 @@ class Store:
         if source is None:
             self.file.put("UPDATE photos SET vanished = ? WHERE id = ?", int(time.time()), known.id)
         else:
-            values = (source.path, source.bytes, source.modified, known.id)
+            values = (source.path, source.size, source.modified, known.id)
             self.file.put("UPDATE photos SET path = ?, bytes = ?, modified = ?, vanished = NULL WHERE id = ?", *values)
         self.forget()
 
@@ -185,7 +185,7 @@ class Store:
         old = self.known(source.path)
         if old is not None:
             self._drop([old.id])
-        values = (old and old.id, source.path, source.bytes, source.modified, sha256, width, height)
+        values = (old and old.id, source.path, source.size, source.modified, sha256, width, height)
         return self.file.put("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", *values)
 
     def _put_block(self, kind: Kind, rows: Rows) -> None:
@@ -220,7 +220,7 @@ def _block(row: Sequence[Any]) -> Rows:
 
 
 def _those(rows: Rows, which: npt.NDArray[np.bool_]) -> Rows:
-    return Rows(*(each[which] for each in rows))
+    return Rows(rows.ids[which], rows.photos[which], rows.vectors[which], rows.lengths[which])
 
 
 def _all(parts: Iterable[Floats]) -> Floats:

@@ -38,7 +38,7 @@ class Source(NamedTuple):
     """Where the bytes of a photo lie."""
 
     path: str  # absolute; of a photo in a tar, the tar's path and then its own, as if the tar were a folder
-    bytes: int
+    size: int  # bytes
     modified: int  # nanoseconds since 1970; of a photo in a tar, the tar's
     archive: str | None = None  # the tar
     offset: int = 0  # where the photo begins in it
@@ -47,7 +47,7 @@ class Source(NamedTuple):
         """The file's bytes. Raises OSError."""
         with open(self.archive or self.path, "rb") as file:
             file.seek(self.offset)
-            return file.read(self.bytes) if self.archive else file.read()
+            return file.read(self.size) if self.archive else file.read()
 
 
 class Wanted(NamedTuple):
@@ -166,6 +166,11 @@ def decode(source: Source, wanted: Wanted, known: frozenset[bytes]) -> Decoded:
         data = source.read()
     except (OSError, ValueError) as error:
         return Decoded(source, b"", None, 0, 0, f"cannot be read ({one_line(error)})")
+    return decode_bytes(source, data, wanted, known)
+
+
+def decode_bytes(source: Source, data: bytes, wanted: Wanted, known: frozenset[bytes] = frozenset()) -> Decoded:
+    """`decode` of a file that was read already."""
     digest = hashlib.sha256(data).digest()
     if digest[:_PREFIX] in known:
         return Decoded(source, digest, None, 0, 0)
