@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samclip_edge.bundle.sizes import Size
-from samclip_edge.cli.common import bar, option_names
+from samclip_edge.cli.common import bar
 from samclip_edge.cli.question import parse_place
 from samclip_edge.library import Library
 from samclip_edge.library.anew import index_anew
@@ -74,6 +74,5 @@ def looked_at(model: SamClip, library: Library | LanceLibrary, like: str) -> tup
     scene = model.look(photo, library.size)
     if place is None:
         return scene, None
-    with option_names(points="--like", boxes="--like"):
-        (mask,) = scene.segment(points=[place]) if len(place) == 2 else scene.segment(boxes=place)
+    (mask,) = scene.segment(points=[place]) if len(place) == 2 else scene.segment(boxes=place)
     return scene, mask

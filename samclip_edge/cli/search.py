@@ -87,7 +87,8 @@ def run(
 
 def _title(document: dict[str, Any]) -> str:
     if "duplicates" in document:
-        return f"{len(document['duplicates'])} groups of photos that show the same, of {document['photos']} photos"
+        count = len(document["duplicates"])
+        return f"{count} group{'s' * (count != 1)} of photos that show the same, of {document['photos']} photos"
     if "like" in document:
         return f"like {document['like']}"
     if document["found"]:

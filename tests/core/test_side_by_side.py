@@ -20,6 +20,7 @@ from samclip_edge.bundle.spec import ClipVisionSpec, ModelSpec
 from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
 from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.library import Library
 from samclip_edge.model import checkpoint
 from samclip_edge.photo.resize import clip_square
 from samclip_edge.tasks.everything import Settings
@@ -193,3 +194,21 @@ def test_many_photos_go_through_clips_encoder_together(two: SamClip, monkeypatch
     for photo, scene in zip(photos, many, strict=True):
         assert off(two.look(photo).image_features, scene.image_features) < TOLERANCE
     assert len(calls) == 1 + len(photos)  # and SAM's encoder ran for none
+
+
+def test_the_things_of_a_library_have_what_clip_says_of_their_boxes(two: SamClip, tmp_path: Path) -> None:
+    library = Library.open(tmp_path / "library.db", two, things=True)
+    library.add([PHOTO])
+    store, scene = library.store, two.look(PHOTO)
+    with store.file.reading():
+        rows = store.rows("thing")
+        things = [store.thing(id_) for id_ in rows.ids.tolist()]
+        features = rows.features(np.arange(len(things)))
+        (photo,) = store.rows("photo").features(np.arange(1))
+    assert photo @ scene.image_features > 0.999
+    assert things
+    for thing, feature in zip(things, features, strict=True):
+        x0, y0, x1, y1 = thing.box
+        bits = np.zeros((scene.frame.height, scene.frame.width), bool)
+        bits[y0:y1, x0:x1] = True
+        assert feature @ scene.features_under(bits) > 0.97, "of a box that was rounded to a mask's pixels"
