@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ from samclip_edge.together import at_once
 PARQUET = "parquet://"
 _SHARE = 4  # CPUs of an actor that encodes on them, at most
 _DECODED = 16  # photos that are decoded in one go
+_DECODING = 0.5  # CPUs of that; of another number than an actor's, or Ray would have the actor do it
 
 
 class OnRay(NamedTuple):
@@ -69,6 +71,8 @@ def index_on_ray(
     chosen = size or (model.sizes[-1] if things else model.names_size)
     schema = schema_of(made_by.about(model, chosen, things))
     started: dict[str, Any] = {"include_dashboard": False} if address == "local" else {"address": address}
+    warnings.filterwarnings("ignore", "lance is not fork-safe")  # Ray starts processes of its own
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         ray.init(**started, logging_level=logging.ERROR, log_to_driver=False)
         ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
@@ -83,7 +87,10 @@ def index_on_ray(
                 file_extensions=[each[1:] for each in PHOTOS],
             )
             .map_batches(
-                _Decoder(wanted_by(model, chosen, max_pixels), told), batch_size=_DECODED, batch_format="pyarrow"
+                _Decoder(wanted_by(model, chosen, max_pixels), told),
+                batch_size=_DECODED,
+                batch_format="pyarrow",
+                num_cpus=_DECODING,
             )
             .map_batches(
                 _Encoder,

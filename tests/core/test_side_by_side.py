@@ -21,6 +21,7 @@ from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.library import Library
+from samclip_edge.library import things as things_of
 from samclip_edge.model import checkpoint
 from samclip_edge.photo.resize import clip_square
 from samclip_edge.tasks.everything import Settings
@@ -196,7 +197,11 @@ def test_many_photos_go_through_clips_encoder_together(two: SamClip, monkeypatch
     assert len(calls) == 1 + len(photos)  # and SAM's encoder ran for none
 
 
-def test_the_things_of_a_library_have_what_clip_says_of_their_boxes(two: SamClip, tmp_path: Path) -> None:
+def test_the_things_of_a_library_have_what_clip_says_of_their_boxes(
+    two: SamClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(things_of, "PREDICTED_IOU", -np.inf)  # of random weights
+    monkeypatch.setattr(things_of, "STABILITY", 0)
     library = Library.open(tmp_path / "library.db", two, things=True)
     library.add([PHOTO])
     store, scene = library.store, two.look(PHOTO)
