@@ -6,10 +6,16 @@ from typing import Any
 from samclip_edge import moved
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Mask", "SamClip", "Scene", "__version__"]
+__all__ = ["InputError", "Library", "Mask", "SamClip", "Scene", "__version__"]
 
 # Imported on first use, so that `samclip-edge --help` pays for none of it. `__init__.pyi` tells type checkers the same.
-_HOME = {"InputError": "errors", "Mask": "photo.masks", "SamClip": "pipeline", "Scene": "scene"}
+_HOME = {
+    "InputError": "errors",
+    "Library": "library.library",
+    "Mask": "photo.masks",
+    "SamClip": "pipeline",
+    "Scene": "scene",
+}
 
 moved.install()
 

@@ -65,6 +65,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {"typing_extensions"},
         ASK | {"samclip_edge/accuracy", "benchmarks", "train", "train/probing"},
     ),
+    "benchmarks/library": (
+        {"numpy", "apsw", "faiss", "lancedb", "pyarrow", "sqlite_vec", "usearch"},
+        ASK | {"samclip_edge/library", "samclip_edge/rendered", "benchmarks", "benchmarks/evaluation"},
+    ),
     "benchmarks": (
         {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything", "PIL"},
         ASK | EXPORT | {"samclip_edge/model"},
@@ -82,6 +86,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "train/recipe",
             "benchmarks",
             "benchmarks/evaluation",
+            "benchmarks/library",
         }
         | {"samclip_edge/accuracy", "samclip_edge/library", "samclip_edge/model"},
     ),

@@ -46,6 +46,12 @@ Minutes = Annotated[
         "--against, BUNDLE is measured alone, which needs no torch.",
     ),
 ]
+OfLibraries = Annotated[
+    bool, typer.Option("--library", help="Measure only libraries: indexing, searching, other stores, worth of things.")
+]
+Coco = Annotated[
+    Path | None, typer.Option("--coco", metavar="DIR", help="With --library: COCO's folder, for the worth of things.")
+]
 Output = Annotated[
     Path, typer.Option("-o", metavar="DIR", help="Where systems are exported to, and the report is written.")
 ]
@@ -56,6 +62,8 @@ def run(
     base: Base = None,
     against: Against = None,
     minutes: Minutes = None,
+    library: OfLibraries = False,
+    coco: Coco = None,
     output: Output = Path("bench"),
     threads: Threads = None,
     json: Json = False,
@@ -80,14 +88,20 @@ def run(
         raise InputError(f"--base {base[0]}: is measured {'without a bundle' if bundle else 'by itself'}; {other}")
     if minutes is not None and not 0 < minutes <= DAY:
         raise InputError(f"--minutes {minutes:g}: give more than 0, and at most {DAY}")
+    if coco and not library:
+        raise InputError("--coco: is for --library; leave it out")
+    if library and (base or against or minutes is not None):
+        raise InputError("--library: measures libraries only; leave --base, --against and --minutes out")
     report = Report(output, threads or os.cpu_count() or 1)
-    if against:
+    if library:
+        report.libraries(bundle, coco)
+    elif against:
         bundle = report.compare(bundle, against)
     elif bundle and minutes:
         report.alone(bundle)
     elif not base:
         report.beside_two(bundle)
-    if bases := base or (DEFAULT_BASES if bundle is None else ()):
+    if bases := base or (DEFAULT_BASES if bundle is None and not library else ()):
         report.bases(bases)
     if minutes:
         report.long(bundle, minutes)
@@ -142,6 +156,14 @@ class Report:
         with option_names(base="--base"):
             found = measure_bases(names, self.folder, self.threads, bar())
         self._add({"bases": found.to_json()}, bases_markdown(found))
+
+    def libraries(self, bundle: Path | None, coco: Path | None) -> None:
+        """Measure libraries of a bundle, or of `photo`, and of large models of random weights."""
+        from samclip_edge.benchmarks.library.run import measure_libraries
+
+        for name, found, text in measure_libraries(bundle, coco, self.folder, self.threads, bar()):
+            self.document.setdefault("library", {})
+            self._add({"library": self.document["library"] | {name: found}}, text)
 
     def long(self, bundle: Path | None, minutes: float) -> None:
         """Run a bundle for minutes: vit_b, which other parts have exported, where it is None."""

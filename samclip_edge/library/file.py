@@ -47,19 +47,23 @@ CREATE TABLE blocks (
   ids BLOB NOT NULL,
   photos BLOB NOT NULL,
   vectors BLOB NOT NULL,
-  lengths BLOB NOT NULL
+  lengths BLOB NOT NULL,
+  quarters BLOB NOT NULL
 );
 CREATE INDEX blocks_by_kind ON blocks (kind);
 """
 
 
 class LibraryFile:
-    """An open library file. May be used from several threads, one after another."""
+    """An open library file. May be used from several threads: one may write while others read."""
 
     def __init__(self, path: Path) -> None:
         """Open a library that is there. Raises InputError for what is none, is newer, damaged, or cannot be read."""
-        self.path, self.lock = path, threading.RLock()
-        self._connection = self._open()
+        self.path = path
+        self._reads, self._writes = threading.RLock(), threading.RLock()
+        self._reader = self._open()
+        self._writer: sqlite3.Connection | None = None  # where a thread writes
+        self._writing_thread = 0
         try:
             with self.faults():
                 (application,), (version,) = self.row("PRAGMA application_id"), self.row("PRAGMA user_version")
@@ -105,12 +109,21 @@ class LibraryFile:
             raise InputError(f"{self.path}: no such library; {make}")
         with self.faults():
             address = f"{self.path.absolute().as_uri()}?mode=rw"
-            return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            made = sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            made.execute("PRAGMA trusted_schema = OFF")  # the file may come from anywhere
+            return made
 
     def close(self) -> None:
-        """Let go of the file. What was not committed is not in it."""
-        with self.lock:
-            self._connection.close()
+        """Let go of the file."""
+        with self._writes, self._reads:
+            self._reader.close()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """Of the thread that writes its own, which sees what is not committed yet; of all others one."""
+        if self._writer is not None and threading.get_ident() == self._writing_thread:
+            return self._writer
+        return self._reader
 
     def rows(self, statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """The rows that a statement gives."""
@@ -130,35 +143,38 @@ class LibraryFile:
 
     @property
     def version(self) -> int:
-        """A number that changes whenever another connection has written."""
-        return int(self.row("PRAGMA data_version")[0])
+        """A number that changes whenever something was written."""
+        return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """In the block, all that is read is of one moment. Raises InputError where the file fails."""
-        with self.lock, self.faults():
-            if self._connection.in_transaction:
+        with self._reads, self.faults():
+            if self._reader.in_transaction:  # of a block around this one
                 yield
                 return
-            self.rows("BEGIN")
+            self._reader.execute("BEGIN")
             try:
                 yield
             finally:
-                self._end("COMMIT")
+                _end(self._reader, "COMMIT")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """In the block, this process is the one that writes. What was written since `commit` is lost if it raises.
+        """In the block, this thread is the one that writes. What was written since `commit` is lost if it raises.
 
         Raises InputError where another process writes, where this one may not, and where the disk is full.
         """
-        with self.lock, self.faults():
-            self._begin()
+        with self._writes, self.faults():
+            self._writer, self._writing_thread = self._open(), threading.get_ident()
             try:
+                self._begin()
                 yield
                 self.rows("COMMIT")
             finally:
-                self._end("ROLLBACK")
+                _end(self._writer, "ROLLBACK")
+                self._writer.close()
+                self._writer = None
 
     def commit(self) -> None:
         """Put a batch into the file, and go on writing."""
@@ -166,7 +182,7 @@ class LibraryFile:
         self._begin()
 
     def _begin(self) -> None:
-        self._connection.execute("PRAGMA busy_timeout = 0")  # who writes, writes for long
+        self.rows("PRAGMA busy_timeout = 0")  # who writes, writes for long
         try:
             self.rows("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -174,12 +190,7 @@ class LibraryFile:
                 raise InputError(f"{self.path}: another process writes to it; wait until it has ended") from None
             raise
         finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
-
-    def _end(self, statement: str) -> None:
-        with suppress(sqlite3.Error):
-            if self._connection.in_transaction:
-                self.rows(statement)
+            self.rows(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -200,3 +211,9 @@ class LibraryFile:
         if "not a database" in told:
             return InputError(f"{self.path}: no library; make one with `samclip-edge index`, in another file")
         return InputError(f"{self.path}: is damaged or cut short ({told}); copy it again, or use --reindex")
+
+
+def _end(connection: sqlite3.Connection, statement: str) -> None:
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute(statement)

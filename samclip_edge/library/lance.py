@@ -48,6 +48,8 @@ class LanceLibrary:
         folder, _, name = place.rpartition("/")
         if not name.endswith(".lance"):
             raise InputError(f"{address}: name a data set that ends in .lance")
+        if "://" not in place and not os.path.isdir(place):  # which LanceDB would make
+            raise InputError(f"{address}: no such data set; write one with `samclip-edge index --ray`")
         try:
             self._table: Any = lancedb.connect(folder or ".").open_table(name.removesuffix(".lance"))
         except Exception as error:  # LanceDB's own, of many kinds

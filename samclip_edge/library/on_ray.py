@@ -78,29 +78,8 @@ def index_on_ray(
         ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         told: Any = ray.remote(_Told).options(num_cpus=0).remote()  # type: ignore[attr-defined]
-        actors, resources = _actors(on_gpus=device != "cpu")
-        plan = _Plan(os.fspath(model.bundle.folder), chosen, things, device, int(resources["num_cpus"]))
-        rows = (
-            ray.data.read_binary_files(
-                [each if "://" in each else os.path.abspath(each) for each in photos],
-                include_paths=True,
-                file_extensions=[each[1:] for each in PHOTOS],
-            )
-            .map_batches(
-                _Decoder(wanted_by(model, chosen, max_pixels), told),
-                batch_size=_DECODED,
-                batch_format="pyarrow",
-                num_cpus=_DECODING,
-            )
-            .map_batches(
-                _Encoder,
-                fn_constructor_args=(plan, schema, told),
-                batch_size=at_once(model.bundle, chosen, named=True),
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=actors),
-                **resources,
-            )
-        )
+        plan = _Plan(os.fspath(model.bundle.folder), chosen, things, device, schema)
+        rows = _rows(photos, model, plan, max_pixels, told)
         if to.startswith(LANCE):
             lance_ray.write_lance(rows, place, schema=schema)
         else:
@@ -113,6 +92,30 @@ def index_on_ray(
     return OnRay(len(counts), sum(counts.values()) if things else None, failed)
 
 
+def _rows(photos: Sequence[str], model: SamClip, plan: _Plan, max_pixels: int, told: Any) -> ray.data.Dataset:
+    """The rows of the data set, which are made when they are written."""
+    actors, resources = _actors(on_gpus=plan.device != "cpu")
+    files = ray.data.read_binary_files(
+        [each if "://" in each else os.path.abspath(each) for each in photos],
+        include_paths=True,
+        file_extensions=[each[1:] for each in PHOTOS],
+    )
+    decoded = files.map_batches(
+        _Decoder(wanted_by(model, plan.size, max_pixels), told),
+        batch_size=_DECODED,
+        batch_format="pyarrow",
+        num_cpus=_DECODING,
+    )
+    return decoded.map_batches(
+        _Encoder,
+        fn_constructor_args=(plan, int(resources["num_cpus"]), told),
+        batch_size=at_once(model.bundle, plan.size, named=True),
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        **resources,
+    )
+
+
 class _Plan(NamedTuple):
     """What every actor is told."""
 
@@ -120,7 +123,7 @@ class _Plan(NamedTuple):
     size: Size
     things: bool
     device: Device
-    threads: int
+    schema: pa.Schema
 
 
 class _Told:
@@ -178,9 +181,9 @@ class _Decoder:
 class _Encoder:
     """An actor that holds the model: pixels to the rows of the data set."""
 
-    def __init__(self, plan: _Plan, schema: pa.Schema, told: Any) -> None:
-        self._plan, self._schema, self._told = plan, schema, told
-        self._model = SamClip(Bundle.open(plan.bundle), SessionOptions(plan.threads, device=plan.device))
+    def __init__(self, plan: _Plan, threads: int, told: Any) -> None:
+        self._plan, self._told = plan, told
+        self._model = SamClip(Bundle.open(plan.bundle), SessionOptions(max(threads, 1), device=plan.device))
 
     def __call__(self, photos: pa.Table) -> pa.Table:
         decoded = [_decoded(row) for row in photos.to_pylist()]
@@ -190,7 +193,7 @@ class _Encoder:
         for photo, entry in zip(decoded, entries, strict=True):
             described = Photo(photo.source.path, photo.source.size, photo.sha256, photo.width, photo.height)
             rows += rows_of_entry(described, entry)
-        return table_of(rows, self._schema)
+        return table_of(rows, self._plan.schema)
 
 
 def _decoded(row: dict[str, Any]) -> Decoded:

@@ -21,7 +21,7 @@ from samclip_edge.library.store import Kind, Thing
 from samclip_edge.pipeline import SamClip
 from samclip_edge.text.names import BACKGROUND_NAMES
 
-_JUDGED = 4  # photos that are judged, for each that is asked for
+_COMPARED = 4  # photos that are compared again and judged, for each that is asked for
 _LEAST = 256  # and at least so many
 
 
@@ -67,20 +67,20 @@ class _Near(NamedTuple):
 def by_words(store: Searched, model: SamClip, name: str, asked: Asked, min_score: float) -> Found:
     """Photos that show what a name says; see `Library.search`."""
     (wanted,) = model.words.features([name])
-    near = _nearest(store, wanted, asked, max(_JUDGED * asked.n, _LEAST))
-    scores = _scores(store, model, name, near)
-    sure = [each for each, score in zip(near, scores, strict=True) if score >= min_score]
-    answer = [_match(store, each, score) for each, score in zip(near, scores, strict=True) if not sure or each in sure]
-    return Found(answer[: asked.n], []) if sure else Found([], answer[: asked.n])
+    near = _nearest(store, wanted, asked)
+    scored = list(zip(near, _scores(store, model, name, near), strict=True))
+    sure = [(each, score) for each, score in scored if score >= min_score]
+    answer = [_match(store, *each) for each in (sure or scored)[: asked.n]]
+    return Found(answer, []) if sure else Found([], answer)
 
 
 def by_feature(store: Searched, feature: Floats, asked: Asked) -> list[Match]:
     """Photos that come nearest to a feature (E,); see `Library.like`."""
-    return [_match(store, each, None) for each in _nearest(store, feature, asked, asked.n)]
+    return [_match(store, each, None) for each in _nearest(store, feature, asked)[: asked.n]]
 
 
-def _nearest(store: Searched, feature: Floats, asked: Asked, count: int) -> list[_Near]:
-    """The `count` photos that come nearest to a feature, nearest first."""
+def _nearest(store: Searched, feature: Floats, asked: Asked) -> list[_Near]:
+    """The photos that come nearest to a feature, nearest first, a few times as many as are asked for."""
     photos = store.rows("photo")
     ranks = photos.cosines(feature)
     of_things = _Things.of(store.rows("thing"), photos, feature) if asked.things else None
@@ -92,8 +92,15 @@ def _nearest(store: Searched, feature: Floats, asked: Asked, count: int) -> list
         if not inside.size:
             raise InputError(f" {asked.under}: no photo of the library lies in it", "under")
         ranks[~np.isin(photos.ids, inside)] = -np.inf
-    places = best(ranks, count).tolist()
-    return [_Near(place, float(ranks[place]), of_things and of_things.nearest(place)) for place in places]
+    places = best(ranks, max(_COMPARED * asked.n, _LEAST))
+    things = [of_things and of_things.nearest(place) for place in places.tolist()]
+    cosines = photos.features(places) @ feature
+    which = [k for k, thing in enumerate(things) if thing is not None]
+    if which:
+        of_thing = store.rows("thing").features(np.array([things[k] for k in which])) @ feature
+        cosines[which] = (cosines[which] + of_thing) / 2 if asked.photos else of_thing
+    order = np.argsort(-cosines, kind="stable").tolist()
+    return [_Near(int(places[k]), float(cosines[k]), things[k]) for k in order]
 
 
 class _Things(NamedTuple):

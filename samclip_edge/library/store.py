@@ -10,13 +10,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from samclip_edge.errors import InputError
 from samclip_edge.library.file import LibraryFile
-from samclip_edge.library.rows import Floats, Ids, Rows, joined, rows_of
+from samclip_edge.library.rows import Floats, Ids, Rows, empty, planes, rows_of
 from samclip_edge.photo.elsewhere import Source
 from samclip_edge.photo.masks import Box, Rle
 
 Kind = Literal["photo", "thing"]
-_COLUMNS = (("ids", "<i8"), ("photos", "<i8"), ("vectors", "i1"), ("lengths", "<f4"))
+_COLUMNS = (("ids", "<i8"), ("photos", "<i8"), ("vectors", "i1"), ("lengths", "<f4"), ("quarters", "u1"))
 
 
 class Thing(NamedTuple):
@@ -54,7 +55,7 @@ class Store:
         self.file = file
         with file.reading():
             self.about: Mapping[str, str] = dict(file.rows("SELECT key, value FROM about"))
-        self.width = int(self.about["features"])
+        self.width = int(self.about.get("features", 0))
         self._seen = -1  # the file's version when rows were read
         self._rows: dict[Kind, Rows] = {}
         self._vanished: Ids = np.zeros(0, np.int64)
@@ -94,8 +95,8 @@ class Store:
         for kind in ("photo", "thing"):
             blocks = list(self.file.rows("SELECT id, photos FROM blocks WHERE kind = ?", kind))
             holding = (block for block, ids in blocks if (np.frombuffer(ids, "<i8") == id_).any())
-            parts = [_block(row) for block in holding for row in self._blocks("id = ?", block)]
-            rows = joined(parts, self.width)
+            parts = [self._block(row) for block in holding for row in self._blocks("id = ?", block)]
+            rows = parts[0] if parts else empty(0, self.width)
             own = np.flatnonzero(rows.photos == id_)
             features[kind] = rows.features(own)
         return Entry(width, height, features["photo"], things, features["thing"])
@@ -123,7 +124,7 @@ class Store:
             self._rows.clear()
             self._vanished, self._seen = np.array(self.vanished(), np.int64), version
         if kind not in self._rows:
-            rows = joined([_block(row) for row in self._blocks("kind = ?", kind)], self.width)
+            rows = self._joined(kind)
             if self._vanished.size:
                 rows = _those(rows, ~np.isin(rows.photos, self._vanished))
             self._rows[kind] = rows
@@ -139,11 +140,29 @@ class Store:
         columns = ", ".join(name for name, _ in _COLUMNS)
         return self.file.rows(f"SELECT {columns} FROM blocks WHERE {where} ORDER BY id", *values)
 
-    # What changes. `forget` is called after each, so that rows are read anew.
+    def _joined(self, kind: Kind) -> Rows:
+        """The rows of all blocks, which are read into their places: there may be gigabytes."""
+        (count,) = self.file.row("SELECT coalesce(sum(length(ids) / 8), 0) FROM blocks WHERE kind = ?", kind)
+        rows, start = empty(count, self.width), 0
+        for block in map(self._block, self._blocks("kind = ?", kind)):
+            end = start + len(block.ids)
+            for name, _ in _COLUMNS:
+                getattr(rows, name)[start:end] = getattr(block, name)
+            start = end
+        return rows
 
-    def forget(self) -> None:
-        """Have rows read anew."""
-        self._seen = -1
+    def _block(self, row: Sequence[Any]) -> Rows:
+        try:
+            found = [np.frombuffer(each, form) for each, (_, form) in zip(row, _COLUMNS, strict=True)]
+            ids, photos, vectors, lengths, quarters = found
+            if not len(ids) == len(photos) == len(lengths):
+                raise ValueError
+            count, packed = len(ids), quarters.reshape(len(ids), planes(self.width))
+            return Rows(ids, photos, vectors.reshape(count, self.width), lengths, packed)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.file.path}: is damaged (a block); copy it again, or use --reindex") from None
+
+    # What changes.
 
     def add(self, added: Iterable[tuple[Source, bytes, Entry]]) -> None:
         """Put photos, with the sha256 of each, into the library. One whose path is there takes its place."""
@@ -158,12 +177,11 @@ class Store:
         if photos:
             ids, entries = [id_ for id_, _ in photos], [entry for _, entry in photos]
             of_photos = rows_of(ids, ids, _all(e.features for e in entries))
-            self._put_block("photo", of_photos)
+            self.put_block("photo", of_photos)
             if things:
                 owners = [id_ for id_, entry in photos for _ in entry.things]
                 parts = [entry for entry in entries if entry.things]
-                self._put_block("thing", rows_of(things, owners, _all(e.thing_features for e in parts)))
-        self.forget()
+                self.put_block("thing", rows_of(things, owners, _all(e.thing_features for e in parts)))
 
     def remove(self, ids: Iterable[int]) -> None:
         """Take photos and all that is of them out of the library."""
@@ -178,7 +196,6 @@ class Store:
         else:
             values = (source.path, source.size, source.modified, known.id)
             self.file.put("UPDATE photos SET path = ?, bytes = ?, modified = ?, vanished = NULL WHERE id = ?", *values)
-        self.forget()
 
     def _put_photo(self, source: Source, sha256: bytes, width: int, height: int) -> int:
         """The id of a photo, whose row is new, or stands where the path's old one stood."""
@@ -188,10 +205,11 @@ class Store:
         values = (old and old.id, source.path, source.size, source.modified, sha256, width, height)
         return self.file.put("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", *values)
 
-    def _put_block(self, kind: Kind, rows: Rows) -> None:
+    def put_block(self, kind: Kind, rows: Rows) -> None:
+        """Put features into the file, those of one batch together."""
         values = [np.ascontiguousarray(getattr(rows, name).astype(form)).tobytes() for name, form in _COLUMNS]
         names = ", ".join(name for name, _ in _COLUMNS)
-        self.file.put(f"INSERT INTO blocks (kind, {names}) VALUES (?, ?, ?, ?, ?)", kind, *values)
+        self.file.put(f"INSERT INTO blocks (kind, {names}) VALUES (?, ?, ?, ?, ?, ?)", kind, *values)
 
     def _drop(self, photos: Sequence[int]) -> None:
         """Take the features and things of photos out. A block that holds others too is written anew without them."""
@@ -200,12 +218,11 @@ class Store:
             stays = ~np.isin(np.frombuffer(ids, "<i8"), gone)
             if stays.all():
                 continue
-            (block,) = map(_block, list(self._blocks("id = ?", id_)))
+            (block,) = map(self._block, list(self._blocks("id = ?", id_)))
             self.file.put("DELETE FROM blocks WHERE id = ?", id_)
             if stays.any():
-                self._put_block(kind, _those(block, stays))
+                self.put_block(kind, _those(block, stays))
         self.file.put_many("DELETE FROM things WHERE photo = ?", [(id_,) for id_ in photos])
-        self.forget()
 
 
 def _after(folder: str) -> str:
@@ -213,14 +230,9 @@ def _after(folder: str) -> str:
     return folder[:-1] + chr(ord(folder[-1]) + 1)
 
 
-def _block(row: Sequence[Any]) -> Rows:
-    found = [np.frombuffer(each, form) for each, (_, form) in zip(row, _COLUMNS, strict=True)]
-    ids, photos, vectors, lengths = found
-    return Rows(ids, photos, vectors.reshape(len(ids), -1), lengths)
-
-
 def _those(rows: Rows, which: npt.NDArray[np.bool_]) -> Rows:
-    return Rows(rows.ids[which], rows.photos[which], rows.vectors[which], rows.lengths[which])
+    ids, photos, vectors, lengths, quarters = rows
+    return Rows(ids[which], photos[which], vectors[which], lengths[which], quarters[which])
 
 
 def _all(parts: Iterable[Floats]) -> Floats:

@@ -151,7 +151,7 @@ def test_parquet_is_written_by_the_command(run: Callable[..., Ran], folder: Path
 
 
 def test_what_is_no_lance_data_set(shapes: SamClip, written: Path, run: Callable[..., Ran]) -> None:
-    with pytest.raises(InputError, match=r"^lance:///none/a\.lance: no Lance data set"):
+    with pytest.raises(InputError, match=r"^lance:///none/a\.lance: no such data set"):
         LanceLibrary("lance:///none/a.lance", shapes)
     with pytest.raises(InputError, match=r"name a data set that ends in \.lance"):
         LanceLibrary("lance:///none/a", shapes)

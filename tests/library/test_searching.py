@@ -219,8 +219,12 @@ def test_a_scan_in_pieces_and_threads_is_one_product() -> None:
         wanted = random.standard_normal(384).astype(np.float32)
         wanted /= np.linalg.norm(wanted)
         assert rows.cosines(wanted) == pytest.approx(features @ wanted, abs=5e-3)
-        exact = rows.features(np.arange(count)) @ wanted
-        assert rows.cosines(wanted) == pytest.approx(exact, abs=1e-5)
+        by_hand = rows.vectors.astype(np.float32) @ wanted / np.linalg.norm(rows.vectors.astype(np.float32), axis=1)
+        assert rows.cosines(wanted) == pytest.approx(by_hand, abs=1e-5)
+        near = rows.features(np.arange(count))
+        assert near @ wanted == pytest.approx(features @ wanted, abs=1e-3)
+        again = rows_of(range(count), range(count), near)
+        assert all(np.array_equal(one, other) for one, other in zip(rows, again, strict=True)), "a copy is the same"
 
 
 def test_rows_of_zeros_are_near_to_nothing() -> None:
