@@ -40,7 +40,7 @@ def add_photos(
     with store.file.writing():
         adding = _Adding(store, model, found, max_pixels)
         todo = [source for source in found.sources if not adding.stands(source)]
-        adding.encode_all(todo, max_pixels, progress)
+        adding.encode_all(todo, progress)
         adding.mark_vanished()
     tally = adding.tally
     return Added(**tally, failed=found.failed)
@@ -70,7 +70,7 @@ class _Adding:
         self.tally["unchanged"] += 1
         return True
 
-    def encode_all(self, todo: Sequence[Source], max_pixels: int, progress: Progress) -> None:
+    def encode_all(self, todo: Sequence[Source], progress: Progress) -> None:
         """Decode and encode photos, batch by batch."""
         decoders = Decoders(self._wanted, self.store.digests(), processes=len(todo) > _FEW)
         with closing(decoders.each(todo, 2 * self._most)) as ready:
