@@ -9,3 +9,5 @@ samclip-edge segment $photos/coffee.jpg --point 300,180 --bundle demo/bundle -o 
 samclip-edge segment docs/temple.jpg --text palace --text tree --text sky --text elephant -o demo/find.png  # no elephant is there
 samclip-edge segment $photos/coffee.jpg --everything --grid 12 --min-iou 0.6 --min-stability 0.7 \
     --label cup --label table --label dog -o demo/everything.png
+samclip-edge index $photos docs/temple.jpg -o demo/library.db --things
+samclip-edge search demo/library.db cup --things -o demo/search.png

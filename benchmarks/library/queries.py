@@ -74,8 +74,8 @@ def _fill(place: Path, model: SamClip, real: Floats, photos: int, things: int) -
     with file.writing():
         for start in range(0, photos, _BATCH):
             ids = list(range(start + 1, min(start + _BATCH, photos) + 1))
-            values = [(k, f"/photos/{k}.jpg", 1, 1, str(k).encode(), 640, 480, None) for k in ids]
-            file.put_many("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+            values = [(k, f"/photos/{k}.jpg", 1, 1, str(k).encode(), 640, 480, b"", None) for k in ids]
+            file.put_many("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             features = np.concatenate(list(noisy(real, len(ids), seed=10 + start)))
             store.put_block("photo", rows_of(ids, ids, features))
             if things:

@@ -29,5 +29,5 @@ def entries_of(model: SamClip, photos: Sequence[Decoded], size: Size, with_thing
         things, of_things = list[Thing](), np.zeros((0, features.shape[1]), np.float32)
         if with_things:
             things, of_things = things_of(encoded, photo.width, photo.height)
-        entries.append(Entry(photo.width, photo.height, features, things, of_things))
+        entries.append(Entry(photo.width, photo.height, photo.thumbnail, features, things, of_things))
     return entries

@@ -30,6 +30,7 @@ CREATE TABLE photos (
   sha256 BLOB NOT NULL,
   width INTEGER NOT NULL,
   height INTEGER NOT NULL,
+  thumbnail BLOB NOT NULL,
   vanished INTEGER
 );
 CREATE INDEX photos_by_sha256 ON photos (sha256);

@@ -191,10 +191,10 @@ class Library:
             return by_feature(store, feature, asked)
 
     def duplicates(self, progress: Progress = silent) -> list[list[Match]]:
-        """Groups of photos that show the same: whose files are the same, or whose features have a cosine of `SAME`.
+        """Groups of photos that are the same picture: copies, and files that were resized or compressed again.
 
-        The largest photo of a group comes first; `similarity` of each is that to it. Files that were resized or
-        compressed again are found so, and shots of one moment.
+        They are known by thumbnails that correlate by `SAME` or more. The largest photo of a group comes first;
+        `similarity` of each is the cosine of its feature and that one's.
         """
         with self.store.file.reading():
             return groups_of(self.store, progress)

@@ -33,6 +33,7 @@ class Entry(NamedTuple):
 
     width: int  # of the photo
     height: int
+    thumbnail: bytes  # see `photo.elsewhere.thumbnail`
     features: Floats  # (1,E)
     things: Sequence[Thing]
     thing_features: Floats  # (T,E)
@@ -82,13 +83,17 @@ class Store:
         """The photos that were not there when last looked for."""
         return [row[0] for row in self.file.rows("SELECT id FROM photos WHERE vanished IS NOT NULL")]
 
+    def thumbnails(self) -> list[tuple[int, bytes, bytes]]:
+        """The id, the sha256 and the thumbnail of every photo that has not vanished."""
+        return list(self.file.rows("SELECT id, sha256, thumbnail FROM photos WHERE vanished IS NULL ORDER BY id"))
+
     def digests(self) -> Iterator[bytes]:
         """The sha256 of every file."""
         return (row[0] for row in self.file.rows("SELECT sha256 FROM photos"))
 
     def entry(self, id_: int) -> Entry:
         """What was said of a photo, for a copy of it."""
-        _, width, height = self.photo(id_)
+        width, height, thumbnail = self.file.row("SELECT width, height, thumbnail FROM photos WHERE id = ?", id_)
         found = self.file.rows("SELECT id FROM things WHERE photo = ? ORDER BY id", id_)
         things = [self.thing(thing) for (thing,) in list(found)]
         features: dict[str, Floats] = {}
@@ -99,7 +104,7 @@ class Store:
             rows = parts[0] if parts else empty(0, self.width)
             own = np.flatnonzero(rows.photos == id_)
             features[kind] = rows.features(own)
-        return Entry(width, height, features["photo"], things, features["thing"])
+        return Entry(width, height, thumbnail, features["photo"], things, features["thing"])
 
     def _known(self, where: str, *values: object) -> Iterator[Known]:
         found = self.file.rows(f"SELECT id, path, bytes, modified, vanished FROM photos WHERE {where}", *values)
@@ -169,7 +174,7 @@ class Store:
         photos: list[tuple[int, Entry]] = []
         things: list[int] = []
         for source, sha256, entry in added:
-            id_ = self._put_photo(source, sha256, entry.width, entry.height)
+            id_ = self._put_photo(source, sha256, entry)
             photos.append((id_, entry))
             for (x0, y0, x1, y1), predicted_iou, mask in entry.things:
                 values = (id_, x0, y0, x1, y1, predicted_iou, *mask["size"], mask["counts"])
@@ -197,13 +202,14 @@ class Store:
             values = (source.path, source.size, source.modified, known.id)
             self.file.put("UPDATE photos SET path = ?, bytes = ?, modified = ?, vanished = NULL WHERE id = ?", *values)
 
-    def _put_photo(self, source: Source, sha256: bytes, width: int, height: int) -> int:
+    def _put_photo(self, source: Source, sha256: bytes, entry: Entry) -> int:
         """The id of a photo, whose row is new, or stands where the path's old one stood."""
         old = self.known(source.path)
         if old is not None:
             self._drop([old.id])
-        values = (old and old.id, source.path, source.size, source.modified, sha256, width, height)
-        return self.file.put("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", *values)
+        of_file = (old and old.id, source.path, source.size, source.modified, sha256)
+        values = (*of_file, entry.width, entry.height, entry.thumbnail)
+        return self.file.put("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", *values)
 
     def put_block(self, kind: Kind, rows: Rows) -> None:
         """Put features into the file, those of one batch together."""

@@ -23,6 +23,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
+from PIL import Image
+
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.photo.frame import Frame
@@ -31,6 +34,7 @@ from samclip_edge.photo.resize import Pixels, resize
 
 log = logging.getLogger(__name__)
 _MOST = 8  # processes
+THUMBNAIL = 8  # pixels a side
 _PREFIX = 8  # bytes of a sha256 by which a decoder knows a photo
 
 
@@ -66,6 +70,7 @@ class Decoded(NamedTuple):
     pixels: Pixels | None  # (h,w,3) RGB; None where the photo is known already, or cannot be decoded
     height: int  # of the photo
     width: int
+    thumbnail: bytes = b""  # see `thumbnail`
     error: str = ""  # why it cannot be decoded
     notes: tuple[str, ...] = ()  # what is to be told of it
 
@@ -141,7 +146,7 @@ class _Process:
             self.ended = True
             self.end()
             why = "its decoder ended; the photo may be damaged, or too large for the memory"
-            return Decoded(source, b"", None, 0, 0, why)
+            return Decoded(source, b"", None, 0, 0, error=why)
 
     def end(self) -> None:
         """Have it end."""
@@ -165,7 +170,7 @@ def decode(source: Source, wanted: Wanted, known: frozenset[bytes]) -> Decoded:
     try:
         data = source.read()
     except (OSError, ValueError) as error:
-        return Decoded(source, b"", None, 0, 0, f"cannot be read ({one_line(error)})")
+        return Decoded(source, b"", None, 0, 0, error=f"cannot be read ({one_line(error)})")
     return decode_bytes(source, data, wanted, known)
 
 
@@ -179,8 +184,15 @@ def decode_bytes(source: Source, data: bytes, wanted: Wanted, known: frozenset[b
         frame = Frame(opened.height, opened.width, wanted.size)
         pixels = opened.pixels if wanted.whole else resize(opened.reduced(frame.scale), *frame.scaled)
     except (InputError, MemoryError) as error:
-        return Decoded(source, digest, None, 0, 0, one_line(error).removeprefix(f"{source.path}: "))
-    return Decoded(source, digest, pixels, opened.height, opened.width)
+        return Decoded(source, digest, None, 0, 0, error=one_line(error).removeprefix(f"{source.path}: "))
+    return Decoded(source, digest, pixels, opened.height, opened.width, thumbnail(pixels))
+
+
+def thumbnail(pixels: Pixels) -> bytes:
+    """A photo (H,W,3) as 8 x 8 levels of grey, row by row, by which a picture is known where it was written again."""
+    side = THUMBNAIL
+    grey = Image.fromarray(pixels).convert("L").resize((side, side), Image.Resampling.BOX)
+    return np.asarray(grey).tobytes()
 
 
 class _Heard(logging.Handler):

@@ -181,7 +181,7 @@ def by_hand(tmp_path: Path) -> Store:
         for path, (own, things) in photos.items():
             made = [Thing((angle, 0, 1, 1), 0.5, mask) for angle in things]
             features = np.array([unit(angle) for angle in things], np.float32).reshape(-1, 2)
-            entry = Entry(1, 1, unit(own)[None], made, features)
+            entry = Entry(1, 1, bytes(64), unit(own)[None], made, features)
             store.add([(Source(f"/{path}", 0, 0), path.encode(), entry)])
     return store
 
