@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +28,25 @@ Photos = Annotated[
         help="Folders and all that lies in them, text files with a path a line, tar shards, or photos.",
     ),
 ]
-Output = Annotated[Path | None, typer.Option("-o", metavar="LIBRARY", help="The library, a file; a new one is made.")]
-Things = Annotated[bool, typer.Option("--things", help="A new library has the things of each photo too.")]
-Prune = Annotated[bool, typer.Option("--prune", help="Take photos out that are not there any more.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", metavar="LIBRARY", help="The library, a file; a new one is made. Needed, but for --ray."),
+]
+Things = Annotated[
+    bool,
+    typer.Option(
+        "--things", help="A new library has up to 50 things of each photo too, which takes several times as long."
+    ),
+]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Take photos out that are not there any more, of the folders given, or of all.")
+]
 Reindex = Annotated[
-    bool, typer.Option("--reindex", help="Start over. The old library answers until the new one is whole.")
+    bool,
+    typer.Option(
+        "--reindex",
+        help="Start over, with what is given or all that the old library holds, which answers until then.",
+    ),
 ]
 To = Annotated[
     str | None,
@@ -107,15 +122,30 @@ def _check(
             raise InputError("--ray: say with --to where the data set goes: lance://PLACE.lance or parquet://PLACE")
     elif output is None:
         raise InputError("-o: name the library to write, as in -o library.db")
-    elif to is not None and not to.endswith(".parquet"):
-        raise InputError(f"--to {to}: give a name that ends in .parquet; other places need --ray")
-    if not photos and (ray or reindex or not (prune or to)):
+    elif to is not None:
+        _check_parquet(Path(to), output)
+    if not photos and not reindex and (ray or not (prune or to)):
         raise InputError("what to index: give folders, lists, tars or photos")
+
+
+def _check_parquet(to: Path, output: Path) -> None:
+    """Raise InputError, before any work, for a file that cannot be written, or must not."""
+    import pyarrow.parquet  # noqa: F401 (of an extra)
+
+    from samclip_edge.errors import InputError
+
+    if to.suffix != ".parquet":
+        raise InputError(f"--to {to}: give a name that ends in .parquet; other places need --ray")
+    if os.path.realpath(to) == os.path.realpath(output):
+        raise InputError(f"--to {to}: is the library itself; name another file")
+    if not os.access(os.path.dirname(os.path.realpath(to)), os.W_OK):
+        raise InputError(f"--to {to}: cannot be written; name a file in a folder that exists")
 
 
 def _show(document: dict[str, Any]) -> None:
     things = "" if document["things"] is None else f" and {document['things']} things"
-    print(f"{document['library']}: {document['photos']} photos{things}")
+    gone = f"; {document['gone']} more are not there any more" if document.get("gone") else ""
+    print(f"{document['library']}: {document['photos']} photos{things}{gone}")
     told = ("added", "copied", "moved", "unchanged", "vanished", "pruned")
     print(", ".join(f"{document[name]} {name}" for name in told if document.get(name)) or "nothing to do")
     if document.get("added"):

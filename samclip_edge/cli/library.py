@@ -40,7 +40,7 @@ def into_file(
         pruned = library.prune() if prune else 0
         if to is not None:
             library.write(to, bar())
-        counts = {"photos": len(library), "things": library.things}
+        counts = {"photos": len(library), "things": library.things, "gone": library.vanished}
     document: dict[str, Any] = {"library": str(output), "bundle": model.bundle.given, "size": library.size} | counts
     document |= {} if added is None else added._asdict()
     failed = added.failed if added else []

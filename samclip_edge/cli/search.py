@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,20 +20,28 @@ Like = Annotated[
     ),
 ]
 MinScore = Annotated[
-    float | None, typer.Option("--min-score", metavar="CHANCE", help="The least chance that the words are shown [0.5].")
+    float | None,
+    typer.Option("--min-score", metavar="CHANCE", help="Of words: the least chance that they are shown [0.5]."),
 ]
-Output = Annotated[Path | None, typer.Option("-o", metavar="SHEET", help="Draw the photos that answer on one sheet.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", metavar="SHEET", help="Draw the photos that answer on one sheet; not of --duplicates."),
+]
 
 
 def run(
-    library: Annotated[str, typer.Argument(metavar="LIBRARY", help="What `index` wrote.")],
+    library: Annotated[
+        str, typer.Argument(metavar="LIBRARY", help="What `index` wrote: a file, or lance://PLACE.lance.")
+    ],
     text: Annotated[str | None, typer.Argument(metavar="[WORDS]", help="What photos are to show.")] = None,
     like: Like = None,
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Groups of photos that show the same.")] = False,
     things: Annotated[bool, typer.Option("--things", help="Let the things of the photos answer too.")] = False,
     n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="At most so many photos.")] = 20,
     min_score: MinScore = None,
-    under: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Only photos that lie in it.")] = None,
+    under: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Only photos that lie in it, a folder or a tar.")
+    ] = None,
     output: Output = None,
     bundle: BundleFolder = None,
     threads: Threads = None,
@@ -99,7 +108,7 @@ def _title(document: dict[str, Any]) -> str:
 def _show(document: dict[str, Any], title: str) -> None:
     if "duplicates" in document:
         shown = [
-            (str(number), each["photo"], f"{each['width']}x{each['height']}", f"{each['similarity']:.3f}")
+            (str(number), _near(each["photo"]), f"{each['width']}x{each['height']}", f"{each['similarity']:.3f}")
             for number, group in enumerate(document["duplicates"], 1)
             for each in group
         ]
@@ -108,7 +117,7 @@ def _show(document: dict[str, Any], title: str) -> None:
     rows = [
         (
             str(rank),
-            each["photo"],
+            _near(each["photo"]),
             "" if each["score"] is None else f"{each['score']:.3f}",
             f"{each['similarity']:.3f}",
             ",".join(map(str, each["thing"]["box"])) if "thing" in each else "",
@@ -116,3 +125,9 @@ def _show(document: dict[str, Any], title: str) -> None:
         for rank, each in enumerate(document["found"] or document.get("nearest", []), 1)
     ]
     table(("rank", "photo", "score", "similarity", "thing"), rows, title)
+
+
+def _near(path: str) -> str:
+    """A path as it is seen from the current folder, where it lies in that."""
+    here = os.path.join(os.getcwd(), "")
+    return path.removeprefix(here)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.library.entries import entries_of, wanted_by
-from samclip_edge.library.sources import Failed, Listed, listed
+from samclip_edge.library.sources import Failed, Listed, listed, tar_of
 from samclip_edge.library.store import Entry, Known, Store
 from samclip_edge.photo.elsewhere import Decoded, Decoders, Source
 from samclip_edge.pipeline import SamClip
@@ -44,6 +44,12 @@ def add_photos(
         adding.mark_vanished()
     tally = adding.tally
     return Added(**tally, failed=found.failed)
+
+
+def not_there(store: Store) -> list[int]:
+    """The photos of a library that are marked, or whose files, or tars, are not there any more."""
+    gone = (each for each in list(store.every()) if each.vanished or not os.path.exists(each.path))
+    return [each.id for each in gone if each.vanished or tar_of(each.path) is None]
 
 
 class _Adding:
@@ -130,8 +136,7 @@ class _Adding:
             return True
         if known.path.startswith(tuple(self.found.roots)):
             return False
-        tar = known.path.lower().rpartition(".tar" + os.sep)  # which was not listed now, so nothing is known of it
-        return bool(tar[0]) and os.path.isfile(known.path[: len(tar[0]) + len(".tar")])
+        return tar_of(known.path) is not None  # which was not listed now, so nothing is known of it
 
     def _encode(self) -> None:
         entries = entries_of(self.model, self._decoded, self.size, self.with_things)

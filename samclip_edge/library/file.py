@@ -108,6 +108,8 @@ class LibraryFile:
         if not self.path.exists():
             make = f"make it with `samclip-edge index FOLDER -o {self.path}`"
             raise InputError(f"{self.path}: no such library; {make}")
+        if self.path.is_dir():
+            raise InputError(f"{self.path}: is a folder; name the file of a library")
         with self.faults():
             address = f"{self.path.absolute().as_uri()}?mode=rw"
             made = sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)

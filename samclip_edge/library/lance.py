@@ -7,7 +7,8 @@ file are.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,13 @@ import numpy as np
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.library import made_by
-from samclip_edge.library.matches import Found, Match
+from samclip_edge.library.answering import Answering
+from samclip_edge.library.matches import Match
 from samclip_edge.library.rows import Floats, Ids, Rows, rows_of
-from samclip_edge.library.searching import Asked, by_feature, by_words
+from samclip_edge.library.searching import Asked, Searched
 from samclip_edge.library.store import Kind, Thing
-from samclip_edge.photo.masks import Mask
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
-from samclip_edge.scene import Scene
-from samclip_edge.text.judge import MIN_SCORE, check_score
-from samclip_edge.text.names import check_labels
 
 LANCE = "lance://"  # before the place of a data set
 _CANDIDATES = 64  # photos that are ranked, at least; and for each that is asked for, `_EACH`
@@ -33,7 +31,7 @@ _THINGS = 4  # things that are looked at for each of these photos
 _COLUMNS = ["kind", "photo", "width", "height", "box", "predicted_iou", "mask_height", "mask_width", "mask", "feature"]
 
 
-class LanceLibrary:
+class LanceLibrary(Answering):
     """A Lance data set that may be asked as a `Library` may."""
 
     def __init__(self, address: str, model: SamClip) -> None:
@@ -74,48 +72,14 @@ class LanceLibrary:
         """The input size that its photos were looked at in."""
         return of_sides(*sides(self._about["size"]))
 
-    def search(
-        self,
-        text: str,
-        n: int = 20,
-        things: bool = False,
-        min_score: float = MIN_SCORE,
-        under: str | os.PathLike[str] | None = None,
-    ) -> Found:
-        """See `Library.search`."""
-        (name,) = check_labels([text], "text")
-        check_score(min_score)
-        (wanted,) = self.model.words.features([name])
-        asked = self._asked(n, things)
-        return by_words(self._near(wanted, asked, under), self.model, name, asked, min_score)
-
-    def like(
-        self,
-        scene: Scene,
-        mask: Mask | None = None,
-        n: int = 20,
-        things: bool = False,
-        under: str | os.PathLike[str] | None = None,
-    ) -> list[Match]:
-        """See `Library.like`."""
-        asked = self._asked(n, things)
-        if mask is not None and self.things is not None:
-            asked = asked._replace(photos=False, things=True)
-        feature = scene.image_features if mask is None else scene.features_under(mask.bits)
-        return by_feature(self._near(feature, asked, under), feature, asked)
-
     def duplicates(self, progress: Progress = silent) -> list[list[Match]]:
         """Raises InputError: a data set of any size is not compared with itself here."""
         raise InputError("--duplicates: is for a library file; a Lance data set has none")
 
-    def _asked(self, n: int, things: bool) -> Asked:
-        if things and self.things is None:
-            raise InputError(f": {self.address} was made without; index anew with --things", "things")
-        return Asked(n, True, things, None)
-
-    def _near(self, feature: Floats, asked: Asked, under: str | os.PathLike[str] | None) -> _Candidates:
-        """The rows of all photos that come near, by themselves or by a thing."""
-        count, inside = max(_EACH * asked.n, _CANDIDATES), "" if under is None else f" AND {_inside(os.fspath(under))}"
+    @contextmanager
+    def near(self, feature: Floats, asked: Asked) -> Iterator[Searched]:
+        """See `Answering.near`: the rows of all photos that come near, by themselves or by a thing."""
+        count, inside = max(_EACH * asked.n, _CANDIDATES), "" if asked.under is None else f" AND {_inside(asked.under)}"
         paths: dict[str, None] = {}
         for kind, rows in (("photo", count), ("thing", _THINGS * count)):
             if kind == "photo" or asked.things:
@@ -127,7 +91,7 @@ class LanceLibrary:
         listed = ", ".join(map(_quoted, paths)) or "''"
         kinds = "" if asked.things else " AND kind = 'photo'"
         rows_ = self._table.search().where(f"photo IN ({listed}){kinds}").select(_COLUMNS).limit(None).to_arrow()
-        return _Candidates(self._about, rows_)
+        yield _Candidates(self._about, rows_)
 
 
 class _Candidates:
@@ -163,12 +127,12 @@ class _Candidates:
         return Thing((x0, y0, x1, y1), row["predicted_iou"], {"size": size, "counts": row["mask"]})
 
     def within(self, folder: str) -> Ids:
-        """See `searching.Searched`: LanceDB has seen to it."""
-        raise NotImplementedError
+        """See `searching.Searched`: all, because LanceDB gave no others."""
+        return np.arange(len(self._rows))
 
 
 def _inside(folder: str) -> str:
-    first = folder.rstrip("/") + "/"
+    first = (folder if "://" in folder else os.path.abspath(folder)).rstrip("/") + "/"
     return f"photo >= {_quoted(first)} AND photo < {_quoted(first[:-1] + chr(ord('/') + 1))}"
 
 

@@ -10,29 +10,28 @@ library.duplicates()
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.errors import InputError
-from samclip_edge.library.adding import Added, add_photos
+from samclip_edge.library.adding import Added, add_photos, not_there
+from samclip_edge.library.answering import Answering
 from samclip_edge.library.duplicates import groups_of
 from samclip_edge.library.file import LibraryFile
 from samclip_edge.library.made_by import AGAIN, about, check
-from samclip_edge.library.matches import Found, Match
-from samclip_edge.library.searching import Asked, by_feature, by_words
+from samclip_edge.library.matches import Match
+from samclip_edge.library.rows import Floats
+from samclip_edge.library.searching import Asked, Searched
 from samclip_edge.library.store import Store
-from samclip_edge.photo.masks import Mask
 from samclip_edge.photo.read import MAX_PIXELS
 from samclip_edge.pipeline import SamClip
 from samclip_edge.progress import Progress, silent
-from samclip_edge.scene import Scene
-from samclip_edge.text.judge import MIN_SCORE, check_score
-from samclip_edge.text.names import check_labels
 
 
-class Library:
+class Library(Answering):
     """A library file and the model that made it. May be asked from several threads."""
 
     def __init__(self, path: Path, model: SamClip, things: bool, size: Size | None) -> None:
@@ -95,9 +94,15 @@ class Library:
         self.close()
 
     def __len__(self) -> int:
-        """How many photos it holds, vanished ones too."""
+        """How many photos it holds, without those that have vanished."""
         with self.store.file.reading():
-            return self.store.count("photo")
+            return self.store.count("photo") - self.store.count_vanished()
+
+    @property
+    def vanished(self) -> int:
+        """How many photos more are marked, because they are not there any more."""
+        with self.store.file.reading():
+            return self.store.count_vanished()
 
     @property
     def things(self) -> int | None:
@@ -113,7 +118,7 @@ class Library:
 
     def add(
         self,
-        photos: Sequence[str | os.PathLike[str]],
+        photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         max_pixels: int = MAX_PIXELS,
         progress: Progress = silent,
     ) -> Added:
@@ -132,8 +137,15 @@ class Library:
             self._take(LibraryFile.create(self.path, about(self.model, size, self._things)))
         return add_photos(self.store, self.model, photos, max_pixels, progress)
 
-    def remove(self, photos: Sequence[str | os.PathLike[str]]) -> int:
-        """Take photos out of the library, by their paths or those of their folders. Returns how many there were."""
+    def remove(self, photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> int:
+        """Take photos out of the library, by their paths or those of their folders. Returns how many there were.
+
+        Raises InputError for an empty path.
+        """
+        if isinstance(photos, str | os.PathLike):
+            photos = [photos]
+        if not all(map(os.fspath, photos)):
+            raise InputError(": an empty path; name a photo or a folder", "photos")
         store, gone = self.store, set[int]()
         with store.file.writing():
             for path in map(os.path.abspath, photos):
@@ -143,52 +155,19 @@ class Library:
         return len(gone)
 
     def prune(self) -> int:
-        """Take the photos out that have vanished. Returns how many there were."""
+        """Take the photos out that are marked, or not there any more. Returns how many there were."""
         store = self.store
         with store.file.writing():
-            gone = store.vanished()
+            gone = not_there(store)
             store.remove(gone)
         return len(gone)
 
-    def search(
-        self,
-        text: str,
-        n: int = 20,
-        things: bool = False,
-        min_score: float = MIN_SCORE,
-        under: str | os.PathLike[str] | None = None,
-    ) -> Found:
-        """Photos that show what the words say, best first, each with the calibrated chance that it does.
-
-        n: at most so many. things: their things answer too (see `searching`). min_score: the least
-        chance; where no photo has it, the nearest ones come apart from the answer. under: only photos of that folder or
-        tar. Raises InputError for things of a library that was made without, and for a folder that no photo is of.
-        """
-        (name,) = check_labels([text], "text")
-        check_score(min_score)
-        store, asked = self.store, self._asked(n, things, under)
+    @contextmanager
+    def near(self, feature: Floats, asked: Asked) -> Iterator[Searched]:
+        """See `Answering.near`: all rows, as they are in one moment."""
+        store = self.store
         with store.file.reading():
-            return by_words(store, self.model, name, asked, min_score)
-
-    def like(
-        self,
-        scene: Scene,
-        mask: Mask | None = None,
-        n: int = 20,
-        things: bool = False,
-        under: str | os.PathLike[str] | None = None,
-    ) -> list[Match]:
-        """Photos that look like another one, best first, by the cosine of their features.
-
-        mask: a thing of the scene, which then is what is looked for: among the things, where the library has them, else
-        among photos. n, things, under: see `search`. Raises InputError where `search` does.
-        """
-        store, asked = self.store, self._asked(n, things, under)
-        if mask is not None and self.things is not None:
-            asked = asked._replace(photos=False, things=True)
-        feature = scene.image_features if mask is None else scene.features_under(mask.bits)
-        with store.file.reading():
-            return by_feature(store, feature, asked)
+            yield store
 
     def duplicates(self, progress: Progress = silent) -> list[list[Match]]:
         """Groups of photos that are the same picture: copies, and files that were resized or compressed again.
@@ -209,10 +188,3 @@ class Library:
         store = self.store
         with store.file.reading():
             write_parquet(store, os.fspath(path), progress)
-
-    def _asked(self, n: int, things: bool, under: str | os.PathLike[str] | None) -> Asked:
-        if n < 1:
-            raise InputError(f" {n}: ask for one photo at least", "n")
-        if things and self.things is None:
-            raise InputError(f": {self.path} was made without; make it anew with --reindex and --things", "things")
-        return Asked(n, True, things, None if under is None else os.fspath(under))

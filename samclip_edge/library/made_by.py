@@ -17,7 +17,7 @@ from samclip_edge.files import sha256
 from samclip_edge.json_files import parse_json
 from samclip_edge.pipeline import SamClip
 
-AGAIN = "use --reindex, or another file"
+AGAIN = "index with --reindex, or into another file"
 _PREFIX = "samclip_edge."  # of the keys of a table's metadata
 
 
@@ -40,21 +40,25 @@ def check(given: str, made: Mapping[str, str], model: SamClip) -> None:
     given: the library, in messages. made: what it says of its model.
     """
     try:
-        name, digest, size, known = made["name"], made["bundle"], made["size"], parse_json(made["model"].encode())
+        name, digest, _ = made["name"], made["bundle"], parse_json(made["model"].encode())
     except (KeyError, ValueError):
         raise InputError(f"{given}: does not say by which model it was made; {AGAIN}") from None
-    ours = _sha256(model.bundle)
-    if digest == ours:
-        return
-    try:
-        fits = bool(known) and same_model(known, identity(model.bundle, model.size_of(size)))
-    except InputError:  # it has no such size
-        fits = False
-    if not fits:
+    if not fits(made, model):
         raise InputError(
             f"{given}: was made by another model, {name} (sha256 {digest[:12]}), not by {model.bundle.given} "
-            f"({ours[:12]}); name its bundle with --bundle, or {AGAIN}"
+            f"({_sha256(model.bundle)[:12]}); name its bundle with --bundle, or {AGAIN}"
         )
+
+
+def fits(made: Mapping[str, str], model: SamClip) -> bool:
+    """Whether a library was made by a model. Raises KeyError or ValueError where it does not say."""
+    if made["bundle"] == _sha256(model.bundle):
+        return True
+    known = parse_json(made["model"].encode())
+    try:
+        return bool(known) and same_model(known, identity(model.bundle, model.size_of(made["size"])))
+    except InputError:  # it has no such size
+        return False
 
 
 def metadata_of(about: Mapping[str, str]) -> dict[str, str]:

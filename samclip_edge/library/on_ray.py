@@ -28,9 +28,9 @@ from samclip_edge.errors import InputError, one_line
 from samclip_edge.library import made_by
 from samclip_edge.library.entries import entries_of, wanted_by
 from samclip_edge.library.lance import LANCE
-from samclip_edge.library.sources import PHOTOS, Failed
+from samclip_edge.library.sources import PHOTOS, Failed, Listed, listed
 from samclip_edge.library.tables import Photo, rows_of_entry, schema_of, table_of
-from samclip_edge.photo.elsewhere import Decoded, Source, Wanted, decode_bytes
+from samclip_edge.photo.elsewhere import Decoded, Source, Wanted, decode, decode_bytes
 from samclip_edge.photo.read import MAX_PIXELS
 from samclip_edge.pipeline import SamClip
 from samclip_edge.together import at_once
@@ -67,7 +67,7 @@ def index_on_ray(
     share of CPUs. Photos that cannot be read are left out and named. Raises InputError for another `to`, where
     something lies there already, and for what Ray cannot do.
     """
-    place = _place(to)
+    place, found = _place(to), _listed(photos)
     chosen = size or (model.sizes[-1] if things else model.names_size)
     schema = schema_of(made_by.about(model, chosen, things))
     started: dict[str, Any] = {"include_dashboard": False} if address == "local" else {"address": address}
@@ -79,7 +79,7 @@ def index_on_ray(
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         told: Any = ray.remote(_Told).options(num_cpus=0).remote()  # type: ignore[attr-defined]
         plan = _Plan(os.fspath(model.bundle.folder), chosen, things, device, schema)
-        rows = _rows(photos, model, plan, max_pixels, told)
+        rows = _rows(found or photos, model, plan, max_pixels, told)
         if to.startswith(LANCE):
             lance_ray.write_lance(rows, place, schema=schema)
         else:
@@ -89,17 +89,34 @@ def index_on_ray(
         raise InputError(f" {address}: {_cause(error)}", "ray") from error
     finally:
         ray.shutdown()
+    failed += found.failed if found else []
     return OnRay(len(counts), sum(counts.values()) if things else None, failed)
 
 
-def _rows(photos: Sequence[str], model: SamClip, plan: _Plan, max_pixels: int, told: Any) -> ray.data.Dataset:
+def _listed(photos: Sequence[str]) -> Listed | None:
+    """The photos, where they lie here; None where they lie in a store. Raises InputError for tars, and for both."""
+    stores = [each for each in photos if "://" in each]
+    if len(stores) == len(photos):
+        return None
+    if stores:
+        raise InputError(f"{stores[0]}: lies in a store, and others do not; index the two by themselves")
+    found = listed(photos)
+    tar = next((each.archive for each in found.sources if each.archive), None)
+    if tar:
+        raise InputError(f"{tar}: a tar, which --ray does not read; unpack it, or index it into a library")
+    if not found.sources:
+        raise InputError(f"{photos[0]}: holds no photos; name another folder")
+    return found
+
+
+def _rows(photos: Listed | Sequence[str], model: SamClip, plan: _Plan, max_pixels: int, told: Any) -> ray.data.Dataset:
     """The rows of the data set, which are made when they are written."""
     actors, resources = _actors(on_gpus=plan.device != "cpu")
-    files = ray.data.read_binary_files(
-        [each if "://" in each else os.path.abspath(each) for each in photos],
-        include_paths=True,
-        file_extensions=[each[1:] for each in PHOTOS],
-    )
+    if isinstance(photos, Listed):
+        files = ray.data.from_items([{"path": each.path} for each in photos.sources])
+    else:
+        extensions = [each[1:] for each in PHOTOS]
+        files = ray.data.read_binary_files(list(photos), include_paths=True, file_extensions=extensions)
     decoded = files.map_batches(
         _Decoder(wanted_by(model, plan.size, max_pixels), told),
         batch_size=_DECODED,
@@ -156,8 +173,8 @@ class _Decoder:
         errors: dict[str, str] = {}
         rows = []
         for file in files.to_pylist():
-            source = Source(file["path"], len(file["bytes"]), 0)
-            decoded = decode_bytes(source, file["bytes"], self._wanted)
+            decoded = self._decoded(file["path"], file.get("bytes"))
+            source = decoded.source
             if decoded.pixels is None:
                 errors[source.path] = decoded.error
             else:
@@ -176,6 +193,16 @@ class _Decoder:
                 "columns": pa.array([width for *_, width in rows], pa.int32()),
             }
         )
+
+    def _decoded(self, path: str, data: bytes | None) -> Decoded:
+        """data: what Ray has read of the file; None where it lies here."""
+        if data is not None:
+            return decode_bytes(Source(path, len(data), 0), data, self._wanted)
+        try:
+            size = os.stat(path).st_size
+        except OSError as error:
+            return Decoded(Source(path, 0, 0), b"", None, 0, 0, error=f"cannot be read ({one_line(error)})")
+        return decode(Source(path, size, 0), self._wanted, frozenset())
 
 
 class _Encoder:

@@ -66,6 +66,10 @@ def listed(given: Sequence[str | os.PathLike[str]]) -> Listed:
         elif path.lower().endswith(".tar") and os.path.isfile(path):
             roots.append(path + os.sep)
             found |= {source.path: source for source in _in_tar(path, failed)}
+        elif path.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+            raise InputError(
+                f"{each}: a compressed tar, which cannot be read in part; unpack it, or make it a plain tar"
+            )
         elif path.lower().endswith(PHOTOS) and os.path.isfile(path):
             take(path)
         else:
@@ -74,16 +78,21 @@ def listed(given: Sequence[str | os.PathLike[str]]) -> Listed:
     return Listed(list(found.values()), roots, failed)
 
 
+def tar_of(path: str) -> str | None:
+    """The tar that the path of a photo leads through; None where there is none."""
+    ends = (found.end() for found in re.finditer(r"(?i)\.tar(?=[/\\])", path))
+    return next((path[:end] for end in ends if os.path.isfile(path[:end])), None)
+
+
 def source_of(path: str) -> Source:
     """Where a photo of a library lies, which may be in a tar. Raises OSError where it is not there any more."""
     with suppress(OSError):
         stat = os.stat(path)
         return Source(path, stat.st_size, stat.st_mtime_ns)
-    for at in (found.end() for found in re.finditer(r"(?i)\.tar(?=[/\\])", path)):
-        if os.path.isfile(path[:at]):
-            for source in _in_tar(path[:at], []):
-                if source.path == path:
-                    return source
+    tar = tar_of(path)
+    for source in _in_tar(tar, []) if tar else ():
+        if source.path == path:
+            return source
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 

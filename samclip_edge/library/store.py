@@ -67,6 +67,14 @@ class Store:
         """How many photos, or things, the library holds."""
         return int(self.file.row(f"SELECT count(*) FROM {kind}s")[0])
 
+    def count_vanished(self) -> int:
+        """How many of the photos are marked."""
+        return int(self.file.row("SELECT count(*) FROM photos WHERE vanished IS NOT NULL")[0])
+
+    def every(self) -> Iterator[Known]:
+        """All photos."""
+        return self._known("1")
+
     def known(self, path: str) -> Known | None:
         """The photo of a path."""
         return next(self._known("path = ?", path), None)

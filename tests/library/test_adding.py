@@ -118,14 +118,26 @@ def test_prune_takes_out_what_has_vanished_and_remove_what_is_named(library: Lib
     library.add([folder])
     (folder / "1.png").unlink()
     library.add([folder])
+    assert (len(library), library.vanished) == (3, 1)
     assert library.prune() == 1
     assert library.prune() == 0
     assert library.remove([folder / "0.png", folder / "none.png"]) == 1
+    assert library.remove(str(folder / "nowhere")) == 0, "one path, and not its letters"
+    with pytest.raises(InputError, match=r"^photos: an empty path"):
+        library.remove("")
     assert sorted(rows(library)) == ["2.png", "3.png"]
     assert library.remove([folder]) == 2
     assert len(library) == 0
     with library.store.file.reading():
         assert list(library.store.file.rows("SELECT * FROM blocks")) == [], "features of no photo"
+
+
+def test_prune_takes_out_a_folder_that_was_removed(library: Library, folder: Path) -> None:
+    other = paint(folder.parent / "other" / "9.png", 9).parent
+    library.add([folder, other])
+    shutil.rmtree(other)
+    assert library.prune() == 1
+    assert len(library) == 4
 
 
 def test_a_photo_elsewhere_does_not_vanish_because_another_folder_was_indexed(library: Library, folder: Path) -> None:

@@ -44,8 +44,9 @@ def test_index_says_what_it_did(run: Callable[..., Ran], folder: Path, tmp_path:
         "library": str(tmp_path / "a.db"),
         "bundle": str(data.TINY),
         "size": 128,
-        "photos": 4,
+        "photos": 3,
         "things": None,
+        "gone": 1,
         "added": 0,
         "copied": 0,
         "moved": 0,
@@ -131,15 +132,29 @@ def test_reindex_starts_over_with_another_model(run: Callable[..., Ran], path: P
     assert path.read_bytes() == before
     ran = run("index", folder, "-o", path, "--bundle", "photo", "--reindex", "--json")
     assert ran.code == 0, ran.err
-    assert (ran.json["added"], ran.json["things"], ran.json["size"]) == (4, None, 256)
+    assert (ran.json["added"], ran.json["size"]) == (4, 384)
+    assert ran.json["things"] is not None, "as before"
     assert sorted(each.name for each in path.parent.iterdir()) == ["library.db", "photos"]
     assert run("search", path, "dog", "--json").json["photos"] == 4
+
+
+def test_reindex_takes_what_the_old_library_holds(run: Callable[..., Ran], path: Path, folder: Path) -> None:
+    other = paint(folder.parent / "other" / "9.png", 9)
+    run("index", other, "-o", path, *TINY)
+    ran = run("index", "-o", path, "--reindex", "--json", *TINY)
+    assert (ran.json["added"], ran.json["photos"], ran.json["size"]) == (5, 5, 256)
+    assert ran.json["things"]
+    ran = run("index", folder, "-o", path, "--reindex", "--json", *TINY)
+    assert ran.json["photos"] == 4
+    assert (
+        f"note: 1 photos of the old library lie in none of the folders given, as {other}; they are left out" in ran.err
+    )
 
 
 def test_reindex_goes_on_where_it_was_stopped(
     shapes: SamClip, run: Callable[..., Ran], path: Path, folder: Path
 ) -> None:
-    with Library.open(f"{path}.anew", shapes) as begun:
+    with Library.open(f"{path}.anew", shapes, things=True) as begun:
         begun.add([folder / "0.png"])
     ran = run("index", folder, "-o", path, "--reindex", "--json", *TINY)
     assert (ran.json["added"], ran.json["unchanged"]) == (3, 1)
@@ -189,10 +204,13 @@ def test_parquet_has_all_that_the_library_has(
     [
         (("index", "{photos}"), "-o: name the library"),
         (("index", "-o", "{library}"), "what to index"),
-        (("index", "-o", "{library}", "--reindex"), "what to index"),
         (("index", "{photos}", "-o", "{library}", "--size", 100), "--size 100"),
         (("index", "{photos}", "-o", "{library}", "--size", 128), "--size 128"),
         (("index", "{photos}", "-o", "{library}", "--to", "a.csv"), "--to a.csv"),
+        (("index", "{photos}", "-o", "{photos}/a.parquet", "--to", "{photos}/a.parquet"), "is the library itself"),
+        (("index", "{photos}", "-o", "{photos}"), "is a folder; name the file of a library"),
+        (("index", "{photos}.tar.gz", "-o", "{library}"), "a compressed tar"),
+        (("index", "{photos}/none", "--ray", "local", "--to", "lance:///tmp/a.lance"), "no such folder"),
         (("index", "{photos}", "-o", "{library}", "--to", "/none/a.parquet"), "--to /none/a.parquet"),
         (("index", "{photos}", "--ray", "local"), "--ray: say with --to"),
         (("index", "{photos}", "--ray", "local", "--to", "a.lance"), "--to a.lance"),

@@ -130,7 +130,9 @@ def test_a_lance_data_set_answers_as_a_library_does(
             assert [each.similarity for each in one] == pytest.approx([each.similarity for each in other], abs=0.01)
             assert [each.thing and each.thing.box for each in one] == [each.thing and each.thing.box for each in other]
     assert lance_library.like(scene, mask, n=1)[0].path == library.like(scene, mask, n=1)[0].path
-    assert lance_library.search("red square", under=photos.parent / "none", min_score=0) == ([], [])
+    with pytest.raises(InputError, match=r"none: no photo of the library lies in it"):
+        lance_library.search("red square", under=photos.parent / "none")
+    assert len(lance_library.search("red square", n=500, under=photos, min_score=0).matches) == PHOTOS
     ran = run("search", f"lance://{written}", "red square", "--json", "--min-score", 0, "-n", 3, "--bundle", "tiny")
     assert ran.code == 0, ran.err
     assert [each["photo"] for each in ran.json["found"]] == [
@@ -140,11 +142,16 @@ def test_a_lance_data_set_answers_as_a_library_does(
 
 def test_parquet_is_written_by_the_command(run: Callable[..., Ran], folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "features"
+    paint(folder / "_4 ?%#.png", 4)
+    paint(folder / ".hidden" / "5.png", 5)
     ran = run("index", folder, "--ray", "local", "--to", f"parquet://{place}", "--json", "--bundle", "tiny")
     assert ran.code == 0, ran.err
-    assert (ran.json["photos"], ran.json["things"], ran.json["failed"]) == (4, None, [])
+    assert (ran.json["photos"], ran.json["things"], ran.json["failed"]) == (5, None, [])
     found = pyarrow.dataset.dataset(place).to_table()
-    assert sorted(found["photo"].to_pylist()) == [str(folder / f"{seed}.png") for seed in range(4)]
+    assert sorted(found["photo"].to_pylist()) == [
+        *(str(folder / f"{seed}.png") for seed in range(4)),
+        str(folder / "_4 ?%#.png"),
+    ]
     ran = run("index", folder, "--ray", "local", "--to", f"parquet://{place}", "--bundle", "tiny")
     assert ran.code == 2
     assert ran.err == f"error: --to parquet://{place}: something lies there already; name another place\n"
