@@ -204,12 +204,14 @@ class SideBySide(Encoded):
 
     def features_of_parts(self, drawn: Frame, masks: Sequence[Bits]) -> Floats:
         """See `Encoded.features_of_parts`."""
-        pixels, scale = self.photo.pixels, self.frame.height / drawn.height
+        pixels = self.photo.pixels
+        down, across = self.frame.height / drawn.height, self.frame.width / drawn.width
         found = np.zeros((len(masks), self.sessions.bundle.manifest.spec.features), np.float32)
         for place, mask in enumerate(masks):
             rows, columns = square_around(mask)
-            top, left, side = (int(each * scale) for each in (rows.start, columns.start, rows.stop - rows.start))
-            found[place] = self._features_of(OpenPhoto(pixels[top : top + max(side, 1), left : left + max(side, 1)]))
+            top, left = int(rows.start * down), int(columns.start * across)
+            bottom, right = max(int(rows.stop * down), top + 1), max(int(columns.stop * across), left + 1)
+            found[place] = self._features_of(OpenPhoto(pixels[top:bottom, left:right]))
         return found
 
     def _features_of(self, part: OpenPhoto) -> Floats:

@@ -30,11 +30,14 @@ def library(features: np.ndarray, place: Path, write: bool) -> Search:
     from samclip_edge.library.store import Store
 
     if write:
-        file = LibraryFile.create(place, {"features": str(features.shape[1])})
+        about = {"features": str(features.shape[1]), "size": "224", "things": "0", "bundle": "", "model": "{}"}
+        file = LibraryFile.create(place, about | {"name": ""})
         store = Store(file)
         with file.writing():
             for start in range(0, len(features), 1000):
                 part = range(start, min(start + 1000, len(features)))
+                photos = [(k, str(k), 0, 0, b"", 1, 1, b"", None) for k in part]
+                file.put_many("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", photos)
                 store.put_block("photo", rows_of(part, part, np.asarray(features[part.start : part.stop])))
         file.close()
     store = Store(LibraryFile(place))

@@ -102,8 +102,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     )
     for row in rows:
         made.add_row(*map(shown, row))
-    console = Console(markup=False, highlight=False, emoji=False)  # rich draws in ASCII where stdout is not UTF
-    console.print(made, width=None if console.is_terminal else 140)
+    width = None if sys.stdout.isatty() else 140
+    console = Console(markup=False, highlight=False, emoji=False, width=width)  # ASCII where stdout is not UTF
+    console.print(made)
 
 
 def bar(unit: str | None = None) -> Progress:

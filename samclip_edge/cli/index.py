@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,9 +88,9 @@ def run(
     from samclip_edge.cli.photos import pixel_limit
 
     limit = pixel_limit(max_pixels)
-    _check(photos, output, prune, reindex, to, ray)
     names = {"size": "--size", "things": "--things", "device": "--device", "to": "--to", "ray": "--ray"}
     with option_names(**names):
+        _check(photos, output, prune, reindex, to, ray)
         if ray is not None:
             model = load(bundle, threads, units)
             chosen = None if size is None else model.size_of(size)
@@ -123,23 +122,11 @@ def _check(
     elif output is None:
         raise InputError("-o: name the library to write, as in -o library.db")
     elif to is not None:
-        _check_parquet(Path(to), output)
+        from samclip_edge.library.tables import check_file
+
+        check_file(Path(to), output)
     if not photos and not reindex and (ray or not (prune or to)):
         raise InputError("what to index: give folders, lists, tars or photos")
-
-
-def _check_parquet(to: Path, output: Path) -> None:
-    """Raise InputError, before any work, for a file that cannot be written, or must not."""
-    import pyarrow.parquet  # noqa: F401 (of an extra)
-
-    from samclip_edge.errors import InputError
-
-    if to.suffix != ".parquet":
-        raise InputError(f"--to {to}: give a name that ends in .parquet; other places need --ray")
-    if os.path.realpath(to) == os.path.realpath(output):
-        raise InputError(f"--to {to}: is the library itself; name another file")
-    if not os.access(os.path.dirname(os.path.realpath(to)), os.W_OK):
-        raise InputError(f"--to {to}: cannot be written; name a file in a folder that exists")
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import cast, get_args
 
@@ -44,10 +45,11 @@ def bundle_of_library(given: Path | None, library: Path) -> Path | None:
     file = LibraryFile(library)
     try:
         with file.reading():
-            (name,) = file.row("SELECT value FROM about WHERE key = 'name'")
+            (name,) = file.row("SELECT value FROM about WHERE key = 'name'") or ("",)
     finally:
         file.close()
-    return Path(name) if name != data.PHOTO.name and (name in data.CHECKPOINTS or Path(name).is_dir()) else None
+    ships = name in data.CHECKPOINTS and name != data.PHOTO.name
+    return Path(name) if ships or (name and os.path.isdir(name)) else None
 
 
 def load(

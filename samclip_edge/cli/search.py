@@ -55,19 +55,11 @@ def run(
     """
     from samclip_edge.cli.library import looked_at, opened_library
     from samclip_edge.cli.loading import bundle_of_library, load
-    from samclip_edge.errors import InputError
     from samclip_edge.library.sheet import draw_sheet
     from samclip_edge.photo.pictures import check_output, save_picture
     from samclip_edge.text.judge import MIN_SCORE
 
-    asked = [text is not None, like is not None, duplicates]
-    if sum(asked) != 1:
-        raise InputError("what to search for: give either words, or --like, or --duplicates")
-    if min_score is not None and text is None:
-        raise InputError("--min-score: is for words; leave it out")
-    if duplicates and (things or under or output):
-        option = "--things" if things else "--under" if under else "-o"
-        raise InputError(f"{option}: is not for --duplicates; leave it out")
+    _check(text, like, duplicates, min_score, "--things" if things else "--under" if under else "-o" if output else "")
     path, seen = Path(library), None
     with option_names(path="-o", things="--things", under="--under", min_score="--min-score", device="--device"):
         if output is not None:
@@ -94,6 +86,18 @@ def run(
     emit(document, json, lambda: _show(document, title))
 
 
+def _check(text: str | None, like: str | None, duplicates: bool, min_score: float | None, given: str) -> None:
+    """Raise InputError for options that do not go together. given: one that is not for duplicates."""
+    from samclip_edge.errors import InputError
+
+    if sum([text is not None, like is not None, duplicates]) != 1:
+        raise InputError("what to search for: give either words, or --like, or --duplicates")
+    if min_score is not None and text is None:
+        raise InputError("--min-score: is for words; leave it out")
+    if duplicates and given:
+        raise InputError(f"{given}: is not for --duplicates; leave it out")
+
+
 def _title(document: dict[str, Any]) -> str:
     if "duplicates" in document:
         count = len(document["duplicates"])
@@ -102,7 +106,7 @@ def _title(document: dict[str, Any]) -> str:
         return f"like {document['like']}"
     if document["found"]:
         return f'"{document["text"]}"'
-    return f'no photo shows "{document["text"]}"; the nearest:' if document["nearest"] else "the library has no photos"
+    return f'no photo shows "{document["text"]}"; the nearest:' if document["nearest"] else "no photos"
 
 
 def _show(document: dict[str, Any], title: str) -> None:

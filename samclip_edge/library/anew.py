@@ -44,15 +44,23 @@ def index_anew(
         _check_ours(old)
         photos, things, size = _as_before(old, model, photos, things, size)
     if made.exists():
+        wanted = size or (model.sizes[-1] if things else model.names_size)
         try:
-            with Library.open(made, model, things, size) as begun:
-                same = (begun.things is not None) == things
-        except InputError:
+            _check_free(made)
+            with Library.open(made, model, things) as begun:
+                same = (begun.things is not None) == things and begun.size == wanted
+        except InputError as error:
+            if "another process" in str(error):
+                raise
             same = False
         if not same:
             _remove(made)
     with Library.open(made, model, things, size) as library:
         added = library.add(photos, max_pixels, progress)
+        asked = {source.path for source in listed(photos).sources}
+        with library.store.file.reading():
+            others = [each.path for each in library.store.every() if each.path not in asked]
+        library.remove(others)  # of a run that was stopped, and asked for more
     try:
         _remove(Path(f"{old}-journal"))  # it would be taken for the new one's
         os.replace(made, old)
@@ -106,11 +114,14 @@ def _remove(path: Path) -> None:
 def _check_ours(path: Path) -> None:
     """Raise InputError for a file that is no library, which is not to be lost, and for one that is being written."""
     try:
-        file = LibraryFile(path)
+        _check_free(path)
     except InputError as error:
-        if "no library" in str(error):
-            raise
-        return  # damaged, or of a newer format
+        if "no library" in str(error) or "another process" in str(error) or "is a folder" in str(error):
+            raise  # else it is damaged, or of a newer format
+
+
+def _check_free(path: Path) -> None:
+    file = LibraryFile(path)
     try:
         with file.writing():
             pass

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samclip_edge.library.matches import Match
-from samclip_edge.library.rows import Floats
+from samclip_edge.library.rows import Floats, Rows
 from samclip_edge.library.store import Store
 from samclip_edge.photo.elsewhere import THUMBNAIL
 from samclip_edge.progress import Progress
@@ -23,7 +23,8 @@ _STEP = 1024  # photos that are compared with all behind them at once
 
 def groups_of(store: Store, progress: Progress) -> list[list[Match]]:
     """See `Library.duplicates`."""
-    found = store.thumbnails()
+    with store.file.reading():
+        found = store.thumbnails()
     ids, grey = [id_ for id_, *_ in found], _standardised([thumbnail for *_, thumbnail in found])
     group = np.arange(len(ids))  # the first photo of the group that each is of
     first: dict[bytes, int] = {}
@@ -38,7 +39,11 @@ def groups_of(store: Store, progress: Progress) -> list[list[Match]]:
     members = defaultdict(list)
     for place, id_ in enumerate(ids):
         members[_first(group, place)].append(id_)
-    return [_matches(store, photos) for photos in members.values() if len(photos) > 1]
+    with store.file.reading():
+        rows = store.rows("photo")
+        there = set(rows.ids.tolist())
+        groups = [[id_ for id_ in photos if id_ in there] for photos in members.values()]  # some may be gone by now
+        return [_matches(store, rows, photos) for photos in groups if len(photos) > 1]
 
 
 def _standardised(thumbnails: list[bytes]) -> Floats:
@@ -61,9 +66,8 @@ def _join(group: npt.NDArray[np.intp], one: int, two: int) -> None:
     group[max(one, two)] = min(one, two)
 
 
-def _matches(store: Store, ids: list[int]) -> list[Match]:
+def _matches(store: Store, rows: Rows, ids: list[int]) -> list[Match]:
     """The photos of a group, the largest first."""
-    rows = store.rows("photo")
     photos = sorted(((*store.photo(id_), id_) for id_ in ids), key=lambda each: (-each[1] * each[2], each[0]))
     places = [int(np.flatnonzero(rows.ids == id_)[0]) for *_, id_ in photos]
     features = rows.features(np.array(places))

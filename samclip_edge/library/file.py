@@ -159,6 +159,11 @@ class LibraryFile:
             self._reader.execute("BEGIN")
             try:
                 yield
+            except (InputError, sqlite3.Error):
+                raise
+            except (LookupError, TypeError, ValueError, OverflowError) as error:  # of odd values in the file
+                why = one_line(error)
+                raise InputError(f"{self.path}: is damaged ({why}); copy it again, or index with --reindex") from error
             finally:
                 _end(self._reader, "COMMIT")
 
@@ -171,6 +176,7 @@ class LibraryFile:
         with self._writes, self.faults():
             self._writer, self._writing_thread = self._open(), threading.get_ident()
             try:
+                self.rows("PRAGMA cache_spill = OFF")  # else a large batch would keep readers out before its end
                 self._begin()
                 yield
                 self.rows("COMMIT")
@@ -193,7 +199,7 @@ class LibraryFile:
                 raise InputError(f"{self.path}: another process writes to it; wait until it has ended") from None
             raise
         finally:
-            self.rows(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
+            self.rows(f"PRAGMA busy_timeout = {int(20 * _PATIENCE * 1000)}")  # a batch is worth to wait for readers
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -209,11 +215,13 @@ class LibraryFile:
             return InputError(f"{self.path}: the disk is full or fails ({told}); what the library held is there")
         if "readonly" in told:
             return InputError(f"{self.path}: cannot be written; see who may write it and its folder")
-        if "unable to open" in told or "locked" in told:
+        if "locked" in told:
+            return InputError(f"{self.path}: is in use for too long by another process; try again")
+        if "unable to open" in told:
             return InputError(f"{self.path}: cannot be opened ({told}); see who may read it and its folder")
         if "not a database" in told:
             return InputError(f"{self.path}: no library; make one with `samclip-edge index`, in another file")
-        return InputError(f"{self.path}: is damaged or cut short ({told}); copy it again, or use --reindex")
+        return InputError(f"{self.path}: is damaged or cut short ({told}); copy it again, or index with --reindex")
 
 
 def _end(connection: sqlite3.Connection, statement: str) -> None:

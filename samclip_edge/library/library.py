@@ -25,6 +25,7 @@ from samclip_edge.library.made_by import AGAIN, about, check
 from samclip_edge.library.matches import Match
 from samclip_edge.library.rows import Floats
 from samclip_edge.library.searching import Asked, Searched
+from samclip_edge.library.sources import absolute
 from samclip_edge.library.store import Store
 from samclip_edge.photo.read import MAX_PIXELS
 from samclip_edge.pipeline import SamClip
@@ -148,7 +149,7 @@ class Library(Answering):
             raise InputError(": an empty path; name a photo or a folder", "photos")
         store, gone = self.store, set[int]()
         with store.file.writing():
-            for path in map(os.path.abspath, photos):
+            for path in map(absolute, photos):
                 known = store.known(path)
                 gone |= {known.id} if known else set(store.within(path).tolist())
             store.remove(gone)
@@ -175,8 +176,7 @@ class Library(Answering):
         They are known by thumbnails that correlate by `SAME` or more. The largest photo of a group comes first;
         `similarity` of each is the cosine of its feature and that one's.
         """
-        with self.store.file.reading():
-            return groups_of(self.store, progress)
+        return groups_of(self.store, progress)
 
     def write(self, path: str | os.PathLike[str], progress: Progress = silent) -> None:
         """Write all that it holds to a Parquet file, for other tools (`pip install 'samclip-edge[library]'`).
@@ -185,6 +185,4 @@ class Library(Answering):
         """
         from samclip_edge.library.tables import write_parquet
 
-        store = self.store
-        with store.file.reading():
-            write_parquet(store, os.fspath(path), progress)
+        write_parquet(self.store, os.fspath(path), progress)

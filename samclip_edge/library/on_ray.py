@@ -112,6 +112,7 @@ def _listed(photos: Sequence[str]) -> Listed | None:
 def _rows(photos: Listed | Sequence[str], model: SamClip, plan: _Plan, max_pixels: int, told: Any) -> ray.data.Dataset:
     """The rows of the data set, which are made when they are written."""
     actors, resources = _actors(on_gpus=plan.device != "cpu")
+    files: ray.data.Dataset
     if isinstance(photos, Listed):
         files = ray.data.from_items([{"path": each.path} for each in photos.sources])
     else:

@@ -92,7 +92,11 @@ def _nearest(store: Searched, feature: Floats, asked: Asked) -> list[_Near]:
         if not inside.size:
             raise InputError(f" {asked.under}: no photo of the library lies in it", "under")
         ranks[~np.isin(photos.ids, inside)] = -np.inf
-    places = best(ranks, max(_COMPARED * asked.n, _LEAST))
+    count = max(_COMPARED * asked.n, _LEAST)
+    places = best(ranks, count)
+    if of_things is not None and asked.photos:  # and those of a thing that comes near in a photo that does not
+        alone = np.where(np.isnan(of_things.cosines) | (ranks == -np.inf), -np.inf, of_things.cosines)
+        places = np.unique(np.concatenate([places, best(alone, count)]))
     things = [of_things and of_things.nearest(place) for place in places.tolist()]
     cosines = photos.features(places) @ feature
     which = [k for k, thing in enumerate(things) if thing is not None]

@@ -10,13 +10,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from samclip_edge.errors import InputError
+from samclip_edge.bundle.sizes import of_sides, sides
 from samclip_edge.library.file import LibraryFile
 from samclip_edge.library.rows import Floats, Ids, Rows, empty, planes, rows_of
+from samclip_edge.library.sources import absolute
 from samclip_edge.photo.elsewhere import Source
 from samclip_edge.photo.masks import Box, Rle
 
 Kind = Literal["photo", "thing"]
+DISPLACED = ":displaced/"  # in place of the folder of a photo whose path is another's now
+_MOST = 2**32 - 1  # pixels of a photo, as of a mask
 _COLUMNS = (("ids", "<i8"), ("photos", "<i8"), ("vectors", "i1"), ("lengths", "<f4"), ("quarters", "u1"))
 
 
@@ -56,7 +59,10 @@ class Store:
         self.file = file
         with file.reading():
             self.about: Mapping[str, str] = dict(file.rows("SELECT key, value FROM about"))
-        self.width = int(self.about.get("features", 0))
+            self.width = int(self.about["features"])
+            if self.width < 1 or not {"bundle", "model", "name", "size", "things"} <= self.about.keys():
+                raise ValueError("what it is made of is missing")
+            of_sides(*sides(self.about["size"])), int(self.about["things"])
         self._seen = -1  # the file's version when rows were read
         self._rows: dict[Kind, Rows] = {}
         self._vanished: Ids = np.zeros(0, np.int64)
@@ -121,6 +127,8 @@ class Store:
     def photo(self, id_: int) -> tuple[str, int, int]:
         """The path, width and height of a photo."""
         path, width, height = self.file.row("SELECT path, width, height FROM photos WHERE id = ?", id_)
+        if not (int(width) > 0 and int(height) > 0 and width * height <= _MOST):
+            raise ValueError(f"a photo of {width}x{height}")
         return path, width, height
 
     def thing(self, id_: int) -> Thing:
@@ -145,7 +153,7 @@ class Store:
 
     def within(self, folder: str) -> Ids:
         """The ids of the photos of a folder or a tar."""
-        folder = os.path.join(os.path.abspath(folder), "")
+        folder = os.path.join(absolute(folder), "")
         rows = self.file.rows("SELECT id FROM photos WHERE path >= ? AND path < ?", folder, _after(folder))
         return np.fromiter((row[0] for row in rows), np.int64)
 
@@ -162,18 +170,18 @@ class Store:
             for name, _ in _COLUMNS:
                 getattr(rows, name)[start:end] = getattr(block, name)
             start = end
+        if kind == "photo" and count != self.count("photo"):
+            raise ValueError(f"features of {count} photos, of {self.count('photo')}")
         return rows
 
     def _block(self, row: Sequence[Any]) -> Rows:
-        try:
-            found = [np.frombuffer(each, form) for each, (_, form) in zip(row, _COLUMNS, strict=True)]
-            ids, photos, vectors, lengths, quarters = found
-            if not len(ids) == len(photos) == len(lengths):
-                raise ValueError
-            count, packed = len(ids), quarters.reshape(len(ids), planes(self.width))
-            return Rows(ids, photos, vectors.reshape(count, self.width), lengths, packed)
-        except (TypeError, ValueError):
-            raise InputError(f"{self.file.path}: is damaged (a block); copy it again, or use --reindex") from None
+        found = [np.frombuffer(each, form) for each, (_, form) in zip(row, _COLUMNS, strict=True)]
+        ids, photos, vectors, lengths, quarters = found
+        count = len(ids)
+        if not count == len(photos) == len(lengths):
+            raise ValueError("a block of several lengths")
+        packed = quarters.reshape(count, planes(self.width))
+        return Rows(ids, photos, vectors.reshape(count, self.width), lengths, packed)
 
     # What changes.
 
@@ -201,6 +209,11 @@ class Store:
         gone = list(ids)
         self._drop(gone)
         self.file.put_many("DELETE FROM photos WHERE id = ?", [(id_,) for id_ in gone])
+
+    def displace(self, known: Known) -> None:
+        """Note that a photo's path is another's now. It answers nothing until it is found again."""
+        path = f"{DISPLACED}{known.id}"
+        self.file.put("UPDATE photos SET path = ?, vanished = ? WHERE id = ?", path, int(time.time()), known.id)
 
     def mark(self, known: Known, source: Source | None) -> None:
         """Note where a known photo is now; that it has vanished, where `source` is None."""

@@ -5,6 +5,7 @@ docs/library.md lists the columns. The table's metadata says by which model the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing
 from samclip_edge.library.made_by import metadata_of
-from samclip_edge.library.rows import Floats
+from samclip_edge.library.rows import Floats, Rows
 from samclip_edge.library.store import Entry, Kind, Store, Thing
 from samclip_edge.progress import Progress
 
@@ -84,16 +85,30 @@ def rows_of_entry(photo: Photo, entry: Entry) -> list[Row]:
     return [(photo, None, entry.features[0]), *((photo, *each) for each in things)]
 
 
+def check_file(path: Path, library: Path) -> None:
+    """Raise InputError, before any work, for a file that cannot be written, or must not, which is the library's own."""
+    if path.suffix != ".parquet":
+        raise InputError(f" {path}: give a name that ends in .parquet; other places need --ray", "to")
+    if os.path.realpath(path) == os.path.realpath(library):
+        raise InputError(f" {path}: is the library itself; name another file", "to")
+    if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
+        raise InputError(f" {path}: cannot be written; name a file in a folder that exists", "to")
+
+
 def write_parquet(store: Store, path: str, progress: Progress) -> None:
     """Write all that a library holds, whole or not at all. Raises InputError where it cannot be written."""
     schema = schema_of(store.about)
     kinds: tuple[Kind, ...] = ("photo", "thing")
-    parts = [(kind, start) for kind in kinds for start in range(0, len(store.rows(kind).ids), _STEP)]
-    photos = dict(_photos(store))
+    with store.file.reading():
+        rows = {kind: store.rows(kind) for kind in kinds}
+        photos = dict(_photos(store))
+    parts = [(kind, start) for kind in kinds for start in range(0, len(rows[kind].ids), _STEP)]
     try:
         with replacing(Path(path)) as partial, pq.ParquetWriter(partial, schema) as writer:
             for kind, start in progress(parts, "writing"):
-                writer.write_table(table_of(_rows(store, kind, start, photos), schema))
+                with store.file.reading():
+                    part = list(_rows(store, kind, rows[kind], start, photos))
+                writer.write_table(table_of(part, schema))
     except OSError as error:
         raise InputError(f" {path}: cannot be written ({one_line(error)}); name another file", "to") from None
 
@@ -103,8 +118,7 @@ def _photos(store: Store) -> Iterator[tuple[int, Photo]]:
     return ((row[0], Photo(*row[1:])) for row in found)
 
 
-def _rows(store: Store, kind: Kind, start: int, photos: Mapping[int, Photo]) -> Iterator[Row]:
-    rows = store.rows(kind)
+def _rows(store: Store, kind: Kind, rows: Rows, start: int, photos: Mapping[int, Photo]) -> Iterator[Row]:
     which = np.arange(start, min(start + _STEP, len(rows.ids)))
     for place, feature in zip(which, rows.features(which), strict=True):
         thing = store.thing(int(rows.ids[place])) if kind == "thing" else None

@@ -41,7 +41,8 @@ def things_of(encoded: Encoded, width: int, height: int) -> tuple[list[Thing], F
     drawn = [(each, bits) for each, bits in drawn if bits.any()]
     scale = (width / small.width, height / small.height) * 2
     things = [Thing(_scaled(mask_box(bits), scale), each.predicted_iou, encode_rle(bits)) for each, bits in drawn]
-    return things, encoded.features_of_parts(small, [bits for _, bits in drawn])
+    whole = [k for k, each in enumerate(things) if each.box[0] < each.box[2] and each.box[1] < each.box[3]]
+    return [things[k] for k in whole], encoded.features_of_parts(small, [drawn[k][1] for k in whole])
 
 
 def _kept(encoded: Encoded) -> list[_Candidate]:

@@ -60,7 +60,6 @@ def check_whole(path: Path) -> int:
         ids = [id_ for (block,) in blocks for id_ in np.frombuffer(block, "<i8").tolist()]
         assert sorted(ids) == [row[0] for row in file.execute(f"SELECT id FROM {kind}s ORDER BY id")]
     (photos, digests), *_ = file.execute("SELECT count(*), count(DISTINCT sha256) FROM photos")
-    file.close()
     assert photos == digests, "a photo is there twice"
     return int(photos)
 
@@ -170,11 +169,6 @@ def _newer(path: Path) -> None:
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
 
 
-def _block(path: Path) -> None:
-    with sqlite3.connect(path) as file:
-        file.execute("UPDATE blocks SET vectors = x'0011'")
-
-
 def _other(path: Path) -> None:
     path.unlink()
     with sqlite3.connect(path) as file:
@@ -213,12 +207,31 @@ def test_files_that_are_no_library(
     assert (library.path.read_bytes() if library.path.exists() else None) == before
 
 
-def test_a_block_that_does_not_fit_is_told_in_one_line(library: Library, folder: Path, run: Callable[..., Ran]) -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE blocks SET vectors = x'0011'",
+        "UPDATE blocks SET ids = zeroblob(length(ids))",
+        "DELETE FROM blocks",
+        "DELETE FROM photos",
+        "UPDATE photos SET width = -5",
+        "UPDATE photos SET height = 2000000000",
+        "DELETE FROM about WHERE key = 'things'",
+        "DELETE FROM about WHERE key = 'features'",
+        "UPDATE about SET value = 'x' WHERE key = 'size'",
+    ],
+)
+def test_values_that_do_not_fit_are_told_in_one_line(
+    library: Library, folder: Path, run: Callable[..., Ran], spoil: str
+) -> None:
     library.add([folder])
-    _block(library.path)
+    with sqlite3.connect(library.path) as file:
+        file.execute(spoil)
     ran = run("search", library.path, "square", "--bundle", "tiny")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: {library.path}: is damaged (a block); copy it again, or use --reindex\n"
+    assert ran.err.startswith(f"error: {library.path}: is damaged (")
+    assert ran.err.endswith("); copy it again, or index with --reindex\n")
+    assert ran.err.count("\n") == 1
 
 
 def test_a_library_that_cannot_be_written_still_answers(

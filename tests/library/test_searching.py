@@ -173,7 +173,10 @@ def unit(degrees: float) -> np.ndarray:
 @pytest.fixture
 def by_hand(tmp_path: Path) -> Store:
     """Three photos at 0, 30 and 60 degrees; the things of the first at 70 and 90, and of the last at 5."""
-    file = LibraryFile.create(tmp_path / "by_hand.db", {"features": "2", "size": "128", "things": "1"})
+    file = LibraryFile.create(
+        tmp_path / "by_hand.db",
+        {"features": "2", "size": "128", "things": "1", "bundle": "", "model": "{}", "name": ""},
+    )
     store = Store(file)
     mask = encode_rle(np.ones((1, 1), bool))
     photos = {"a/0": (0, (70, 90)), "a/1": (30, ()), "b/2": (60, (5,))}
