@@ -11,10 +11,10 @@ from pathlib import Path
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.library.adding import Added
-from samclip_edge.library.file import LibraryFile
+from samclip_edge.library.file import Busy, LibraryFile, NoLibrary
 from samclip_edge.library.library import Library
 from samclip_edge.library.made_by import fits
-from samclip_edge.library.sources import listed, tar_of
+from samclip_edge.library.sources import absolute, listed, tar_of
 from samclip_edge.library.store import Store
 from samclip_edge.photo.read import MAX_PIXELS
 from samclip_edge.pipeline import SamClip
@@ -49,18 +49,20 @@ def index_anew(
             _check_free(made)
             with Library.open(made, model, things) as begun:
                 same = (begun.things is not None) == things and begun.size == wanted
-        except InputError as error:
-            if "another process" in str(error):
-                raise
+        except Busy:
+            raise
+        except InputError:
             same = False
         if not same:
             _remove(made)
+    goes_on = made.exists()
     with Library.open(made, model, things, size) as library:
         added = library.add(photos, max_pixels, progress)
-        asked = {source.path for source in listed(photos).sources}
-        with library.store.file.reading():
-            others = [each.path for each in library.store.every() if each.path not in asked]
-        library.remove(others)  # of a run that was stopped, and asked for more
+        if goes_on:  # what a run that was stopped was asked for besides
+            asked = {source.path for source in listed(photos).sources}
+            with library.store.file.reading():
+                others = [each.path for each in library.store.every() if each.path not in asked]
+            library.remove(others)
     try:
         _remove(Path(f"{old}-journal"))  # it would be taken for the new one's
         os.replace(made, old)
@@ -91,14 +93,16 @@ def _as_before(
     except (InputError, KeyError, ValueError):  # it is damaged: nothing is known of it
         known = []
     if not photos:
-        photos = list(dict.fromkeys(tar_of(path) or path for path in known))
+        there = (tar_of(path) or path for path in known)
+        photos = [path for path in dict.fromkeys(there) if os.path.exists(path)]
         if not photos:
             raise InputError(
                 "what to index: the old library says nothing of photos; give folders, lists, tars or photos"
             )
         return photos, things, size
-    roots = tuple(listed(photos).roots)
-    left = [path for path in known if not path.startswith(roots)] if roots else []
+    roots = tuple(os.path.join(absolute(each), "") for each in photos)  # of lists nothing is told
+    whole = all(os.path.isdir(root) or root[:-1].lower().endswith(".tar") for root in roots)
+    left = [path for path in known if not path.startswith(roots)] if whole else []
     if left:
         told = f"photos of the old library lie in none of the folders given, as {left[0]}"
         log.warning("%d %s; they are left out", len(left), told)
@@ -116,7 +120,7 @@ def _check_ours(path: Path) -> None:
     try:
         _check_free(path)
     except InputError as error:
-        if "no library" in str(error) or "another process" in str(error) or "is a folder" in str(error):
+        if isinstance(error, NoLibrary | Busy):
             raise  # else it is damaged, or of a newer format
 
 

@@ -55,6 +55,14 @@ CREATE INDEX blocks_by_kind ON blocks (kind);
 """
 
 
+class NoLibrary(InputError):
+    """The file is something else."""
+
+
+class Busy(InputError):
+    """Another process writes to the file."""
+
+
 class LibraryFile:
     """An open library file. May be used from several threads: one may write while others read."""
 
@@ -69,7 +77,7 @@ class LibraryFile:
             with self.faults():
                 (application,), (version,) = self.row("PRAGMA application_id"), self.row("PRAGMA user_version")
             if application != APPLICATION:
-                raise InputError(f"{path}: no library; make one with `samclip-edge index`, in another file")
+                raise NoLibrary(f"{path}: no library; make one with `samclip-edge index`, in another file")
             if version > FORMAT:
                 raise InputError(f"{path}: format {version} is newer than {FORMAT}, which this version reads; upgrade")
         except InputError:
@@ -78,7 +86,10 @@ class LibraryFile:
 
     @classmethod
     def create(cls, path: Path, about: dict[str, str]) -> LibraryFile:
-        """Make an empty library, whole or not at all, and open it. Raises InputError where it cannot be written."""
+        """Make an empty library, whole or not at all, and open it; or the one that another process made meanwhile.
+
+        Raises InputError where it cannot be written.
+        """
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             with suppress(FileNotFoundError):
@@ -93,7 +104,7 @@ class LibraryFile:
                 connection.commit()
             finally:
                 connection.close()
-            os.replace(partial, path)
+            _put_in_place(partial, path)
         except (sqlite3.Error, OSError) as error:
             raise InputError(
                 f"{path}: cannot be written ({one_line(error)}); name a file in a folder of yours"
@@ -109,7 +120,7 @@ class LibraryFile:
             make = f"make it with `samclip-edge index FOLDER -o {self.path}`"
             raise InputError(f"{self.path}: no such library; {make}")
         if self.path.is_dir():
-            raise InputError(f"{self.path}: is a folder; name the file of a library")
+            raise NoLibrary(f"{self.path}: is a folder; name the file of a library")
         with self.faults():
             address = f"{self.path.absolute().as_uri()}?mode=rw"
             made = sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
@@ -196,7 +207,7 @@ class LibraryFile:
             self.rows("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise InputError(f"{self.path}: another process writes to it; wait until it has ended") from None
+                raise Busy(f"{self.path}: another process writes to it; wait until it has ended") from None
             raise
         finally:
             self.rows(f"PRAGMA busy_timeout = {int(20 * _PATIENCE * 1000)}")  # a batch is worth to wait for readers
@@ -220,8 +231,19 @@ class LibraryFile:
         if "unable to open" in told:
             return InputError(f"{self.path}: cannot be opened ({told}); see who may read it and its folder")
         if "not a database" in told:
-            return InputError(f"{self.path}: no library; make one with `samclip-edge index`, in another file")
+            return NoLibrary(f"{self.path}: no library; make one with `samclip-edge index`, in another file")
         return InputError(f"{self.path}: is damaged or cut short ({told}); copy it again, or index with --reindex")
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of that name, which another process may write to already."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            os.replace(partial, path)
 
 
 def _end(connection: sqlite3.Connection, statement: str) -> None:

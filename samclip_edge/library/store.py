@@ -186,7 +186,7 @@ class Store:
     # What changes.
 
     def add(self, added: Iterable[tuple[Source, bytes, Entry]]) -> None:
-        """Put photos, with the sha256 of each, into the library. One whose path is there takes its place."""
+        """Put photos, with the sha256 of each, into the library. No other has their paths."""
         photos: list[tuple[int, Entry]] = []
         things: list[int] = []
         for source, sha256, entry in added:
@@ -207,6 +207,8 @@ class Store:
     def remove(self, ids: Iterable[int]) -> None:
         """Take photos and all that is of them out of the library."""
         gone = list(ids)
+        if not gone:
+            return
         self._drop(gone)
         self.file.put_many("DELETE FROM photos WHERE id = ?", [(id_,) for id_ in gone])
 
@@ -224,13 +226,10 @@ class Store:
             self.file.put("UPDATE photos SET path = ?, bytes = ?, modified = ?, vanished = NULL WHERE id = ?", *values)
 
     def _put_photo(self, source: Source, sha256: bytes, entry: Entry) -> int:
-        """The id of a photo, whose row is new, or stands where the path's old one stood."""
-        old = self.known(source.path)
-        if old is not None:
-            self._drop([old.id])
-        of_file = (old and old.id, source.path, source.size, source.modified, sha256)
+        """The id of a photo, whose row is new."""
+        of_file = (source.path, source.size, source.modified, sha256)
         values = (*of_file, entry.width, entry.height, entry.thumbnail)
-        return self.file.put("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", *values)
+        return self.file.put("INSERT INTO photos VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, NULL)", *values)
 
     def put_block(self, kind: Kind, rows: Rows) -> None:
         """Put features into the file, those of one batch together."""

@@ -230,6 +230,14 @@ def test_a_scan_in_pieces_and_threads_is_one_product() -> None:
         assert all(np.array_equal(one, other) for one, other in zip(rows, again, strict=True)), "a copy is the same"
 
 
+def test_a_library_that_another_process_has_made_meanwhile_stays(by_hand: Store) -> None:
+    again = Store(LibraryFile.create(by_hand.file.path, {**by_hand.about, "size": "256"}))
+    assert again.about["size"] == "128"
+    with again.file.reading():
+        assert again.count("photo") == 3
+    assert [each.name for each in by_hand.file.path.parent.iterdir()] == ["by_hand.db"]
+
+
 def test_rows_of_zeros_are_near_to_nothing() -> None:
     rows = rows_of([1], [1], np.zeros((1, 4), np.float32))
     assert rows.cosines(np.array([1, 0, 0, 0], np.float32)).tolist() == [0]
