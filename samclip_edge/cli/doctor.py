@@ -27,6 +27,8 @@ _NEEDS = {
 
 def run(json: Json = False) -> None:
     """Say what is installed, which verbs work here, and what to install for the others."""
+    from samclip_edge.bundle import jetpack
+
     have = _packages()
     abilities = {}
     for ability, names in _NEEDS.items():
@@ -44,6 +46,9 @@ def run(json: Json = False) -> None:
         "photos": _photos(),
         "cache": _cache(),
     }
+    jetson = jetpack.told()
+    if jetson is not None:
+        machine["jetson"] = jetson
     shown = machine | {name: ", ".join(machine[name]) for name in ("engines", "devices", "photos")}
     rows = [*shown.items(), *abilities.items(), *((name, found or "not installed") for name, found in have.items())]
     document = {"machine": machine, "abilities": abilities, "packages": have}

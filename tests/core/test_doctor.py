@@ -1,7 +1,11 @@
-"""`doctor` tells flavours of packages apart: OpenCV of any, ONNX Runtime by whichever brought it, and its devices."""
+"""`doctor` tells flavours of packages apart: OpenCV of any, ONNX Runtime by whichever brought it, and its devices.
+
+On a Jetson it says which JetPack that is.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +17,7 @@ import onnxruntime
 import pytest
 from support import Ran
 
+from samclip_edge.bundle import jetpack
 from samclip_edge.cli import doctor
 
 
@@ -132,3 +137,101 @@ def test_it_says_which_photos_of_phones_are_read(packages: Callable[..., Any], m
     monkeypatch.setattr(doctor, "find_spec", lambda name: name in ("pillow_heif", "PIL.AvifImagePlugin") or None)
     assert packages()["machine"]["photos"] == ["avif", "heic"]
     assert "pillow" in packages()["packages"]
+
+
+FIRST = "# {}, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n"
+ROW = re.compile(r"^\W*jetson\b", re.MULTILINE)
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands for a Jetson's /etc/nv_tegra_release. It is not there yet."""
+    place = tmp_path / "nv_tegra_release"
+    monkeypatch.setattr(jetpack, "RELEASE", place)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "R36 (release), REVISION: 4.3",
+            "JetPack 6.2 (R36.4.3), CUDA 12.6, TensorRT 10.3, cuDNN 9.3, Python 3.10, cuda-bindings<13: "
+            "see docs/jetson.md",
+        ),
+        (
+            "R38 (release), REVISION: 2.2",
+            "JetPack 7.0 (R38.2.2), CUDA 13.0, TensorRT 10.13, cuDNN 9.12, Python 3.12, cuda-bindings>=13,<14: "
+            "see docs/jetson.md",
+        ),
+        (
+            "R39 (release), REVISION: 2.0",
+            "JetPack 7.2 (R39.2.0), CUDA 13.2, TensorRT 10.16, cuDNN 9.20, Python 3.12, cuda-bindings>=13,<14: "
+            "see docs/jetson.md",
+        ),
+        ("R35 (release), REVISION: 4.1", "Jetson Linux R35.4.1, which is not in the table of docs/jetson.md"),
+        ("R36 (release), REVISION: 4", "Jetson Linux R36.4, which is not in the table of docs/jetson.md"),
+        ("R361 (release), REVISION: 4.3", "Jetson Linux R361.4.3, which is not in the table of docs/jetson.md"),
+    ],
+)
+def test_a_jetson_is_told_its_jetpack(written: str, said: str, release: Path, run: Callable[..., Ran]) -> None:
+    release.write_text(FIRST.format(written) + "# KERNEL_VARIANT: oot\nTARGET_USERSPACE_LIB_DIR=nvidia\n")
+    assert run("doctor", "--json").json["machine"]["jetson"] == said
+    assert ROW.search(run("doctor").out)
+
+
+def test_what_is_no_jetson_has_no_row_of_one(release: Path, run: Callable[..., Ran]) -> None:
+    assert not release.exists()
+    assert "jetson" not in run("doctor", "--json").json["machine"]
+    assert not ROW.search(run("doctor").out)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"",
+        b"\xff\xfe\x00# R36",
+        b"# R36 (release)\n",
+        b"# R36 (release), REVISION: \n",
+        b"# R36 (release), REVISION: 4.,",
+        b"# R" + b"9" * 100_000 + b" (release), REVISION: 1.0",
+        "# R３６ (release), REVISION: 4.3,".encode(),
+        b"R36 (release), REVISION: 4.3\n",
+    ],
+)
+def test_a_broken_release_file_is_told_and_no_crash(written: bytes, release: Path, run: Callable[..., Ran]) -> None:
+    release.write_bytes(written)
+    ran = run("doctor", "--json")
+    assert ran.code == 0
+    assert ran.json["machine"]["jetson"] == f"{release}: names no release of Jetson Linux"
+
+
+def test_a_release_file_that_cannot_be_read_is_told(release: Path, run: Callable[..., Ran]) -> None:
+    release.mkdir()
+    ran = run("doctor", "--json")
+    assert ran.code == 0
+    assert ran.json["machine"]["jetson"] == f"{release}: Is a directory"
+
+
+def test_the_table_of_the_docs_is_that_of_the_code() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "jetson.md").read_text("utf-8")
+    lines = text.partition("| JetPack | for |")[2].partition("\n\n")[0].splitlines()[2:]
+    wanted = [
+        (
+            ", ".join(dict.fromkeys(row.releases.values())),
+            module,
+            ", ".join(row.releases),
+            *(row.cuda, row.tensorrt, row.cudnn, row.ubuntu, row.python, row.glibc),
+            capability,
+            f"`{row.bindings}`",
+            row.onnxruntime,
+        )
+        for row in jetpack.JETPACKS
+        for module, capability in row.modules.items()
+    ]
+    assert [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines] == wanted
+
+
+def test_a_release_is_part_of_one_jetpack() -> None:
+    releases = [release for row in jetpack.JETPACKS for release in row.releases]
+    assert len(releases) == len(set(releases))
