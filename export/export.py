@@ -22,6 +22,7 @@ from samclip_edge.bundle.writing import new_bundle
 from samclip_edge.errors import InputError
 from samclip_edge.export.calibration import Calibrator
 from samclip_edge.export.parity import Case, cases, clip_cases, text_cases
+from samclip_edge.export.pipeline_vectors import write_pipeline
 from samclip_edge.export.vectors import Vectors
 from samclip_edge.model.checkpoint import Origin, load
 from samclip_edge.model.merged import MergedModel
@@ -100,9 +101,11 @@ def export_bundle(
             producer=f"samclip-edge {samclip_edge.__version__}",
             text=text,
             calibration=calibrator.write(partial, chosen),
-            vectors=tested.finish() if tested else (),
             **written.finish(),
         )
+        if tested:
+            write_pipeline(Bundle(partial, manifest), tested, origin.rendered, progress)
+            manifest = manifest.model_copy(update={"vectors": tested.finish()})
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1, by_alias=True), "utf-8")
     return Bundle.open(folder)
 

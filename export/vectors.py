@@ -2,7 +2,7 @@
 
 Every file holds one array, little-endian, in C order (row by row). `vectors/index.json` gives the file, dtype and shape
 of each array. The outputs of a graph are torch's. Those of `preprocess_S` and `postprocess_S` come from this package's
-own pre- and post-processing.
+own pre- and post-processing. What the whole pipeline answers is in `vectors/pipeline.json` (`export.pipeline_vectors`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from samclip_edge import data
 from samclip_edge.bundle.contract import Arrays, GraphName
@@ -23,6 +24,7 @@ from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.read import read_photo
 
 FOLDER = "vectors"
+PHOTO = data.FOLDER / "photos" / "chelsea.jpg"  # of a cat, wider than high
 
 
 class Vectors:
@@ -43,7 +45,7 @@ class Vectors:
 
         The photo is (H,W,3) uint8 RGB. The mask is (H,W), 0 or 1, in photo pixels.
         """
-        pixels = read_photo(data.photos()[1])  # wider than high
+        pixels = read_photo(PHOTO)
         frame = Frame.of(pixels, size)
         self._write(f"preprocess_{size}", {"photo": pixels}, {"image": frame.image(pixels)})
         rows, columns = frame.low_res
@@ -54,18 +56,24 @@ class Vectors:
 
     def _write(self, what: str, inputs: Arrays, outputs: Arrays) -> None:
         def write(side: str, arrays: Arrays) -> dict[str, Any]:
-            entries = {}
-            for name, values in arrays.items():
-                path = self._folder / FOLDER / f"{what}.{side}.{name}.bin"
-                path.write_bytes(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes())
-                self._made.append(path)
-                entries[name] = {"file": path.name, "dtype": values.dtype.name, "shape": list(values.shape)}
-            return entries
+            return {name: self.array(f"{what}.{side}.{name}", np.asarray(each)) for name, each in arrays.items()}
 
         self._index[what] = {"inputs": write("in", inputs), "outputs": write("out", outputs)}
 
+    def array(self, name: str, values: npt.NDArray[Any]) -> dict[str, Any]:
+        """Write an array as `NAME.bin`. Returns its entry for an index: file, dtype and shape."""
+        path = self._folder / FOLDER / f"{name}.bin"
+        path.write_bytes(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes())
+        self._made.append(path)
+        return {"file": path.name, "dtype": values.dtype.name, "shape": list(values.shape)}
+
+    def listed(self, name: str, told: dict[str, Any]) -> None:
+        """Write an index as `NAME.json`."""
+        path = self._folder / FOLDER / f"{name}.json"
+        path.write_text(json.dumps(told, indent=1), "utf-8")
+        self._made.append(path)
+
     def finish(self) -> tuple[File, ...]:
-        """Write the index. Returns the manifest's entries, the index first."""
-        index = self._folder / FOLDER / "index.json"
-        index.write_text(json.dumps(self._index, indent=1), "utf-8")
-        return tuple(describe(self._folder, path) for path in (index, *self._made))
+        """Write the index of the graphs. Returns the manifest's entries, that index first."""
+        self.listed("index", self._index)
+        return tuple(describe(self._folder, path) for path in (self._made[-1], *self._made[:-1]))

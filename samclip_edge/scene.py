@@ -13,6 +13,7 @@ import numpy.typing as npt
 from samclip_edge.bundle.sessions import Sessions
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.encoded import Encoded, Prompts
+from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
 from samclip_edge.photo.masks import Bits, Mask
 from samclip_edge.photo.read import MAX_PIXELS
@@ -191,3 +192,27 @@ class Scene:
         check_score(min_score)
         masks = everything(self.encoded, settings or Settings(), progress)
         return masks if names is None else name_masks(self.encoded, judge, masks, names, rivals, min_score, progress)
+
+    def name(
+        self,
+        masks: Sequence[Mask],
+        labels: Sequence[str],
+        background: Sequence[str] = BACKGROUND_NAMES,
+        min_score: float = MIN_SCORE,
+        progress: Progress = silent,
+    ) -> list[Mask]:
+        """Masks of this photo, from wherever they are, named as `everything` names its own.
+
+        Raises InputError for a mask of a photo of another size.
+        """
+        names, rivals = check_labels(labels), check_background(background)
+        check_score(min_score)
+        for number, mask in enumerate(masks, 1):
+            height, width = mask.rle["size"]
+            if (height, width) != (self.frame.height, self.frame.width):
+                raise InputError(
+                    f": mask {number} of {len(masks)} is of a photo of {width}x{height}, this one is "
+                    f"{self.frame.width}x{self.frame.height}; pass masks of this photo",
+                    "masks",
+                )
+        return name_masks(self.encoded, self.model.judge, masks, names, rivals, min_score, progress)

@@ -44,7 +44,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "export/get": (set(), LOOK | EXPORT | {"samclip_edge/model"}),
     "export": (
         {"numpy", "torch", "tokenizers", "open_clip"},
-        LOOK | ENGINES | {"samclip_edge/encoded", "samclip_edge/tasks", "samclip_edge/model", "export/forms"},
+        ASK | ENGINES | {"samclip_edge/rendered", "samclip_edge/model", "export/forms"},
     ),
     "train/data": (
         {"numpy", "cv2", "onnxruntime", "torch", "pydantic", "pycocotools", "open_clip", "timm"},

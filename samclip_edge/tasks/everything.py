@@ -129,7 +129,7 @@ def name_masks(
     named = []
     for mask in masks:
         best = max(name_fits(encoded, judge, mask, names, background, progress), key=lambda fit: fit.log_odds)
-        if best.score >= min_score:
-            mask = replace(mask, label=best.name, score=best.score, similarity=best.similarity)
-        named.append(mask)
+        fits = best.score >= min_score
+        label, score, similarity = (best.name, best.score, best.similarity) if fits else (None, None, None)
+        named.append(replace(mask, label=label, score=score, similarity=similarity))
     return named
