@@ -7,11 +7,17 @@ T ?=
 # Type stubs of TensorRT, for mypy alone: in the environment they would pass for TensorRT itself. Two slips are mended.
 STUBS := $(VENV)/stubs
 MEND := s/, in: /, in_: /; s/channel_axis: int) -> IScale/channel_axis: int = 0) -> IScale/
+# The native library: its sanitizers (address,undefined or thread), and a build folder for each.
+SANITIZE ?=
+comma := ,
+NATIVE := build/native$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+CMAKE := cmake -G Ninja -S runtimes/native -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format native test-native test-native-aarch64 test-android clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1	\2/' | expand -t 26
 	@echo 'make test T=tests/core/test_find.py   ruff, mypy, and the tests of one file'
 
 $(BIN)/python:
@@ -36,7 +42,7 @@ demo: $(VENV)/.export  ## the main job: the shipped model, from checkpoint to bu
 lint: $(VENV)/.test  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build && $(BIN)/python -m pip install --quiet --no-deps --target build/typed .
+	rm -rf build/typed build/lib build/bdist.* && $(BIN)/python -m pip install --quiet --no-deps --target build/typed .
 	cd build/typed && MYPYPATH=$(CURDIR)/$(STUBS) $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package samclip_edge
 
 format: $(VENV)/.test  ## sort imports, mend what ruff can mend, and format
@@ -46,6 +52,28 @@ format: $(VENV)/.test  ## sort imports, mend what ruff can mend, and format
 # Two workers of one thread: on two cores they wait for each other less than two threads do. Plain pytest is one worker.
 test: lint  ## ruff, mypy, and every test; T=FILE for the tests of one file
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(if $(T),$(T),--numprocesses 2 --dist loadfile --no-loadscope-reorder) --durations 10
+
+native: $(VENV)/.export  ## the native library, in build/native
+	sh runtimes/native/tools/prepare.sh
+	$(CMAKE) -B $(NATIVE) -DONNXRUNTIME_ROOT=$(CURDIR)/build/onnxruntime \
+		-DCMAKE_BUILD_TYPE=$(if $(SANITIZE),RelWithDebInfo,Release) -DSAMCLIP_EDGE_SANITIZE=$(SANITIZE)
+	cmake --build $(NATIVE)
+
+test-native: $(VENV)/.test native  ## its tests; SANITIZE=address,undefined or SANITIZE=thread
+	$(CMAKE) -B $(NATIVE) -DSAMCLIP_EDGE_TESTS=ON
+	cmake --build $(NATIVE)
+	ctest --test-dir $(NATIVE) --output-on-failure
+	OMP_NUM_THREADS=1 SAMCLIP_EDGE_NATIVE_BUILD=$(CURDIR)/$(NATIVE) $(BIN)/pytest runtimes/native/tests
+
+test-native-aarch64: $(VENV)/.export  ## build it for 64-bit ARM, and run its tests in C and C++ under QEMU
+	sh runtimes/native/tools/prepare.sh aarch64
+	$(CMAKE) -B build/native-aarch64 -DONNXRUNTIME_ROOT=$(CURDIR)/build/aarch64/onnxruntime -DSAMCLIP_EDGE_TESTS=ON \
+		-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCMAKE_FIND_ROOT_PATH=$(CURDIR)/build/aarch64
+	cmake --build build/native-aarch64
+	ctest --test-dir build/native-aarch64 --output-on-failure
+
+test-android: native  ## its Java classes on this machine's Java, held against Python's answers
+	sh runtimes/android/src/test/run.sh $(BIN)/python $(NATIVE)
 
 clean:  ## remove the environment, the build and the demo
 	rm -rf $(VENV) build demo bench *.egg-info

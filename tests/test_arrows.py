@@ -23,7 +23,11 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {module_of(p): p for top in ("samclip_edge", *FOLDERS) for p in sorted((ROOT / top).rglob("*.py"))}
+OTHERS = {ROOT / "runtimes" / name for name in ("native", "android")}  # C++ and Java, and scripts to test them
+PATHS = [
+    p for top in ("samclip_edge", *FOLDERS) for p in sorted((ROOT / top).rglob("*.py")) if not OTHERS & {*p.parents}
+]
+FILES = {module_of(path): path for path in PATHS}
 # What names a module in a string, to import it when it is asked for: runtimes, and the old names of what moved.
 BY_NAME = {"samclip_edge.bundle.sessions", "samclip_edge.bundle.verify", "samclip_edge.moved"}
 # And what names packages of others: NVIDIA's modules, Pillow's plugins, and those of ONNX Runtime.

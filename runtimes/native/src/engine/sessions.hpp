@@ -1,0 +1,54 @@
+// A bundle's sessions: each of its graphs loaded into the engine when it is first asked for, and kept. As `bundle/sessions.py`.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "bundle/files.hpp"
+#include "bundle/manifest.hpp"
+#include "engine/tensor.hpp"
+
+namespace samclip {
+
+// May be used from several threads.
+class Sessions {
+public:
+    // Throws InputError for options that are wrong for the bundle.
+    Sessions(std::unique_ptr<Files> files, Manifest manifest, const samclip_options& options);
+    ~Sessions();
+
+    const Manifest& manifest() const { return manifest_; }
+    Files& files() const { return *files_; }
+    // The manifest's graph. Throws InputError where there is none.
+    const Graph& graph(GraphName name, const std::optional<Size>& size) const;
+    // Opened at the first call. Other graphs can be opened and run meanwhile. Throws Error when its files are not what they should be.
+    const Session& open(GraphName name, const std::optional<Size>& size);
+    // Begin to open the graphs of masks in a thread. What goes wrong is thrown where they are asked for.
+    void prepare(const Size& size);
+
+private:
+    struct Entry {
+        std::mutex opening;
+        std::vector<std::shared_ptr<Mapping>> mapped;  // outlives the session
+        std::unique_ptr<Session> session;
+    };
+    void open_entry(Entry& entry, const Graph& graph);
+    const std::string& folder() const;  // of the bundle, for messages
+
+    std::unique_ptr<Files> files_;
+    const Manifest manifest_;
+    std::shared_ptr<const samclip_engine> engine_;
+    const int threads_;
+    const std::string device_;
+    std::mutex lock_;
+    std::map<std::pair<GraphName, std::optional<Size>>, std::unique_ptr<Entry>> entries_;
+    std::vector<std::thread> preparing_;
+};
+
+}  // namespace samclip

@@ -1,0 +1,40 @@
+// How a table of functions tells what went wrong: exceptions become a status and its line.
+#pragma once
+
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "error.hpp"
+#include "samclip_edge_engine.h"
+
+namespace samclip {
+
+inline samclip_status failed(samclip_error_text* error, samclip_status status, const std::string& line) {
+    std::snprintf(error->line, sizeof error->line, "%s", line.c_str());
+    return status;
+}
+
+// The first line of an engine's error, short enough to stand in one of ours.
+inline std::string one_line(const char* text) {
+    const std::string line(text, std::strcspn(text, "\r\n"));
+    return line.empty() ? "and does not say why" : line.substr(0, 200);
+}
+
+// Call a function; what it throws becomes a status and its line.
+template <typename Function>
+samclip_status guarded(samclip_error_text* error, Function function) {
+    try {
+        function();
+        return SAMCLIP_OK;
+    } catch (const Error& fault) {
+        return failed(error, fault.status(), fault.what());
+    } catch (const std::bad_alloc&) {
+        return failed(error, SAMCLIP_MEMORY, "there is not enough memory; free some, or ask for less at once");
+    } catch (const std::exception& fault) {
+        return failed(error, SAMCLIP_ENGINE, one_line(fault.what()));
+    }
+}
+
+}  // namespace samclip

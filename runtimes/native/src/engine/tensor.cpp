@@ -1,0 +1,117 @@
+#include "engine/tensor.hpp"
+
+#include <cstring>
+#include <limits>
+
+#include "task.hpp"
+
+namespace samclip {
+
+namespace {
+
+// Tensors that an engine made, of which those from `next` on have no owner yet.
+struct Unowned {
+    const samclip_engine& engine;
+    const std::vector<void*>& made;
+    size_t next;
+    ~Unowned() {
+        for (; next < made.size(); ++next) engine.free(engine.context, made[next]);
+    }
+};
+
+}  // namespace
+
+size_t count_of(const Shape& shape) {
+    size_t count = 1;
+    for (const int64_t side : shape) {
+        if (side < 0 || (side != 0 && count > std::numeric_limits<size_t>::max() / 8 / static_cast<size_t>(side))) {
+            throw Error(SAMCLIP_ENGINE, "an engine gives a tensor of no shape");
+        }
+        count *= static_cast<size_t>(side);
+    }
+    return count;
+}
+
+void check(samclip_status status, const samclip_error_text& error) {
+    if (status == SAMCLIP_OK) return;
+    const std::string line(error.line, strnlen(error.line, sizeof error.line));
+    throw Error(status, line.empty() ? "the engine failed and does not say why" : line);
+}
+
+Tensor::Tensor(std::shared_ptr<const samclip_engine> engine, void* handle)
+    : engine_(engine), held_(handle, [engine](void* tensor) { engine->free(engine->context, tensor); }) {
+    samclip_layout layout = {};
+    samclip_error_text error = {};
+    check(engine_->layout(engine_->context, handle, &layout, &error), error);
+    if (layout.dimensions > SAMCLIP_MOST_DIMENSIONS) throw Error(SAMCLIP_ENGINE, "an engine gives a tensor of no shape");
+    shape_.assign(layout.shape, layout.shape + layout.dimensions);
+    host_ = layout.host;
+    count_of(shape_);
+}
+
+void Tensor::fill(const void* data, size_t bytes) {
+    samclip_error_text error = {};
+    check(engine_->fill(engine_->context, held_.get(), data, bytes, &error), error);
+}
+
+const float* Tensor::floats() const {
+    if (host_ != nullptr) return static_cast<const float*>(host_);
+    if (read_ == nullptr) {
+        auto values = std::make_shared<std::vector<float>>(count_of(shape_));
+        samclip_error_text error = {};
+        const size_t bytes = values->size() * sizeof(float);
+        check(engine_->read(engine_->context, held_.get(), values->data(), bytes, &error), error);
+        read_ = values;
+    }
+    return read_->data();
+}
+
+Session::Session(std::shared_ptr<const samclip_engine> engine, const samclip_graph& graph)
+    : engine_(std::move(engine)), inputs_(graph.input_count), name_(graph.name) {
+    void* session = nullptr;
+    samclip_error_text error = {};
+    check(engine_->open(engine_->context, &graph, &session, &error), error);
+    const auto owner = engine_;
+    session_ = std::shared_ptr<void>(session, [owner](void* each) { owner->close(owner->context, each); });
+    for (size_t index = 0; index < graph.output_count; ++index) outputs_.emplace_back(graph.outputs[index].name);
+}
+
+Tensor Session::make(samclip_type type, const Shape& shape) const {
+    void* tensor = nullptr;
+    samclip_error_text error = {};
+    check(engine_->make(engine_->context, session_.get(), type, shape.size(), shape.data(), &tensor, &error), error);
+    return Tensor(engine_, tensor);
+}
+
+Tensor Session::of(samclip_type type, const void* values, size_t count, const Shape& shape) const {
+    if (count != count_of(shape)) throw Error(SAMCLIP_FAULT, name_ + ": an input has not as many values as its shape");
+    Tensor tensor = make(type, shape);
+    tensor.fill(values, count * 4);  // both types have four bytes
+    return tensor;
+}
+
+Tensor Session::of(const std::vector<float>& values, const Shape& shape) const {
+    return of(SAMCLIP_FLOAT32, values.data(), values.size(), shape);
+}
+
+Tensor Session::of(const std::vector<int32_t>& values, const Shape& shape) const {
+    return of(SAMCLIP_INT32, values.data(), values.size(), shape);
+}
+
+std::vector<Tensor> Session::run(const std::vector<Tensor>& inputs, samclip_task* task) const {
+    if (inputs.size() != inputs_) throw Error(SAMCLIP_FAULT, name_ + ": is run with other inputs than it has");
+    std::vector<void*> given, made(outputs_.size(), nullptr);
+    for (const Tensor& input : inputs) given.push_back(input.handle());
+    samclip_error_text error = {};
+    check(engine_->run(engine_->context, session_.get(), given.data(), made.data(), task, &error), error);
+    Unowned rest{*engine_, made, 0};
+    std::vector<Tensor> outputs;
+    outputs.reserve(made.size());
+    while (rest.next < made.size()) {
+        void* const each = made[rest.next++];
+        outputs.emplace_back(engine_, each);
+    }
+    return outputs;
+}
+
+}  // namespace samclip
