@@ -12,6 +12,10 @@ SANITIZE ?=
 comma := ,
 NATIVE := build/native$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 CMAKE := cmake -G Ninja -S runtimes/native -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+# What a Python that loads such a library has to load first. Leaks are found in the programs, which Python is not.
+runtime_of = $$(c++ -print-file-name=lib$(1).so)
+SANITIZED := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	LD_PRELOAD="$(call runtime_of,$(if $(filter thread,$(SANITIZE)),tsan,asan)) $(call runtime_of,stdc++)")
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
 .PHONY: help demo test lint format native test-native test-native-aarch64 test-android clean
@@ -63,7 +67,7 @@ test-native: $(VENV)/.test native  ## its tests; SANITIZE=address,undefined or S
 	$(CMAKE) -B $(NATIVE) -DSAMCLIP_EDGE_TESTS=ON
 	cmake --build $(NATIVE)
 	ctest --test-dir $(NATIVE) --output-on-failure
-	OMP_NUM_THREADS=1 SAMCLIP_EDGE_NATIVE_BUILD=$(CURDIR)/$(NATIVE) $(BIN)/pytest runtimes/native/tests
+	$(SANITIZED) OMP_NUM_THREADS=1 SAMCLIP_EDGE_NATIVE_BUILD=$(CURDIR)/$(NATIVE) $(BIN)/pytest runtimes/native/tests
 
 test-native-aarch64: $(VENV)/.export  ## build it for 64-bit ARM, and run its tests in C and C++ under QEMU
 	sh runtimes/native/tools/prepare.sh aarch64

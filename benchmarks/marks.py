@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from samclip_edge.benchmarks.measured import Measured
@@ -39,10 +39,10 @@ MARKS = (
 )
 
 
-def judged(measured: Mapping[str, Mapping[str, Measured]]) -> list[Judged]:
+def judged(measured: Mapping[str, Mapping[str, Measured]], marks: Sequence[Mark] = MARKS) -> list[Judged]:
     """The marks of the systems that were measured. measured: by scenario, by system."""
     found: list[Judged] = []
-    for mark in MARKS:
+    for mark in marks:
         systems = measured.get(mark.scenario, {})
         if mark.system in systems and mark.against in systems:
             one, other = systems[mark.system], systems[mark.against]

@@ -52,6 +52,12 @@ OfLibraries = Annotated[
 Coco = Annotated[
     Path | None, typer.Option("--coco", metavar="DIR", help="With --library: COCO's folder, for the worth of things.")
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="native", help="Measure only the native runtime beside this one; it is to be built (`make native`)."
+    ),
+]
 Output = Annotated[
     Path, typer.Option("-o", metavar="DIR", help="Where systems are exported to, and the report is written.")
 ]
@@ -64,6 +70,7 @@ def run(
     minutes: Minutes = None,
     library: OfLibraries = False,
     coco: Coco = None,
+    runtime: Runtime = None,
     output: Output = Path("bench"),
     threads: Threads = None,
     json: Json = False,
@@ -92,8 +99,14 @@ def run(
         raise InputError("--coco: is for --library; leave it out")
     if library and (base or against or minutes is not None):
         raise InputError("--library: measures libraries only; leave --base, --against and --minutes out")
+    if runtime not in (None, "native"):
+        raise InputError(f"--runtime {runtime}: there is only native to be measured; give that, or leave it out")
+    if runtime and (library or base or against or minutes is not None):
+        raise InputError("--runtime: measures runtimes only; leave --library, --base, --against and --minutes out")
     report = Report(output, threads or os.cpu_count() or 1)
-    if library:
+    if runtime:
+        report.runtimes(bundle)
+    elif library:
         report.libraries(bundle, coco)
     elif against:
         bundle = report.compare(bundle, against)
@@ -101,7 +114,7 @@ def run(
         report.alone(bundle)
     elif not base:
         report.beside_two(bundle)
-    if bases := base or (DEFAULT_BASES if bundle is None and not library else ()):
+    if bases := base or (DEFAULT_BASES if bundle is None and not library and not runtime else ()):
         report.bases(bases)
     if minutes:
         report.long(bundle, minutes)
@@ -164,6 +177,17 @@ class Report:
         for name, found, text in measure_libraries(bundle, coco, self.folder, self.threads, bar()):
             self.document.setdefault("library", {})
             self._add({"library": self.document["library"] | {name: found}}, text)
+
+    def runtimes(self, bundle: Path | None) -> None:
+        """Measure the native runtime beside this one, on a bundle, or on `photo` and `vit_b`."""
+        from samclip_edge.benchmarks.native import measure_native, native_markdown
+
+        with option_names(runtime="--runtime"):
+            for name, found in measure_native(bundle, self.folder, self.threads, bar()):
+                self.document.setdefault("runtimes", {})
+                self._add(
+                    {"runtimes": self.document["runtimes"] | {name: found.to_json()}}, native_markdown(name, found)
+                )
 
     def long(self, bundle: Path | None, minutes: float) -> None:
         """Run a bundle for minutes: vit_b, which other parts have exported, where it is None."""

@@ -2,7 +2,6 @@
 // errors and what its options mean are those of samclip_edge/cli/{classify,segment}.py.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <limits>
@@ -10,12 +9,13 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "arguments.hpp"
 #include "picture.hpp"
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-using samclip_edge::Masks, samclip_edge::Model, samclip_edge::Scene, samclip_edge::Size, samclip_edge::Strings;
+using samclip_edge::Masks, samclip_edge::Model, samclip_edge::Scene, samclip_edge::Size;
 
 constexpr char kUsage[] = R"(samclip-edge-cli --bundle DIR [--size S|WxH] [--device DEVICE] [--threads N] VERB
 
@@ -29,54 +29,6 @@ segment PHOTO --point x,y[,0|1] ...               what the points are on (with ,
 Prints one JSON document. An option that takes several values is repeated. Exit code 0: done; 1: the engine failed, or
 there is too little memory; 2: bad input, told in one line on stderr.
 )";
-
-// The command line: the values of each option as they were given, and the words that belong to no option.
-struct Arguments {
-    std::map<std::string, Strings> options;
-    Strings words;
-
-    bool has(const std::string& option) const { return options.count(option) != 0; }
-    Strings all(const std::string& option) const { return has(option) ? options.at(option) : Strings(); }
-    std::string last(const std::string& option, const std::string& otherwise = "") const {
-        return has(option) ? options.at(option).back() : otherwise;
-    }
-};
-
-Arguments parsed(int count, char** given) {
-    static const Strings known = {"--bundle", "--size", "--device",    "--threads", "--label",         "--point",
-                                  "--box",    "--text", "--min-score", "--min-iou", "--min-stability", "-o"};
-    Arguments made;
-    for (int k = 1; k < count; ++k) {
-        const std::string word = given[k];
-        if (word == "--everything" || word == "--help") made.options[word];
-        else if (word.size() < 2 || word[0] != '-') made.words.push_back(word);
-        else if (std::find(known.begin(), known.end(), word) == known.end())
-            throw BadInput("No such option: " + word + " (see --help)");
-        else if (++k == count) throw BadInput("Option '" + word + "' requires an argument. (see --help)");
-        else made.options[word].push_back(given[k]);
-    }
-    return made;
-}
-
-// Numbers with commas between. Throws BadInput where they are not as many as `least` to `most`.
-std::vector<double> numbers(const std::string& option, const std::string& text, const char* form, size_t least,
-                            size_t most) {
-    std::vector<double> found;
-    const char* at = text.c_str();
-    for (char* end = nullptr;; at = end + 1) {
-        found.push_back(std::strtod(at, &end));
-        if (end != at && *end == ',') continue;
-        if (end == at || *end != '\0' || found.size() < least || found.size() > most) {
-            throw BadInput(option + " " + text + ": not of the form " + form);
-        }
-        return found;
-    }
-}
-
-// The number that an option gives. Throws BadInput for what is none.
-double number_of(const Arguments& given, const std::string& option, double otherwise) {
-    return given.has(option) ? numbers(option, given.last(option), "NUMBER", 1, 1)[0] : otherwise;
-}
 
 // What is asked of `segment`, checked in the order of `Question.of` of samclip_edge/cli/question.py.
 samclip_edge::Prompts prompts_of(const Arguments& given) {
@@ -196,7 +148,7 @@ Json classified(const Model& model, const Arguments& given, const std::string& p
 
 // Every mask; where there is none, stderr is told what to lower.
 Masks every_mask(const Scene& scene, const Arguments& given, const samclip_edge::Naming& naming) {
-    const double iou = number_of(given, "--min-iou", 0.88), stability = number_of(given, "--min-stability", 0.95);
+    const double iou = given.number("--min-iou", 0.88), stability = given.number("--min-stability", 0.95);
     samclip_edge::Grid grid = {};
     grid.predicted_iou = iou == 0 ? std::numeric_limits<double>::min() : iou;  // 0 stands for SAM's own value
     grid.stability = stability == 0 ? std::numeric_limits<double>::min() : stability;
@@ -215,7 +167,7 @@ Json segmented(const Model& model, const Arguments& given, const std::string& pa
     const Photo photo = read_photo(path);
     const Scene scene = model.look(photo.image(), size);
     samclip_edge::Finding finding;
-    finding.naming.min_score = number_of(given, "--min-score", 0.5);
+    finding.naming.min_score = given.number("--min-score", 0.5);
     const Strings names = given.all("--text");
     const Masks masks = given.has("--everything") ? every_mask(scene, given, finding.naming)
                         : names.empty()           ? scene.segment(prompts)
@@ -243,11 +195,11 @@ Json answered(const Arguments& given) {
     }
     if (!given.has("--bundle")) throw BadInput("Missing option '--bundle'. (see --help)");
     const std::string path = given.words[1], bundle = given.last("--bundle");
-    const double threads = number_of(given, "--threads", 1);
+    const double threads = given.number("--threads", 1);
     if (!(threads >= 1 && threads <= 1024 && threads == std::floor(threads))) {
         throw BadInput("--threads " + given.last("--threads") + ": give a whole number, 1 to 1024");
     }
-    for (const char* option : {"--min-score", "--min-iou", "--min-stability"}) number_of(given, option, 0);
+    for (const char* option : {"--min-score", "--min-iou", "--min-stability"}) given.number(option, 0);
     const auto prompts = segments ? prompts_of(given) : samclip_edge::Prompts();
     if (!segments && !given.has("--label")) throw BadInput("--label: no name; give at least one");
     if (given.has("-o")) check_picture(given.last("-o"), path);

@@ -2,7 +2,7 @@
 //
 // SOURCE: the number of a camera, a video file, or a GStreamer pipeline that ends in "appsink", such as a Jetson's
 //     "nvarguscamerasrc ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=1"
-// Escape ends it. --headless N: opens no window; prints what is seen in N frames, and writes the last to camera.png.
+// Escape ends it. --headless N: opens no window, ends after N frames, and writes the last to camera.png.
 #include <samclip_edge.hpp>
 
 #include <chrono>
@@ -20,8 +20,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Reads a source in a thread of its own, and keeps the newest frame only: whoever is slower than the camera sees what is
-// there now, not what was there a second ago.
+// Reads a source in a thread of its own, and keeps the newest frame only: whoever is slower than the camera sees what
+// is there now, not what was there a second ago.
 class NewestFrame {
 public:
     explicit NewestFrame(const std::string& source) {
@@ -89,34 +89,37 @@ private:
     bool stop_ = false, ended_ = false;
 };
 
-// Tint a mask into the frame, draw its outline, and write its name.
-void draw(cv::Mat& frame, const samclip_edge::Mask& mask, const cv::Scalar& colour) {
+// Tint the k-th mask into the frame, draw its outline, and write its name.
+void draw(cv::Mat& frame, const samclip_edge::Mask& mask, int k) {
+    static const cv::Scalar colours[] = {{60, 60, 230}, {90, 170, 40}, {220, 110, 60}, {50, 170, 240}};  // BGR
     cv::Mat inside(mask.height, mask.width, CV_8UC1);
     mask.draw(inside.data);
-    cv::Mat tinted = frame * 0.5 + colour * 0.5;
+    cv::Mat tinted = frame * 0.5 + colours[k % 4] * 0.5;
     tinted.copyTo(frame, inside);
     std::vector<std::vector<cv::Point>> outlines;
     cv::findContours(inside, outlines, cv::RETR_EXTERNAL, cv::CHAIN_APPROX_SIMPLE);
     cv::drawContours(frame, outlines, -1, cv::Scalar::all(255), 2);
     const std::string name = *mask.label + " " + std::to_string(static_cast<int>(*mask.score * 100 + 0.5)) + "%";
-    cv::putText(frame, name, {mask.box[0] + 8, mask.box[1] + 28}, cv::FONT_HERSHEY_SIMPLEX, 0.8, cv::Scalar::all(255), 2);
+    cv::putText(frame, name, {mask.box[0] + 8, mask.box[1] + 28 * (k + 1)}, cv::FONT_HERSHEY_SIMPLEX, 0.8,
+                cv::Scalar::all(255), 2);
 }
 
 void run(const std::string& bundle, const std::string& source, const std::vector<std::string>& names, int headless) {
-    static const cv::Scalar colours[] = {{60, 60, 230}, {90, 170, 40}, {220, 110, 60}, {50, 170, 240}};  // BGR
     const samclip_edge::Model model(bundle);
     model.prepare();
     NewestFrame newest(source);
-    cv::Mat frame;
+    cv::Mat frame, next;
     auto before = Clock::now();
     int frames = 0;
-    for (; (headless == 0 || frames < headless) && newest.take(frame); ++frames) {
+    for (; (headless == 0 || frames < headless) && newest.take(next); ++frames) {
+        frame = next;
         const auto scene = model.look({SAMCLIP_BGR, frame.data, frame.cols, frame.rows, frame.step});
         const auto masks = scene.find(names);
         std::string seen;
-        for (size_t k = 0; k < masks.size(); ++k) {
-            draw(frame, masks[k], colours[k % 4]);
-            seen += (seen.empty() ? "" : ", ") + *masks[k].label;
+        int k = 0;
+        for (const auto& mask : masks) {
+            draw(frame, mask, k++);
+            seen += (seen.empty() ? "" : ", ") + *mask.label;
         }
         const auto now = Clock::now();
         const double rate = 1 / std::chrono::duration<double>(now - before).count();
@@ -128,7 +131,7 @@ void run(const std::string& bundle, const std::string& source, const std::vector
         if (cv::waitKey(1) == 27) break;
     }
     std::printf("%d frames were looked at, %zu were dropped\n", frames, newest.dropped());
-    if (headless != 0 && frames == headless) cv::imwrite("camera.png", frame);
+    if (headless != 0 && frames != 0) cv::imwrite("camera.png", frame);
 }
 
 }  // namespace

@@ -159,14 +159,15 @@ public:
     // Pictures by how well they fit a text, best first: each one's place in `images`, and its cosine.
     std::vector<std::pair<size_t, float>> rank(const std::vector<Image>& images, const std::string& text,
                                                const std::optional<Size>& size = {}, Task* task = nullptr) const {
-        const Asked asked({text});
+        const Strings texts = {text};
+        const Asked asked(texts);
         const std::vector<samclip_image> taken(images.begin(), images.end());
         const size_t count = taken.size();
         std::vector<size_t> order(count);
         std::vector<float> cosines(count);
         if (count != 0) {
             Task::with(task, [&](samclip_task* t) {
-                return samclip_rank(handle_.get(), taken.data(), count, *asked.names.names, pointer(size), t,
+                return samclip_rank(handle_.get(), taken.data(), count, asked.names.names[0], pointer(size), t,
                                     order.data(), cosines.data());
             });
         }

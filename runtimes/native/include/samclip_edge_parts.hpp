@@ -122,7 +122,7 @@ struct Finding {
     Grid grid = {};                   // of SAM + CLIP: which masks there are to be named
 };
 
-// Names, and how they are judged, as the C interface takes them.
+// Names, and how they are judged, as the C interface takes them: pointers into both.
 class Asked {
 public:
     explicit Asked(const Strings& labels, const Naming& how = {}) {
@@ -132,6 +132,7 @@ public:
         naming.min_score = how.min_score.value_or(0);
         naming.has_min_score = how.min_score ? 1 : 0;
     }
+    explicit Asked(Strings&& labels, const Naming& how = {}) = delete;
     Asked(const Asked&) = delete;
     Asked& operator=(const Asked&) = delete;
 

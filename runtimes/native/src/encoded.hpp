@@ -38,7 +38,7 @@ public:
     // Looks at the photo.
     Encoded(std::shared_ptr<Sessions> sessions, const Picture& picture, const Size& size, samclip_task* task);
 
-    static constexpr size_t kBatch = 16;  // prompts decoded together
+    static constexpr size_t kMost = 16;  // prompts decoded together
 
     Sessions& sessions() const { return *sessions_; }
     const Frame& frame() const { return frame_; }

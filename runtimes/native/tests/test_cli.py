@@ -164,15 +164,13 @@ def test_the_picture_shows_the_masks(tmp_path: Path) -> None:
     photo, drawn = read_photo(CUP).astype(int), np.asarray(Image.open(picture)).astype(int)
     inside = masks[0] | masks[1]
     assert np.array_equal(drawn[~inside], photo[~inside])
-    # Deep inside the first mask it is the mean of the photo and the mask's red.
-    deep = masks[0] & ~masks[1]
-    for axis in (0, 1):
-        deep = deep & np.roll(deep, 3, axis) & np.roll(deep, -3, axis)
-    assert deep.sum() > 1000
-    assert np.abs(drawn[deep] - (photo[deep] + (231, 43, 43)) / 2).max() <= 1
-    # Its edge is lighter than either.
-    edge = masks[0] & ~masks[1] & ~(np.roll(masks[0], 1, 1) & np.roll(masks[0], -1, 1))
-    assert (drawn[edge] == ((231 + 510) // 3, (43 + 510) // 3, (43 + 510) // 3)).all()
+    # A pixel whose four neighbours are in the mask too is the mean of the photo and the mask's red; others are lighter.
+    around = np.pad(masks[0], 1, mode="edge")
+    deep = around[1:-1, :-2] & around[1:-1, 2:] & around[:-2, 1:-1] & around[2:, 1:-1]
+    first = masks[0] & ~masks[1]
+    assert min((first & deep).sum(), (first & ~deep).sum()) > 100
+    assert np.array_equal(drawn[first & deep], (photo[first & deep] + (231, 43, 43)) // 2)
+    assert (drawn[first & ~deep] == ((231 + 510) // 3, (43 + 510) // 3, (43 + 510) // 3)).all()
 
 
 def bad(*words: str, bundle: tuple[str, ...] = BUNDLE) -> str:

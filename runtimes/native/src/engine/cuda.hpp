@@ -22,8 +22,8 @@ struct Block {
 
 class GpuMemory;
 
-// The first GPU. Everything goes through one stream, in order. A caller holds `lock` while it uses anything of it. What fails throws
-// Error, with SAMCLIP_MEMORY where memory is short.
+// The first GPU. Everything goes through one stream, in order. A caller holds `lock` while it uses anything of it. What
+// fails throws Error, with SAMCLIP_MEMORY where memory is short.
 class Gpu {
 public:
     // stream: the app's; nullptr: one of its own, which `start` makes.
@@ -51,8 +51,8 @@ private:
     std::weak_ptr<GpuMemory> memory_;
 };
 
-// The blocks of tensors, kept for the next call; and what engines write to while they run, which all share, because they run one after
-// the other. All of it is given back to the GPU when nobody holds this any more.
+// The blocks of tensors, kept for the next call; and what engines write to while they run, which all share, because
+// they run one after the other. All of it is given back to the GPU when nobody holds this any more.
 class GpuMemory {
 public:
     explicit GpuMemory(Gpu& gpu) : gpu_(gpu) {}

@@ -53,7 +53,8 @@ nvinfer1::IRuntime& the_runtime() {
 // The version that runs here: "10.3.0".
 std::string version() {
     const int32_t number = getInferLibVersion();
-    return std::to_string(number / 10000) + "." + std::to_string(number / 100 % 100) + "." + std::to_string(number % 100);
+    return std::to_string(number / 10000) + "." + std::to_string(number / 100 % 100) + "." +
+           std::to_string(number % 100);
 }
 
 // "10.13.3" of "10.13.3.9": TensorRT itself heeds the fourth number.
@@ -74,13 +75,13 @@ void check_engines(const samclip_graph& graph, const std::string& capability) {
         found = found || built.capabilities[k] == capability;
     }
     if (!found) {
-        throw InputError(folder + ": engines for compute capability " + made_for + "; this GPU is " + capability + "; " +
-                         mend);
+        throw InputError(folder + ": engines for compute capability " + made_for + "; this GPU is " + capability +
+                         "; " + mend);
     }
     const std::string builder = built.builder, here = version();
     if (builder != "tensorrt") {
-        throw InputError(folder + ": engines of " + builder + " " + built.version + "; here is tensorrt " + here + "; " +
-                         mend);
+        throw InputError(folder + ": engines of " + builder + " " + built.version + "; here is tensorrt " + here +
+                         "; " + mend);
     }
     if (three_numbers(built.version) != here && built.portable == 0) {
         throw InputError(folder + ": engines of " + builder + " " + built.version + "; here is " + here + "; " + mend);

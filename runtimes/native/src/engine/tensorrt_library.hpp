@@ -1,4 +1,5 @@
-// NVIDIA's library: its version, its error messages, and reading a built engine. As `samclip_edge/runtimes/tensorrt/library.py`.
+// NVIDIA's library: its version, its error messages, and reading a built engine. As
+// `samclip_edge/runtimes/tensorrt/library.py`.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -14,8 +15,9 @@ namespace samclip {
 std::string first_error();
 void forget_errors();
 
-// A graph's built engine, with its weights. path: of the engine, for messages. capability: of the GPU. Throws InputError where there
-// is none, where it was built for another GPU or, unless it is portable, by another version; and where TensorRT refuses it.
+// A graph's built engine, with its weights. path: of the engine, for messages. capability: of the GPU. Throws
+// InputError where there is none, where it was built for another GPU or, unless it is portable, by another version; and
+// where TensorRT refuses it.
 std::unique_ptr<nvinfer1::ICudaEngine> read_engine(const samclip_graph& graph, const std::string& path,
                                                    const std::string& capability);
 

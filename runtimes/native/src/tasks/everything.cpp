@@ -70,11 +70,11 @@ Masks everything(Encoded& encoded, const Grid& grid, samclip_task* task) {
     const Frame reduced = frame.reduced();
     const auto side = static_cast<size_t>(grid.points_per_side), clicks = side * side;
     std::vector<Candidate> found;
-    Steps steps(task, "clicking everywhere", (clicks + Encoded::kBatch - 1) / Encoded::kBatch);
-    for (size_t from = 0; from < clicks; from += Encoded::kBatch) {
+    Steps steps(task, "clicking everywhere", (clicks + Encoded::kMost - 1) / Encoded::kMost);
+    for (size_t from = 0; from < clicks; from += Encoded::kMost) {
         steps.next();
         std::vector<double> points;
-        for (size_t k = from; k < std::min(from + Encoded::kBatch, clicks); ++k) {
+        for (size_t k = from; k < std::min(from + Encoded::kMost, clicks); ++k) {
             points.push_back((static_cast<double>(k % side) + 0.5) / static_cast<double>(side) * frame.width());
             points.push_back((static_cast<double>(k / side) + 0.5) / static_cast<double>(side) * frame.height());
         }

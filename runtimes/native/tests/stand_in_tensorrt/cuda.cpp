@@ -46,7 +46,10 @@ bool Gpu::holds(const void* address, size_t bytes) {
 
 void Gpu::put(cudaStream_t stream, std::function<void()> work) {
     const Held held(lock);
-    if (all_streams().count(stream) == 0) return misuses.emplace_back("there is no such stream"), void();
+    if (all_streams().count(stream) == 0) {
+        misuses.emplace_back("there is no such stream");
+        return;
+    }
     streams.insert(stream);
     (stream->capturing ? stream->captured : stream->waiting).push_back(std::move(work));
 }

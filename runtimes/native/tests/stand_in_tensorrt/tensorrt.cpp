@@ -1,4 +1,5 @@
-// The stand-in of TensorRT. A built engine is a text, which names an ONNX graph for ONNX Runtime to run, and bounds of shapes:
+// The stand-in of TensorRT. A built engine is a text, which names an ONNX graph for ONNX Runtime to run, and bounds of
+// shapes:
 //     stand-in of an engine
 //     onnx /tmp/bundle/prompt_encoder_256.onnx        left out where the weights are stripped
 //     points 1x0x2 64x32x2                            the least and the most of an input
@@ -24,7 +25,8 @@ using Held = std::lock_guard<std::recursive_mutex>;
 namespace {
 
 size_t bytes_of(const Shape& shape) {
-    return std::accumulate(shape.begin(), shape.end(), size_t{4}, [](size_t a, int64_t b) { return a * static_cast<size_t>(b); });
+    return std::accumulate(shape.begin(), shape.end(), size_t{4},
+                           [](size_t a, int64_t b) { return a * static_cast<size_t>(b); });
 }
 
 Dims dims_of(const Shape& shape) {
@@ -59,7 +61,8 @@ std::vector<Port> ports_of(const Ort::Session& session, bool inputs) {
         const Ort::TypeInfo type = inputs ? session.GetInputTypeInfo(k) : session.GetOutputTypeInfo(k);
         const auto info = type.GetTensorTypeAndShapeInfo();
         Port port;
-        port.name = (inputs ? session.GetInputNameAllocated(k, allocator) : session.GetOutputNameAllocated(k, allocator)).get();
+        port.name =
+            (inputs ? session.GetInputNameAllocated(k, allocator) : session.GetOutputNameAllocated(k, allocator)).get();
         port.integers = info.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
         port.shape = info.GetShape();
         std::vector<const char*> letters(port.shape.size());
@@ -72,7 +75,9 @@ std::vector<Port> ports_of(const Ort::Session& session, bool inputs) {
 
 class Engine : public ICudaEngine {
 public:
-    Engine(ILogger& logger, std::map<std::string, Bounds> bounds) : log(logger), profile(std::move(bounds)) { ++gpu().objects; }
+    Engine(ILogger& logger, std::map<std::string, Bounds> bounds) : log(logger), profile(std::move(bounds)) {
+        ++gpu().objects;
+    }
     ~Engine() noexcept override {
         const Held held(gpu().lock);
         if (contexts != 0) gpu().misuses.emplace_back("an engine is deleted before its context");
@@ -88,7 +93,8 @@ public:
         for (const Port& each : inputs) profile.insert({each.name, {each.shape, each.shape}});
     }
     const Port* find(const std::vector<Port>& ports, const std::string& name) const {
-        const auto found = std::find_if(ports.begin(), ports.end(), [&](const Port& each) { return each.name == name; });
+        const auto found =
+            std::find_if(ports.begin(), ports.end(), [&](const Port& each) { return each.name == name; });
         return found == ports.end() ? nullptr : &*found;
     }
     IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy strategy) noexcept override;
@@ -97,7 +103,9 @@ public:
         return port != nullptr && port->integers ? DataType::kINT32 : DataType::kFLOAT;
     }
     TensorIOMode getTensorIOMode(char const* name) const noexcept override {
-        return find(inputs, name) ? TensorIOMode::kINPUT : find(outputs, name) ? TensorIOMode::kOUTPUT : TensorIOMode::kNONE;
+        return find(inputs, name)    ? TensorIOMode::kINPUT
+               : find(outputs, name) ? TensorIOMode::kOUTPUT
+                                     : TensorIOMode::kNONE;
     }
     Dims getProfileShape(char const* name, int32_t, OptProfileSelector select) const noexcept override {
         const Bounds& bounds = profile.at(name);
@@ -137,7 +145,10 @@ struct Launch {
     }
     void operator()() const {
         gpu().workspaces.insert(memory);
-        if (size < needs || !gpu().holds(memory, needs)) return gpu().misuses.emplace_back("too little workspace"), void();
+        if (size < needs || !gpu().holds(memory, needs)) {
+            gpu().misuses.emplace_back("too little workspace");
+            return;
+        }
         std::memset(memory, 0xFF, needs);  // it is written to, and nothing that was there may be wanted after
         const auto host = Ort::MemoryInfo::CreateCpu(OrtDeviceAllocator, OrtMemTypeDefault);
         std::vector<const char*> names, wanted;
@@ -151,10 +162,11 @@ struct Launch {
             names.push_back(each.name.c_str());
         }
         for (const Port& each : engine->outputs) wanted.push_back(each.name.c_str());
-        const auto given = engine->session->Run(Ort::RunOptions(nullptr), names.data(), values.data(), values.size(), wanted.data(), wanted.size());
+        const auto given = engine->session->Run(Ort::RunOptions(nullptr), names.data(), values.data(), values.size(),
+                                                wanted.data(), wanted.size());
         for (size_t k = 0; k < given.size(); ++k) {
             const Shape shape = given[k].GetTensorTypeAndShapeInfo().GetShape();
-            if (shape != shape_of(engine->outputs[k])) gpu().misuses.emplace_back("an output has another shape than it said");
+            if (shape != shape_of(engine->outputs[k])) gpu().misuses.emplace_back("an output's shape is not as it said");
             void* const to = addresses.at(wanted[k]);
             if (gpu().holds(to, bytes_of(shape))) std::memcpy(to, given[k].GetTensorRawData(), bytes_of(shape));
         }
@@ -265,13 +277,9 @@ public:
     explicit ParserRefitter(Engine& engine) : engine_(engine) {}
     bool refitFromFile(char const* onnx) noexcept override {
         const Held held(gpu().lock);
-        try {
-            engine_.load(onnx);
-            return true;
-        } catch (const Ort::Exception&) {
-            engine_.log.log(ILogger::Severity::kERROR, "Error Code 3: the weights are of another graph");
-            return false;
-        }
+        if (gpu().weights_fit) engine_.load(onnx);
+        else engine_.log.log(ILogger::Severity::kERROR, "Error Code 3: the weights are of another graph");
+        return gpu().weights_fit;
     }
 
 private:

@@ -18,12 +18,15 @@ const fs::path kSource = SAMCLIP_EDGE_BUNDLE;
 void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
 Json described(const fs::path& path, const std::string& content) {
-    return {{"path", path.filename().string()}, {"sha256", samclip::sha256(content.data(), content.size())}, {"bytes", content.size()}};
+    return {{"path", path.filename().string()},
+            {"sha256", samclip::sha256(content.data(), content.size())},
+            {"bytes", content.size()}};
 }
 
 // The least and the most of each input, as `samclip-edge export` has trtexec build them.
 std::string bounds(const Json& graph) {
-    const std::map<std::string, std::pair<int, int>> open = {{"I", {1, 8}}, {"B", {1, 64}}, {"N", {0, 32}}, {"L", {1, 77}}};
+    const std::map<std::string, std::pair<int, int>> open = {
+        {"I", {1, 8}}, {"B", {1, 64}}, {"N", {0, 32}}, {"L", {1, 77}}};
     std::string lines;
     for (const Json& input : graph["signature"]["inputs"]) {
         std::string least, most;
@@ -118,13 +121,14 @@ double iou(const Answer& a, const Answer& b) {
 Room::Room() {
     stand_in::Gpu& gpu = stand_in::gpu();
     gpu.count = 1, gpu.major = 8, gpu.minor = 7, gpu.version = 100300, gpu.memory = size_t(-1);
-    gpu.why_not = "", gpu.knows_its_needs = true, gpu.breaks = false;
+    gpu.why_not = "", gpu.knows_its_needs = gpu.weights_fit = true, gpu.breaks = false;
     gpu.clear_counts();
     std::string made = (fs::temp_directory_path() / "samclip-tensorrt-XXXXXX").string();
     REQUIRE(mkdtemp(made.data()) != nullptr);
     folder_ = fs::canonical(made).string();
     for (const auto& each : fs::directory_iterator(kSource)) {
-        if (each.path().filename() != "manifest.json") fs::create_symlink(fs::canonical(each.path()), folder_ / each.path().filename());
+        if (each.path().filename() == "manifest.json") continue;
+        fs::create_symlink(fs::canonical(each.path()), folder_ / each.path().filename());
     }
     fs::copy_file(kSource / "manifest.json", folder_ + "/manifest.json");
     change([&](Json& manifest) {
@@ -144,7 +148,8 @@ Room::~Room() {
     stand_in::Gpu& gpu = stand_in::gpu();
     CHECK(gpu.blocks.empty());
     CHECK(gpu.objects == 0);
-    CHECK_MESSAGE(gpu.misuses.empty(), gpu.misuses.size() << " misuses, first: " << (gpu.misuses.empty() ? "" : gpu.misuses[0]));
+    CHECK_MESSAGE(gpu.misuses.empty(), gpu.misuses.size()
+                                           << " misuses, first: " << (gpu.misuses.empty() ? "" : gpu.misuses[0]));
     gpu.misuses.clear();
     fs::remove_all(folder_);
 }
@@ -177,7 +182,9 @@ Scene look(const Model& model, int which) {
 
 std::vector<double> classify(const Scene& scene, const std::vector<const char*>& names) {
     samclip_guesses* guesses = nullptr;
-    REQUIRE_MESSAGE(samclip_classify(scene.get(), {names.data(), names.size()}, nullptr, nullptr, &guesses) == SAMCLIP_OK, samclip_error());
+    REQUIRE_MESSAGE(
+        samclip_classify(scene.get(), {names.data(), names.size()}, nullptr, nullptr, &guesses) == SAMCLIP_OK,
+        samclip_error());
     std::vector<double> scores(names.size());
     for (size_t k = 0; k < samclip_guess_count(guesses); ++k) {
         samclip_guess guess = {};
@@ -204,7 +211,8 @@ Answers find(const Scene& scene, const std::vector<const char*>& names) {
     samclip_masks* masks = nullptr;
     samclip_finding finding = {};
     finding.naming.has_min_score = 1;  // 0: whatever the chance
-    REQUIRE_MESSAGE(samclip_find(scene.get(), {names.data(), names.size()}, &finding, nullptr, &masks) == SAMCLIP_OK, samclip_error());
+    REQUIRE_MESSAGE(samclip_find(scene.get(), {names.data(), names.size()}, &finding, nullptr, &masks) == SAMCLIP_OK,
+                    samclip_error());
     return taken(masks);
 }
 

@@ -1,4 +1,5 @@
-// What the tests of the engine for TensorRT share: a bundle of built engines for the stand-in, and handles that free themselves.
+// What the tests of the engine for TensorRT share: a bundle of built engines for the stand-in, and handles that free
+// themselves.
 #pragma once
 
 #include <functional>
@@ -10,8 +11,8 @@
 #include "samclip_edge.h"
 #include "stand_in.hpp"
 
-constexpr int kSize = 256;  // of the model's input
-constexpr size_t kLow = 64; // of a mask's logits
+constexpr int kSize = 256;   // of the model's input
+constexpr size_t kLow = 64;  // of a mask's logits
 
 using Model = std::unique_ptr<samclip_model, void (*)(samclip_model*)>;
 using Scene = std::unique_ptr<samclip_scene, void (*)(samclip_scene*)>;
@@ -27,8 +28,8 @@ using Answers = std::vector<Answer>;
 
 double iou(const Answer& a, const Answer& b);
 
-// A GPU as it comes, and a folder with the bundle of SAMCLIP_EDGE_BUNDLE and a built engine for each graph. At the end it checks that the
-// GPU was used well, and that all was given back.
+// A GPU as it comes, and a folder with the bundle of SAMCLIP_EDGE_BUNDLE and a built engine for each graph. At the end
+// it checks that the GPU was used well, and that all was given back.
 class Room {
 public:
     Room();

@@ -39,7 +39,8 @@ TEST_CASE("more points than the engine takes are refused, and the engine goes on
 
 TEST_CASE("what was refused leaves no shape behind") {
     const Room room;
-    room.write_engine("prompt_encoder_256", "stand-in of an engine\nonnx " + room.folder() + "/prompt_encoder_256.onnx\n" +
+    room.write_engine("prompt_encoder_256", "stand-in of an engine\nonnx " + room.folder() +
+                                                "/prompt_encoder_256.onnx\n" +
                                                 "points 1x0x2 64x32x2\nlabels 1x0 64x5\nmask 1x1x64x64 64x1x64x64\n");
     const Model model = room.load();
     const Scene scene = look(model);
@@ -100,11 +101,22 @@ TEST_CASE("a wrong engine is refused") {
     const Room room;
     const std::string path = room.engine("image_encoder_256");
     room.write_engine("image_encoder_256", "not an engine");
-    refuses(room, path + ": tensorrt refuses it (Error Code 1: Serialization (magicTag does not match)); build it again: sh build.sh");
+    refuses(room, path +
+                      ": tensorrt refuses it (Error Code 1: Serialization (magicTag does not match)); build it again: "
+                      "sh build.sh");
     room.write_engine("image_encoder_256", "stand-in of an engine\nonnx " + room.folder() + "/clip_head_256.onnx\n");
     refuses(room, path + ": its image is not as the manifest says; build it again: sh build.sh");
     room.write_engine("image_encoder_256", "stand-in of an engine\n");  // without weights, which nobody says
     refuses(room, path + ": its image is not as the manifest says; build it again: sh build.sh");
+}
+
+TEST_CASE("weights that do not fit are refused") {
+    const Room room;
+    room.change([](json& manifest) { manifest["engines"]["stripped"] = true; });
+    gpu().weights_fit = false;
+    refuses(room, room.engine("image_encoder_256") +
+                      ": its weights do not fit (Error Code 3: the weights are of another graph); build it again: sh "
+                      "build.sh");
 }
 
 TEST_CASE("an engine that was changed is refused by its sha256") {
@@ -114,7 +126,8 @@ TEST_CASE("an engine that was changed is refused by its sha256") {
     });
     const Model model = room.load();
     CHECK(try_look(model) == SAMCLIP_CHECKSUM);
-    CHECK(samclip_error() == room.engine("image_encoder_256") + ": its sha256 is not the manifest's; copy or export the bundle again");
+    CHECK(samclip_error() ==
+          room.engine("image_encoder_256") + ": its sha256 is not the manifest's; copy or export the bundle again");
 }
 
 TEST_CASE("an engine that does not run says why, and goes on afterwards") {
@@ -123,7 +136,8 @@ TEST_CASE("an engine that does not run says why, and goes on afterwards") {
     for (const std::string why : {"Error Code 1: Cuda Runtime (out of memory)", "Error Code 2: another"}) {
         gpu().why_not = why;  // the second time while it is captured
         CHECK(try_look(model) == SAMCLIP_ENGINE);
-        CHECK(samclip_error() == room.engine("image_encoder_256") + ": did not run (" + why + "); free memory on the GPU");
+        CHECK(samclip_error() ==
+              room.engine("image_encoder_256") + ": did not run (" + why + "); free memory on the GPU");
         gpu().why_not.clear();
         CHECK(try_look(model) == SAMCLIP_OK);
     }
