@@ -32,7 +32,7 @@ BUILT = Path("build") / "native"  # where `make native` puts them
 START = "start to the first mask"  # measured from the start of the process to its end
 STARTS = 9  # of either runtime
 SMALL = 1.5e6  # bytes of the library, stripped, at most
-_CLICK = """
+CLICK = """
 import json, sys
 import numpy as np
 from samclip_edge import SamClip
@@ -130,7 +130,7 @@ def _in_turn(asked: Question, program: Path, scenario: str) -> dict[str, Measure
 
 def _starts(asked: Question, program: Path) -> dict[str, Measured]:
     order = [str(asked.bundle.folder), asked.threads, str(asked.photo), *asked.sides]
-    orders = {PYTHON: [sys.executable, "-c", _CLICK, json.dumps(order)], NATIVE: _order(asked, program, START)}
+    orders = {PYTHON: [sys.executable, "-c", CLICK, json.dumps(order)], NATIVE: _order(asked, program, START)}
     found: dict[str, list[float]] = {name: [] for name in orders}
     for turn in range(STARTS + 1):
         for name, each in orders.items():

@@ -18,30 +18,37 @@ constexpr int kDigits = 13;            // of a compressed run, at most
     refuse("is not whole, or no RLE: it needs `size`, [height, width], and `counts`, COCO's compressed string or a list of whole numbers");
 }
 
-// The runs of a compressed string, the first of them background.
-std::vector<int64_t> decompressed(std::string_view counts, int64_t pixels) {
-    std::vector<int64_t> runs;
-    int64_t total = 0;
-    for (size_t at = 0; at < counts.size();) {
-        uint64_t value = 0;
-        int digits = 0;
-        for (bool more = true; more; ++at, ++digits) {
-            if (at == counts.size() || digits == kDigits) refuse_text();
-            const int digit = static_cast<unsigned char>(counts[at]) - 48;
-            if (digit < 0 || digit >= 64) refuse_text();
-            if (5 * digits < 64) value |= static_cast<uint64_t>(digit & 0x1F) << (5 * digits);
-            more = (digit & 0x20) != 0;
-            if (!more && (digit & 0x10) != 0 && 5 * (digits + 1) < 64) value |= ~uint64_t{0} << (5 * (digits + 1));
-        }
-        int64_t run = static_cast<int64_t>(value);
-        if (run < -2 * kMost || run > 2 * kMost) refuse("its runs do not have the pixels of its size");
-        if (runs.size() > 2) run += runs[runs.size() - 2];
-        if (run < 0) refuse("one of its runs is below 0");
-        total += run;
-        if (total > pixels) break;
-        runs.push_back(run);
+// A run as it is stored: the difference from the one two before, which is cut off far beyond what any mask holds.
+int64_t stored_run(std::string_view counts, size_t& at) {
+    uint64_t value = 0;
+    int digits = 0;
+    for (bool more = true; more; ++at, ++digits) {
+        if (at == counts.size() || digits == kDigits) refuse_text();
+        const int digit = static_cast<unsigned char>(counts[at]) - 48;
+        if (digit < 0 || digit >= 64) refuse_text();
+        if (5 * digits < 64) value |= static_cast<uint64_t>(digit & 0x1F) << (5 * digits);
+        more = (digit & 0x20) != 0;
+        if (!more && (digit & 0x10) != 0 && 5 * (digits + 1) < 64) value |= ~uint64_t{0} << (5 * (digits + 1));
     }
-    if (total != pixels) refuse("its runs do not have the pixels of its size");
+    return std::clamp(static_cast<int64_t>(value), -4 * kMost, 4 * kMost);
+}
+
+// The runs of a compressed string, the first of them background.
+std::vector<int64_t> decompressed(std::string_view counts, int height, int width) {
+    std::vector<int64_t> runs;
+    for (size_t at = 0; at < counts.size();) {
+        const int64_t stored = stored_run(counts, at);
+        const int64_t run = stored + (runs.size() > 2 ? runs[runs.size() - 2] : 0);
+        runs.push_back(std::clamp(run, -4 * kMost, 4 * kMost));
+    }
+    int64_t total = 0;
+    for (const int64_t run : runs) {
+        if (run < 0) refuse("one of its runs is below 0");
+        total = std::min(total + run, 4 * kMost);
+    }
+    if (total != static_cast<int64_t>(height) * width) {
+        refuse("its runs do not have the " + std::to_string(height) + " x " + std::to_string(width) + " pixels of its size");
+    }
     return runs;
 }
 
@@ -138,8 +145,7 @@ Runs decoded(std::string_view counts, int height, int width) {
     }
     Runs result{height, width, {}};
     int64_t at = 0;
-    const int64_t pixels = static_cast<int64_t>(height) * width;
-    const std::vector<int64_t> runs = decompressed(counts, pixels);
+    const std::vector<int64_t> runs = decompressed(counts, height, width);
     bool inside = false;
     for (const int64_t run : runs) {
         if (inside && run > 0) {
