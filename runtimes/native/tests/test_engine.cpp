@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "fake_engine.hpp"
+#include "small_bundle.hpp"
 
 namespace {
 
-const char kBundle[] = SAMCLIP_EDGE_BUNDLE;
 const char* const kWords[] = {"dog", "cat"};
 const samclip_names kNames = {kWords, 2};
 
@@ -21,9 +21,10 @@ std::vector<uint8_t> photo_bytes() { return std::vector<uint8_t>(64 * 48 * 3, 90
 // A bundle over an engine, and a photo.
 struct Opened {
     explicit Opened(const FakeEngine& engine) {
+        static const SmallBundle bundle(SAMCLIP_EDGE_BUNDLE);
         samclip_options options = {};
         options.engine = engine.table();
-        REQUIRE(samclip_load(kBundle, &options, &model) == SAMCLIP_OK);
+        REQUIRE(samclip_load(bundle.folder().c_str(), &options, &model) == SAMCLIP_OK);
     }
     ~Opened() {
         samclip_free_scene(scene);
