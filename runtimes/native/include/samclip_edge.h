@@ -24,7 +24,7 @@
   What a failed call was to make is NULL. No exception crosses this interface.
 
   Memory. What a call made is the caller's, who frees it, in any order: a scene keeps its model, and masks their scene.
-  Pointers inside a result live as long as the result. Pixels are read during `samclip_look` only.
+  Pointers inside a result live as long as the result, labels until `samclip_name` changes them. Pixels are read during `samclip_look` only.
 
   Threads. One model, and one scene, may be asked from many threads at once, as in Python. A list of masks is for one
   thread at a time while `samclip_name` changes it. Freeing is not for while a call on the same handle runs.

@@ -54,7 +54,8 @@ typedef struct samclip_graph {
     const char *target;    /* "onnx", "coreml", "tensorrt" */
     const char *precision; /* "fp32", "fp16", "int8", ... */
     const char *function;  /* of Core ML: the function in the package */
-    /* The graph first, then the weights that it shares. Of TensorRT the built engine; and those after it, if `stripped`. */
+    /* The graph first, then the weights that it shares. Of TensorRT the built engine, then
+       these if it is `stripped`. */
     const samclip_graph_file *files;
     size_t file_count;
     const samclip_port *inputs;

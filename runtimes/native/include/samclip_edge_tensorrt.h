@@ -14,9 +14,10 @@
 extern "C" {
 #endif
 
-/* TensorRT on a stream (a cudaStream_t) of the first GPU, which outlives the models that use it. All copies and graphs go
-   on it, after what the app launched there before; a call returns when they are done. Meanwhile no other thread may launch
-   on it. NULL: the library's own stream. The table lives as long as the process. Returns NULL when there is no memory. */
+/* TensorRT on a stream (a cudaStream_t) of the first GPU, which outlives the models that use it. All copies and graphs
+   go on it, after what the app launched there before; a call returns when they are done. Meanwhile no other thread may
+   launch on it. NULL: the library's own stream. The table lives as long as the process. Returns NULL when there is no
+   memory. */
 SAMCLIP_API const samclip_engine *samclip_tensorrt_engine(void *cuda_stream);
 
 #ifdef __cplusplus

@@ -1,71 +1,62 @@
 #include "python_repr.hpp"
 
-#include <utf8proc.h>
+#include <cstdio>
 
-#include <cstdint>
+#include "text/clean.hpp"
+#include "text/unicode.hpp"
 
 namespace samclip {
 namespace {
 
-// `str.isprintable` of a character: the space is, other separators, controls and what has no character are not.
-bool is_printable(utf8proc_int32_t character) {
-    switch (utf8proc_category(character)) {
-        case UTF8PROC_CATEGORY_CC:
-        case UTF8PROC_CATEGORY_CF:
-        case UTF8PROC_CATEGORY_CS:
-        case UTF8PROC_CATEGORY_CO:
-        case UTF8PROC_CATEGORY_CN:
-        case UTF8PROC_CATEGORY_ZL:
-        case UTF8PROC_CATEGORY_ZP: return false;
-        case UTF8PROC_CATEGORY_ZS: return character == ' ';
-        default: return true;
-    }
-}
-
-std::string hexadecimal(uint32_t number, int digits) {
-    std::string written;
-    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) written += "0123456789abcdef"[(number >> shift) & 15U];
-    return written;
-}
-
-std::string escape(uint32_t character) {
-    if (character < 0x100) return "\\x" + hexadecimal(character, 2);
-    return character < 0x10000 ? "\\u" + hexadecimal(character, 4) : "\\U" + hexadecimal(character, 8);
-}
-
-std::string joined(const std::vector<std::string>& elements) {
-    std::string together;
-    for (const std::string& each : elements) together += (together.empty() ? "" : ", ") + each;
-    return together;
+// A character as `repr` writes it.
+std::u32string represented(char32_t c, char32_t quote) {
+    if (c == quote || c == U'\\') return {U'\\', c};
+    if (c == U'\t') return U"\\t";
+    if (c == U'\n') return U"\\n";
+    if (c == U'\r') return U"\\r";
+    if (is_printable(c)) return std::u32string(1, c);
+    char written[16];
+    const char* const format = c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x";
+    std::snprintf(written, sizeof written, format, static_cast<unsigned>(c));
+    return decoded(written);
 }
 
 }  // namespace
 
 std::string python_repr(std::string_view text) {
-    const bool both = text.find('"') != text.npos;
-    const char quote = text.find('\'') != text.npos && !both ? '"' : '\'';
-    std::string written(1, quote);
-    for (size_t at = 0; at < text.size();) {
-        const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + at;
-        utf8proc_int32_t character = 0;
-        const auto length = utf8proc_iterate(bytes, static_cast<utf8proc_ssize_t>(text.size() - at), &character);
-        const size_t used = length > 0 ? static_cast<size_t>(length) : 1;
-        if (length <= 0) written += escape(*bytes);
-        else if (character == quote || character == '\\') written += {'\\', static_cast<char>(character)};
-        else if (character == '\n') written += "\\n";
-        else if (character == '\r') written += "\\r";
-        else if (character == '\t') written += "\\t";
-        else if (is_printable(character)) written += text.substr(at, used);
-        else written += escape(static_cast<uint32_t>(character));
-        at += used;
-    }
-    return written + quote;
+    const std::u32string characters = decoded(text);
+    const bool single = characters.find(U'\'') == std::u32string::npos;
+    const char32_t quote = single || characters.find(U'"') != std::u32string::npos ? U'\'' : U'"';
+    std::u32string written(1, quote);
+    for (const char32_t c : characters) written += represented(c, quote);
+    return encoded(written + quote);
+}
+
+std::string shown(std::string_view text) { return beginning(python_repr(text), 60); }
+
+std::string joined(const std::vector<std::string>& elements, const char* between) {
+    std::string together;
+    for (size_t k = 0; k < elements.size(); ++k) together += (k == 0 ? "" : between) + elements[k];
+    return together;
 }
 
 std::string python_list(const std::vector<std::string>& elements) { return "[" + joined(elements) + "]"; }
 
 std::string python_tuple(const std::vector<std::string>& elements) {
     return "(" + joined(elements) + (elements.size() == 1 ? ",)" : ")");
+}
+
+std::string number_text(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", value);
+    return text;
+}
+
+std::string beginning(std::string_view text, size_t most) { return encoded(decoded(text).substr(0, most)); }
+
+std::string one_line(std::string_view text) {
+    const std::string said = stripped(text);
+    return said.empty() ? "and does not say why" : beginning(said.substr(0, said.find_first_of("\r\n")), 200);
 }
 
 }  // namespace samclip

@@ -47,7 +47,7 @@ def program(language: str, folder: Path) -> Path:
     linked = ["-lsamclip_edge", f"-Wl,-rpath,{BUILD}", f"-Wl,-rpath-link,{ort}"]
     if sanitizers := cached("SAMCLIP_EDGE_SANITIZE"):
         flags.append(f"-fsanitize={sanitizers}")
-    command = [*COMPILERS[language], *flags, source, "-o", made, *linked]
+    command: list[str | Path] = [*COMPILERS[language], *flags, source, "-o", made, *linked]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return made
@@ -66,7 +66,13 @@ def test_a_program_of_the_page_names_what_is_under_a_click(language: str, tmp_pa
         scene = model.look(PHOTOS / name)
         (mask,) = scene.name(scene.segment([AT]), NAMES)
         assert mask.label == label
-        words = [made, data.PHOTO, ppm(name, tmp_path), *map(str, AT), *(NAMES if language == "c" else [])]
+        words: list[str | Path] = [
+            made,
+            data.PHOTO,
+            ppm(name, tmp_path),
+            *map(str, AT),
+            *(NAMES if language == "c" else []),
+        ]
         done = subprocess.run(words, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         found = re.fullmatch(r"(.*), (\d+) pixels\n", done.stdout)
@@ -76,7 +82,7 @@ def test_a_program_of_the_page_names_what_is_under_a_click(language: str, tmp_pa
 
 
 def test_the_program_in_c_tells_what_is_wrong(tmp_path: Path) -> None:
-    words = [program("c", tmp_path), "nowhere", ppm("chelsea.jpg", tmp_path), "1", "1", "cat"]
+    words: list[str | Path] = [program("c", tmp_path), "nowhere", ppm("chelsea.jpg", tmp_path), "1", "1", "cat"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("nowhere: no such bundle folder; ")

@@ -33,7 +33,7 @@ def pixels() -> Any:
 @pytest.fixture(scope="module")
 def own(pixels: Any) -> Answers:
     height, width, _ = pixels.shape
-    command = [BUILD / "probe_layer", data.TINY, str(width), str(height)]
+    command: list[str | Path] = [BUILD / "probe_layer", data.TINY, str(width), str(height)]
     done = subprocess.run(command, input=pixels.tobytes(), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     answers: Answers = json.loads(done.stdout)

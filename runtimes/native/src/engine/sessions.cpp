@@ -28,7 +28,8 @@ std::vector<samclip_port> ports_of(const std::vector<Port>& ports) {
 // capabilities: takes what the answer points to.
 samclip_built_engines told_of(const BuiltEngines& built, std::vector<const char*>& capabilities) {
     for (const std::string& each : built.capabilities) capabilities.push_back(each.c_str());
-    return {built.builder.c_str(), built.version.c_str(), capabilities.data(), capabilities.size(), built.portable, built.stripped};
+    return {built.builder.c_str(), built.version.c_str(), capabilities.data(), capabilities.size(),
+            built.portable,        built.stripped};
 }
 
 }  // namespace
@@ -108,7 +109,8 @@ void Sessions::open_entry(Entry& entry, const Graph& graph) {
     std::vector<samclip_graph_file> given;
     for (size_t k = 0; k < needed.size(); ++k) {
         const Mapping& bytes = *entry.mapped[k];
-        given.push_back({needed[k].path.c_str(), paths[k].empty() ? nullptr : paths[k].c_str(), bytes.data(), bytes.size()});
+        const char* whole = paths[k].empty() ? nullptr : paths[k].c_str();
+        given.push_back({needed[k].path.c_str(), whole, bytes.data(), bytes.size()});
     }
     const std::vector<samclip_port> inputs = ports_of(graph.inputs), outputs = ports_of(graph.outputs);
     samclip_graph told = {};

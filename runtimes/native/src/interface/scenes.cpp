@@ -123,10 +123,7 @@ samclip_status samclip_name(samclip_masks* masks, samclip_names labels, const sa
     return guarded([&] {
         need(masks, "masks");
         const Names names = check_labels(labels);
-        Masks named = masks->masks;
-        for (Mask& each : named) each.label.reset();
-        name_masks(masks->scene->encoded, masks->scene->model->judge, named, names, naming_of(naming), task);
-        masks->masks = std::move(named);
+        name_masks(masks->scene->encoded, masks->scene->model->judge, masks->masks, names, naming_of(naming), task);
     });
 }
 

@@ -47,17 +47,22 @@ std::vector<Fit> name_fits(Encoded& encoded, Judge& judge, const Runs& mask, con
 }
 
 void name_masks(Encoded& encoded, Judge& judge, Masks& masks, const Names& labels, const Naming& naming, samclip_task* task) {
+    std::vector<Guess> best;  // of each mask; all of them before any is named, so that a call that fails names none
     Steps steps(task, "naming masks", masks.size());
-    for (Mask& mask : masks) {
+    for (const Mask& mask : masks) {
         steps.next();
         const std::vector<Fit> fits = name_fits(encoded, judge, mask.runs, labels, naming, task);
-        const auto best = std::max_element(fits.begin(), fits.end(), [](const Fit& a, const Fit& b) { return a.log_odds < b.log_odds; });
-        if (best->score < naming.min_score) continue;
-        mask.label = labels[static_cast<size_t>(best - fits.begin())];
-        mask.score = best->score;
-        mask.similarity = best->similarity;
+        const auto likeliest =
+            std::max_element(fits.begin(), fits.end(), [](const Fit& a, const Fit& b) { return a.log_odds < b.log_odds; });
+        best.push_back({labels[static_cast<size_t>(likeliest - fits.begin())], likeliest->score, likeliest->similarity, 0});
     }
     steps.end();
+    for (size_t k = 0; k < masks.size(); ++k) {
+        const bool fits = best[k].score >= naming.min_score;
+        masks[k].label = fits ? std::optional<std::string>(std::move(best[k].label)) : std::nullopt;
+        masks[k].score = best[k].score;
+        masks[k].similarity = best[k].similarity;
+    }
 }
 
 }  // namespace samclip

@@ -34,7 +34,7 @@ TEST_CASE("more points than the engine takes are refused, and the engine goes on
     CHECK(samclip_error() == room.engine("prompt_encoder_256") +
                                  ": takes points of (1, 0, 2) to (64, 32, 2), not (1, 41, 2); give less at once");
     CHECK(click(scene).size() == 1);
-    CHECK(in_boxes(scene, some_boxes(70)).size() == 70);  // 64 at once is the pipeline's own limit
+    CHECK(in_boxes(scene, some_boxes(70)).size() == 70);  // which the pipeline asks for in several calls
 }
 
 TEST_CASE("what was refused leaves no shape behind") {
