@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,13 +25,17 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program on the PATH that writes down what it is asked and answers `NATIVE`; Python is not measured."""
     program = tmp_path / native.PROGRAM
     asked = tmp_path / "asked.txt"
-    program.write_text(f"#!/bin/sh\necho \"$2|$3|$4|$5|$7|$8|$9\" >>'{asked}'\necho '{json.dumps(NATIVE)}'\n")
+    clock = f"exec '{sys.executable}' -c 'import time; print(time.monotonic())'"
+    program.write_text(
+        f"#!/bin/sh\necho \"$2|$3|$4|$5|$7|$8|$9\" >>'{asked}'\n"
+        f"case $2 in start*) {clock};; esac\necho '{json.dumps(NATIVE)}'\n"
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(measured, "in_a_process", lambda *_: PYTHON)
     monkeypatch.setattr(measured, "ROUNDS", 2)
     monkeypatch.setattr(native, "STARTS", 1)
-    monkeypatch.setattr(native, "CLICK", "import time; time.sleep(0.3)")
+    monkeypatch.setattr(native, "CLICK", "import time; time.sleep(1); print(time.monotonic())")
     return asked
 
 
@@ -45,6 +50,8 @@ def test_ratios_and_marks(stand_in: Path, tmp_path: Path) -> None:
     text = native.native_markdown("photo", found)
     row = next(line for line in text.splitlines() if line.startswith("| name and click"))
     assert "| 0.50 | 200 MB | 150 MB | 0.75 |" in row
+    starts = found.scenarios[native.START]
+    assert starts["Python"].latency > 1 > starts["native"].latency > 0
     lines = stand_in.read_text().splitlines()
     assert "name a photo|2|3|20|512|512|1" in lines  # scenario, threads, runs, most, sides of the photo, trained
     assert json.loads(json.dumps(found.to_json()))["marks"][0]["reached"] is True
@@ -94,4 +101,6 @@ def test_a_click_in_python_from_the_start_of_a_process(tmp_path: Path) -> None:
     """What is measured against the native program's start is a whole, working program."""
     np.full((40, 60, 3), 90, np.uint8).tofile(tmp_path / "photo.rgb")
     order = json.dumps([str(data.PHOTO), 1, str(tmp_path / "photo.rgb"), 60, 40])
-    assert subprocess.run([sys.executable, "-c", native.CLICK, order], check=False).returncode == 0
+    before = time.monotonic()
+    ran = subprocess.run([sys.executable, "-c", native.CLICK, order], check=True, capture_output=True, text=True)
+    assert before < float(ran.stdout) < time.monotonic()
