@@ -13,8 +13,6 @@
 
 namespace samclip {
 
-using Floats = std::vector<float>;
-
 // Each patch in CLIP's space (E,h',w') over the model's input, of length 1 along E.
 struct PatchFeatures {
     int features = 0, rows = 0, columns = 0;

@@ -32,7 +32,7 @@ std::string python_repr(std::string_view text) {
     return encoded(written + quote);
 }
 
-std::string shown(std::string_view text) { return beginning(python_repr(text), 60); }
+std::string shown(std::string_view text) { return beginning(python_repr(text), kShown); }
 
 std::string joined(const std::vector<std::string>& elements, const char* between) {
     std::string together;

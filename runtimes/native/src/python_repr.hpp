@@ -1,6 +1,7 @@
 // Values in messages, as Python writes them.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@ namespace samclip {
 // `repr(text)`: in quotes, with escapes for what is not printable. A byte that is no UTF-8 is shown as the surrogate
 // that Python has in its place.
 std::string python_repr(std::string_view text);
+constexpr size_t kShown = 60;  // characters of a value in a message
 // `f"{text!r:.60}"`: the repr, cut to 60 characters.
 std::string shown(std::string_view text);
 // `", ".join(elements)`.

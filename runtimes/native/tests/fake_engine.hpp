@@ -10,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,9 +27,9 @@ public:
         table_.size = sizeof table_;
         table_.context = this;
         table_.open = open;
-        table_.close = [](void* self, void* session) { of(self).calls.live--, delete static_cast<Session*>(session); };
+        table_.close = [](void* self, void* session) { of(self).lives(-1), delete static_cast<Session*>(session); };
         table_.make = make;
-        table_.free = [](void* self, void* tensor) { of(self).calls.live--, delete static_cast<Tensor*>(tensor); };
+        table_.free = [](void* self, void* tensor) { of(self).lives(-1), delete static_cast<Tensor*>(tensor); };
         table_.layout = layout;
         table_.fill = fill;
         table_.read = read;
@@ -58,9 +59,20 @@ private:
 
     // Whether this call is the one that fails.
     bool fails(samclip_error_text* error) {
+        const std::lock_guard<std::mutex> held(lock_);
         if (fail_at < 0 || fail_at-- > 0) return false;
         std::snprintf(error->line, sizeof error->line, "the fake engine fails");
         return true;
+    }
+
+    void lives(int more) {
+        const std::lock_guard<std::mutex> held(lock_);
+        calls.live += more;
+    }
+
+    void crossed(std::map<std::string, int>& count, const std::string& name) {
+        const std::lock_guard<std::mutex> held(lock_);
+        count[name]++;
     }
 
     static samclip_status open(void* self, const samclip_graph* graph, void** session, samclip_error_text* error) {
@@ -71,7 +83,7 @@ private:
         made->outputs.assign(graph->outputs, graph->outputs + graph->output_count);
         for (const samclip_port& port : made->inputs) made->input_names.emplace_back(port.name);
         for (const samclip_port& port : made->outputs) made->output_names.emplace_back(port.name);
-        of(self).calls.live++;
+        of(self).lives(1);
         *session = made.release();
         return SAMCLIP_OK;
     }
@@ -86,7 +98,7 @@ private:
         size_t count = 1;
         for (const int64_t side : made->shape) count *= static_cast<size_t>(side);
         made->values.resize(count);
-        of(self).calls.live++;
+        of(self).lives(1);
         *tensor = made.release();
         return SAMCLIP_OK;
     }
@@ -111,7 +123,7 @@ private:
         auto& held = *static_cast<Tensor*>(tensor);
         if (bytes != held.values.size() * 4) return SAMCLIP_FAULT;
         std::memcpy(held.values.data(), data, bytes);
-        of(self).calls.filled[held.name]++;
+        of(self).crossed(of(self).calls.filled, held.name);
         return SAMCLIP_OK;
     }
 
@@ -120,7 +132,7 @@ private:
         const auto& held = *static_cast<const Tensor*>(tensor);
         if (bytes != held.values.size() * 4) return SAMCLIP_FAULT;
         std::memcpy(data, held.values.data(), bytes);
-        of(self).calls.read[held.name]++;
+        of(self).crossed(of(self).calls.read, held.name);
         return SAMCLIP_OK;
     }
 
@@ -143,7 +155,7 @@ private:
             }
             made->values.resize(count);
             answer(*made);
-            of(self).calls.live++;
+            of(self).lives(1);
             outputs[k] = made.release();
         }
         return SAMCLIP_OK;
@@ -166,4 +178,5 @@ private:
     }
 
     samclip_engine table_ = {};
+    std::mutex lock_;  // of what is counted, and of fail_at: scenes may be asked from several threads
 };

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "error.hpp"
+#include "python_repr.hpp"
 #include "text/clean.hpp"
 #include "text/names.hpp"
 #include "text/tokenizer.hpp"

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "python_repr.hpp"
 #include "text/clean.hpp"
 #include "text/names.hpp"
 #include "text/tokenizer.hpp"

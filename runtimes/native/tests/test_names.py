@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ LISTS: list[bytes] = [
     b"[-Infinity]", b"[Infinity]",
     b"[-]", b"[01]", b"[1.]", b"[1e]", b"[-1.5e+20]", b"[.5]", b"[nul]", b'[{"a": 1, "b": [null, false, {}]}]',
     b'[{"a": 1, "a": 2}]',
+    b'[{"b": 1, "a": [2]}]', b'["a {}"]\0', b'["a {}"]\0 x', b'["a {}", \0]',
     b'[{"a" 1}]', b'[{"a": }]', b'[{"a": 1 "b"}]', b"[{1: 2}]", b'[{"a": 1,}]', b"[" * 5000, b'{"a":' * 5000,
     b'["' + b"\\n{} it's" * 40 + b'"]',
     '["犬 {}"]'.encode(), '\ufeff["犬 {}"]'.encode(), '\ufeff\ufeff["犬 {}"]'.encode(),
@@ -79,6 +81,21 @@ def damaged(rng: random.Random) -> bytes:
     return bytes(content[: rng.choice([len(content)] * 4 + [rng.randint(0, len(content))])])
 
 
+OF_READERS = re.compile(
+    r"\((.*: line \d+ column \d+ \(char \d+\)|-?\w+ is no number of JSON|no JSON at byte \d+)\)", re.DOTALL
+)
+
+
+def without_reason(said: Any) -> Any:
+    """Why a text is no JSON each reader says in its own words; the rest of the line is the same."""
+    return OF_READERS.sub("(no JSON)", said) if isinstance(said, str) else said
+
+
+def is_half(said: Any) -> bool:
+    """Whether Python speaks of half a pair of surrogates, which is no JSON to the native code (`json.hpp`)."""
+    return isinstance(said, str) and "\\ud" in said
+
+
 @pytest.mark.parametrize(("command", "python"), [("names", read_names), ("templates", read_templates)])
 def test_lists_are_read_as_in_python(tmp_path: Path, command: str, python: Callable[[Path], list[str]]) -> None:
     rng = random.Random(2)
@@ -95,5 +112,10 @@ def test_lists_are_read_as_in_python(tmp_path: Path, command: str, python: Calla
         wanted.append(said)
         lines.append(f"{command} {word(str(path))} {word(content)}")
         shown.append(f"{name}: {content[:100]!r}")
-    assert not different(shown, [texts_in(line) for line in ask(lines)], wanted)
+    answers = list(zip(shown, map(texts_in, ask(lines)), wanted, strict=True))
+    halves = [own for _, own, said in answers if is_half(said)]
+    assert len(halves) > 10
+    assert all("(no JSON at byte " in own for own in halves)
+    rest = [each for each in answers if not is_half(each[2])]
+    assert not [each for each in rest if without_reason(each[1]) != without_reason(each[2])]
     assert len({str(said).partition(": ")[2] for said in wanted}) > 100

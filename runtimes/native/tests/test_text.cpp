@@ -2,13 +2,15 @@
 // package.
 #include <doctest/doctest.h>
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "error.hpp"
+#include "json.hpp"
+#include "python_repr.hpp"
 #include "text/bpe.hpp"
 #include "text/clean.hpp"
-#include "text/json.hpp"
 #include "text/names.hpp"
 #include "text/tokenizer.hpp"
 #include "text/unicode.hpp"
@@ -19,8 +21,8 @@ namespace {
 
 std::string json_error(const std::string& text) {
     try {
-        JsonText read(text);
-    } catch (const JsonError& error) {
+        parse_json(text);
+    } catch (const std::invalid_argument& error) {
         return error.what();
     }
     return "";
@@ -136,15 +138,30 @@ TEST_CASE("a tokenizer that refers to what it does not have is refused") {
     CHECK_THROWS_AS(Tokenizer("\xFF", spec, 77, "t.json"), InputError);
 }
 
-TEST_CASE("JSON is refused in Python's words") {
-    CHECK(json_error("[1, 2.5, \"a\\u00e9\", {\"b\": null}] ") == "");
-    CHECK(json_error("") == "Expecting value: line 1 column 1 (char 0)");
-    CHECK(json_error("[\"\xC3\xA9\",\n x]") == "Expecting value: line 2 column 2 (char 7)");
-    CHECK(json_error("[1") == "Expecting ',' delimiter: line 1 column 3 (char 2)");
-    CHECK(json_error("[\"a") == "Unterminated string starting at: line 1 column 2 (char 1)");
-    CHECK(json_error("{\"a\":1,\"a\":2}") == "the key 'a' stands twice in one object");
-    CHECK(json_error(std::string(100'000, '[')) == "brackets are nested too deeply");
-    CHECK(json_error("-Infinity") == "-Infinity is no number of JSON");
+TEST_CASE("JSON is read, and what is none is refused in one line") {
+    CHECK(parse_json("\xEF\xBB\xBF [1, -2, 2.5, \"a\\u00e9\", {\"b\": null, \"a\": [true]}] ").dump() ==
+          "[1,-2,2.5,\"a\xC3\xA9\",{\"b\":null,\"a\":[true]}]");
+    CHECK(json_error("") == "no JSON at byte 1");
+    CHECK(json_error("[1, x]") == "no JSON at byte 5");
+    CHECK(json_error("[1]]") == "no JSON at byte 4");
+    CHECK(json_error(std::string("[1]\0", 4)) == "no JSON at byte 4");
+    CHECK(json_error("[\"\xFF\"]") == "no JSON at byte 3");
+    CHECK(json_error("[NaN]") == "no JSON at byte 2");
+    CHECK(json_error("[1e999]") == "a number is too large");
+    CHECK(json_error(std::string(258, '[') + std::string(258, ']')) == "");
+    CHECK(json_error(std::string(259, '[') + std::string(259, ']')) == "brackets are nested too deeply");
+}
+
+TEST_CASE("a key that stands twice is refused, or its last value counts") {
+    const char* const twice = "{\"a\": 1, \"b\": {\"a\": 2}, \"a\": {\"c\": 3}, \"a\": 4}";
+    CHECK(json_error(twice) == "the key 'a' stands twice in one object");
+    CHECK(parse_json(twice, false).dump() == "{\"a\":4,\"b\":{\"a\":2}}");
+}
+
+TEST_CASE("another error's message is cut to its first line") {
+    CHECK(one_line(" refused\r\nbecause") == "refused");
+    CHECK(one_line(" \n") == "and does not say why");
+    CHECK(one_line(std::string(201, 'x')) == std::string(200, 'x'));
 }
 
 TEST_CASE("labels are checked") {

@@ -1,12 +1,9 @@
 #include "bundle/checked_json.hpp"
 
 #include <cmath>
-#include <stdexcept>
 
 namespace samclip {
 namespace {
-
-constexpr int kDeepest = 258;  // brackets within brackets: as deep as pydantic takes the `tower` of a CLIP
 
 std::string counted(size_t wanted, size_t found) {
     const std::string items = wanted == 1 ? " item" : " items";
@@ -14,20 +11,6 @@ std::string counted(size_t wanted, size_t found) {
 }
 
 }  // namespace
-
-Json parse_json(std::string_view text) {
-    const auto shallow = [](int depth, Json::parse_event_t, const Json&) {
-        if (depth > kDeepest) throw std::invalid_argument("brackets are nested too deeply");
-        return true;
-    };
-    try {
-        return Json::parse(text.begin(), text.end(), shallow);
-    } catch (const Json::parse_error& error) {
-        throw std::invalid_argument("no JSON at byte " + std::to_string(error.byte));
-    } catch (const Json::out_of_range&) {
-        throw std::invalid_argument("a number is too large");
-    }
-}
 
 void Field::refuse(const std::string& reason) const { throw FieldError{where_, reason}; }
 

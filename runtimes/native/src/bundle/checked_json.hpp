@@ -7,25 +7,21 @@
 
 #include <cstdint>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace samclip {
+#include "json.hpp"
 
-using Json = nlohmann::json;
+namespace samclip {
 
 // The first thing that is wrong with a text: where, as keys and numbers with points between, and why. What follows
 // throws it.
 struct FieldError {
     std::string where, reason;
 };
-
-// The value of a JSON text in UTF-8, with or without a byte-order mark. Throws std::invalid_argument saying what is wrong.
-Json parse_json(std::string_view text);
 
 constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
 

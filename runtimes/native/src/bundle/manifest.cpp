@@ -229,7 +229,7 @@ Manifest parse_manifest(std::string_view text, const std::string& shown) {
     };
     Json json;
     try {
-        json = parse_json(text);
+        json = parse_json(text, false);
     } catch (const std::invalid_argument& error) {
         throw no_manifest(error.what());
     }

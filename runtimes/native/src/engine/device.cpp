@@ -4,6 +4,8 @@
 #include <cctype>
 
 #include "error.hpp"
+#include "python_repr.hpp"
+#include "text/clean.hpp"
 
 namespace samclip {
 
@@ -32,14 +34,9 @@ const std::vector<Known>& known() {
 }
 
 std::string names() {
-    std::string listed;
-    for (const Known& each : known()) listed += (listed.empty() ? "" : ", ") + std::string(each.name);
-    return listed;
-}
-
-std::string trimmed(const std::string& text) {
-    const size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
-    return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+    std::vector<std::string> listed;
+    for (const Known& each : known()) listed.push_back(each.name);
+    return joined(listed);
 }
 
 // Where the next KEY=VALUE begins: a comma inside a value, as in JSON, is not followed by KEY=.
@@ -106,7 +103,7 @@ std::vector<Provider> providers_of(const std::string& device) {
     std::vector<Provider> providers;
     for (size_t from = 0; from != std::string::npos;) {
         const size_t end = device.find(';', from);
-        const std::string text = trimmed(device.substr(from, end == std::string::npos ? end : end - from));
+        const std::string text = stripped(device.substr(from, end == std::string::npos ? end : end - from));
         for (Provider& each : parsed(text, device)) {
             const auto same = [&](const Provider& other) { return other.name == each.name; };
             if (std::none_of(providers.begin(), providers.end(), same)) providers.push_back(std::move(each));

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdio>
-#include <cstring>
 #include <new>
 #include <string>
 
 #include "error.hpp"
+#include "python_repr.hpp"
 #include "samclip_edge_engine.h"
 
 namespace samclip {
@@ -14,12 +14,6 @@ namespace samclip {
 inline samclip_status failed(samclip_error_text* error, samclip_status status, const std::string& line) {
     std::snprintf(error->line, sizeof error->line, "%s", line.c_str());
     return status;
-}
-
-// The first line of an engine's error, short enough to stand in one of ours.
-inline std::string one_line(const char* text) {
-    const std::string line(text, std::strcspn(text, "\r\n"));
-    return line.empty() ? "and does not say why" : line.substr(0, 200);
 }
 
 // Call a function; what it throws becomes a status and its line.

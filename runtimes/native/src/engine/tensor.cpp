@@ -47,23 +47,27 @@ Tensor::Tensor(std::shared_ptr<const samclip_engine> engine, void* handle)
     shape_.assign(layout.shape, layout.shape + layout.dimensions);
     host_ = layout.host;
     count_of(shape_);
+    if (host_ == nullptr) read_ = std::make_shared<Read>();
 }
 
 void Tensor::fill(const void* data, size_t bytes) {
+    if (bytes == 0) return;  // an engine may copy by `memcpy`, which takes no null pointer
     samclip_error_text error = {};
     check(engine_->fill(engine_->context, held_.get(), data, bytes, &error), error);
 }
 
 const float* Tensor::floats() const {
     if (host_ != nullptr) return static_cast<const float*>(host_);
-    if (read_ == nullptr) {
-        auto values = std::make_shared<std::vector<float>>(count_of(shape_));
+    const std::lock_guard<std::mutex> held(read_->lock);
+    if (!read_->done) {
+        std::vector<float> values(count_of(shape_));
         samclip_error_text error = {};
-        const size_t bytes = values->size() * sizeof(float);
-        check(engine_->read(engine_->context, held_.get(), values->data(), bytes, &error), error);
-        read_ = values;
+        const size_t bytes = values.size() * sizeof(float);
+        if (bytes != 0) check(engine_->read(engine_->context, held_.get(), values.data(), bytes, &error), error);
+        read_->values = std::move(values);
+        read_->done = true;
     }
-    return read_->data();
+    return read_->values.data();
 }
 
 Session::Session(std::shared_ptr<const samclip_engine> engine, const samclip_graph& graph)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 namespace samclip {
 
 using Shape = std::vector<int64_t>;
+using Floats = std::vector<float>;
 
 size_t count_of(const Shape& shape);
 
@@ -27,15 +29,21 @@ public:
     // Memory that the host may write before a run; nullptr where it must `fill`.
     void* host() const { return host_; }
     void fill(const void* data, size_t bytes);
-    // All values, as the host has them: no copy is made where the engine's memory is the host's.
+    // All values, as the host has them: no copy is made where the engine's memory is the host's. For several threads at
+    // once; copies of a tensor are read once.
     const float* floats() const;
 
 private:
+    struct Read {
+        std::mutex lock;
+        std::vector<float> values;
+        bool done = false;
+    };
     std::shared_ptr<const samclip_engine> engine_;
     std::shared_ptr<void> held_;
     Shape shape_;
     void* host_ = nullptr;
-    mutable std::shared_ptr<std::vector<float>> read_;
+    std::shared_ptr<Read> read_;  // where the engine's memory is not the host's
 };
 
 // A graph, loaded into an engine. May be run from several threads at once.

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "interface/handles.hpp"
+#include "python_repr.hpp"
 #include "task.hpp"
 
 namespace samclip {
@@ -14,6 +15,11 @@ void load(std::unique_ptr<Files> files, const samclip_options* options, samclip_
     Manifest manifest = parse_manifest(files->manifest_text(), files->shown("manifest.json"));
     auto sessions = std::make_shared<Sessions>(std::move(files), std::move(manifest), taken(options));
     *model = new samclip_model{std::make_shared<Model>(std::move(sessions))};
+}
+
+// The features of texts: of a vocabulary's names, or whatever the text encoder reads.
+Features features_of(Words& words, const Names& texts, samclip_task* task) {
+    return words.has_vocabulary() ? words.features(texts, task) : words.encode(texts, task);
 }
 
 // The features (count,E) of pictures, looked at one after another.
@@ -45,9 +51,9 @@ Size Model::size_of(const samclip_size* given, bool for_names) const {
     if (given == nullptr) return for_names ? manifest.names_size() : manifest.sizes.back();
     const Size wanted{given->height, given->width};
     if (std::find(manifest.sizes.begin(), manifest.sizes.end(), wanted) != manifest.sizes.end()) return wanted;
-    std::string known;
-    for (const Size& each : manifest.sizes) known += (known.empty() ? "" : ", ") + each.text();
-    throw InputError("size " + wanted.text() + ": the bundle holds " + known + "; choose one of them");
+    std::vector<std::string> known;
+    for (const Size& each : manifest.sizes) known.push_back(each.text());
+    throw InputError("size " + wanted.text() + ": the bundle holds " + joined(known) + "; choose one of them");
 }
 
 }  // namespace samclip
@@ -141,8 +147,7 @@ samclip_status samclip_embed_text(samclip_model* model, samclip_names texts, sam
             need(texts.names[k], "texts");
             listed.emplace_back(texts.names[k]);
         }
-        Words& words = model->held->words;
-        const Features found = words.has_vocabulary() ? words.features(listed, task) : words.encode(listed, task);
+        const Features found = features_of(model->held->words, listed, task);
         std::copy(found.values.begin(), found.values.end(), features);
     });
 }
@@ -155,9 +160,7 @@ samclip_status samclip_rank(samclip_model* model, const samclip_image* images, s
         need(text, "text");
         need(order, "order");
         need(similarities, "similarities");
-        Words& words = model->held->words;
-        const Names asked = check_labels({&text, 1}, "text");
-        const Features wanted = words.has_vocabulary() ? words.features(asked, task) : words.encode(asked, task);
+        const Features wanted = features_of(model->held->words, check_labels({&text, 1}, "text"), task);
         Floats features(count * wanted.width), cosines;
         embed(*model, images, count, size, task, features.data());
         for (size_t k = 0; k < count; ++k) cosines.push_back(dot(features.data() + k * wanted.width, wanted.row(0), wanted.width));

@@ -23,6 +23,13 @@ Prompts prompts_of(const Scene& scene, const samclip_prompts* prompts) {
     return prepared(scene.encoded.frame(), taken(prompts));
 }
 
+// An element of a list. Throws InputError where there is none at that place.
+template <typename List>
+auto& element(const List& list, size_t index, const char* what) {
+    if (index >= list.size()) throw InputError("index " + std::to_string(index) + ": there are fewer " + what);
+    return list[index];
+}
+
 Naming naming_of(const samclip_naming* given) {
     const samclip_naming own = taken(given);
     return Naming::of(&own);
@@ -133,8 +140,7 @@ samclip_status samclip_guess_at(const samclip_guesses* guesses, size_t index, sa
     return guarded([&] {
         need(guesses, "guesses");
         need(guess, "guess");
-        if (index >= guesses->held.size()) throw InputError("index " + std::to_string(index) + ": there are fewer guesses");
-        const Guess& own = guesses->held[index];
+        const Guess& own = element(guesses->held, index, "guesses");
         *guess = {own.label.c_str(), own.score, own.similarity, own.share};
     });
 }
@@ -147,8 +153,7 @@ samclip_status samclip_mask_at(const samclip_masks* masks, size_t index, samclip
     return guarded([&] {
         need(masks, "masks");
         need(mask, "mask");
-        if (index >= masks->masks.size()) throw InputError("index " + std::to_string(index) + ": there are fewer masks");
-        const Mask& own = masks->masks[index];
+        const Mask& own = element(masks->masks, index, "masks");
         const Box box = own.runs.box();
         const bool named = own.label.has_value();
         const double none = std::numeric_limits<double>::quiet_NaN();
@@ -162,8 +167,7 @@ samclip_status samclip_draw(const samclip_masks* masks, size_t index, uint8_t in
     return guarded([&] {
         need(masks, "masks");
         need(pixels, "pixels");
-        if (index >= masks->masks.size()) throw InputError("index " + std::to_string(index) + ": there are fewer masks");
-        const Runs& runs = masks->masks[index].runs;
+        const Runs& runs = element(masks->masks, index, "masks").runs;
         const auto width = static_cast<size_t>(runs.width);
         if (row_stride != 0 && row_stride < width) throw InputError("row_stride: is shorter than a row; pass 0 or the photo's width");
         runs.draw(inside, pixels, row_stride == 0 ? width : row_stride);

@@ -1,8 +1,8 @@
 // Text to masks: where the named things are, and no answer for a name that is not there. As `samclip_edge/tasks/find.py`.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
+#include "python_repr.hpp"
 #include "task.hpp"
 #include "tasks/tasks.hpp"
 
@@ -164,9 +164,7 @@ Finding Finding::of(const samclip_finding* given) {
         throw InputError("points " + std::to_string(how.points) + ": sample 1 to 3 points a name");
     }
     if (!(how.threshold >= 0 && how.threshold <= 1)) {
-        char text[40];
-        std::snprintf(text, sizeof text, "%g", how.threshold);
-        throw InputError(std::string("threshold ") + text + ": give a share of the highest chance, 0 to 1");
+        throw InputError("threshold " + number_text(how.threshold) + ": give a share of the highest chance, 0 to 1");
     }
     return how;
 }

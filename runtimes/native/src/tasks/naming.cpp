@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 
+#include "python_repr.hpp"
 #include "task.hpp"
 #include "tasks/tasks.hpp"
 
@@ -14,9 +14,7 @@ Naming Naming::of(const samclip_naming* given) {
     if (given != nullptr && given->has_min_score) {
         naming.min_score = given->min_score;
         if (!(naming.min_score >= 0 && naming.min_score <= 1)) {
-            char text[40];
-            std::snprintf(text, sizeof text, "%g", naming.min_score);
-            throw InputError(std::string("min_score ") + text + ": give a chance, 0 to 1");
+            throw InputError("min_score " + number_text(naming.min_score) + ": give a chance, 0 to 1");
         }
     }
     return naming;

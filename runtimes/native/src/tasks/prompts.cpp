@@ -2,21 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "error.hpp"
+#include "python_repr.hpp"
 
 namespace samclip {
 
 namespace {
 
 constexpr double kSlack = 0.5;  // pixels that a point may lie outside the photo, by rounding
-
-std::string number(double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", value);
-    return text;
-}
 
 std::string photo_of(const Frame& frame) {
     return "the photo, which is " + std::to_string(frame.width()) + "x" + std::to_string(frame.height());
@@ -39,7 +33,7 @@ void add_point(Prompts& made, const Frame& frame, double x, double y, float labe
 void add_click(Prompts& made, const Frame& frame, const double* point, int label) {
     const double x = point[0], y = point[1];
     if (x < -kSlack || y < -kSlack || x > frame.width() + kSlack || y > frame.height() + kSlack) {
-        throw InputError("point " + number(x) + "," + number(y) + ": outside " + photo_of(frame) + "; move it inside");
+        throw InputError("point " + number_text(x) + "," + number_text(y) + ": outside " + photo_of(frame) + "; move it inside");
     }
     if (label != 0 && label != 1) throw InputError("labels: only 0 (background) and 1 (foreground) label a point");
     const double width = frame.width(), height = frame.height();
@@ -47,7 +41,9 @@ void add_click(Prompts& made, const Frame& frame, const double* point, int label
 }
 
 void add_box(Prompts& made, const Frame& frame, const double* box) {
-    const std::string name = "box " + number(box[0]) + "," + number(box[1]) + "," + number(box[2]) + "," + number(box[3]);
+    std::vector<std::string> sides;
+    for (size_t k = 0; k < 4; ++k) sides.push_back(number_text(box[k]));
+    const std::string name = "box " + joined(sides, ",");
     if (box[0] >= box[2] || box[1] >= box[3]) {
         throw InputError(name + ": reversed or empty; give x0,y0,x1,y1 with x0 < x1 and y0 < y1");
     }

@@ -1,8 +1,5 @@
 #include "text/clean.hpp"
 
-#include <cstdio>
-#include <utility>
-
 #include "text/html.hpp"
 #include "text/unicode.hpp"
 
@@ -95,22 +92,6 @@ std::u32string single_spaced(const std::u32string& text) {
     return words;
 }
 
-// A character as Python's `repr` writes it.
-std::u32string represented(char32_t c, char32_t quote) {
-    if (c == quote || c == U'\\') return {U'\\', c};
-    if (c == U'\t') return U"\\t";
-    if (c == U'\n') return U"\\n";
-    if (c == U'\r') return U"\\r";
-    if (is_printable(c)) return std::u32string(1, c);
-    char written[16];
-    std::snprintf(written, sizeof written,
-                  c < 0x100     ? "\\x%02x"
-                  : c < 0x10000 ? "\\u%04x"
-                                : "\\U%08x",
-                  static_cast<unsigned>(c));
-    return decoded(written);
-}
-
 }  // namespace
 
 std::string cleaned(std::string_view given, Cleaning how) {
@@ -134,18 +115,5 @@ std::string stripped(std::string_view text) {
     const size_t after = encoded(characters.substr(last)).size();
     return std::string(text.substr(before, text.size() - before - after));
 }
-
-std::string repr(std::string_view text) {
-    const std::u32string characters = decoded(text);
-    const bool single = characters.find(U'\'') == std::u32string::npos;
-    const char32_t quote = single || characters.find(U'"') != std::u32string::npos ? U'\'' : U'"';
-    std::u32string written(1, quote);
-    for (const char32_t c : characters) written += represented(c, quote);
-    return encoded(written + quote);
-}
-
-std::string beginning(std::string_view text, size_t most) { return encoded(decoded(text).substr(0, most)); }
-
-std::string shown(std::string_view text) { return beginning(repr(text), kShown); }
 
 }  // namespace samclip

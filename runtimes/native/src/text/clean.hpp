@@ -1,7 +1,6 @@
 // Captions as OpenCLIP cleans them: `samclip_edge/text/tokenizer.py`. All texts are UTF-8.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -17,12 +16,5 @@ inline std::string clean(std::string_view text) { return cleaned(text, Cleaning:
 bool is_utf8(std::string_view text);
 // Without white space at both ends, as Python's `str.strip`.
 std::string stripped(std::string_view text);
-// Python's `repr`. A byte that is no UTF-8 is shown as the surrogate that Python has in its place.
-std::string repr(std::string_view text);
-// The first characters of a text.
-std::string beginning(std::string_view text, size_t most);
-constexpr size_t kShown = 60;  // characters of a value in a message
-// `f"{text!r:.60}"` of Python: the repr, cut to 60 characters.
-std::string shown(std::string_view text);
 
 }  // namespace samclip

@@ -1,51 +1,63 @@
 #include "text/names.hpp"
 
+#include <stdexcept>
 #include <unordered_set>
 #include <utility>
 
 #include "error.hpp"
+#include "json.hpp"
+#include "python_repr.hpp"
 #include "text/clean.hpp"
-#include "text/json.hpp"
 #include "text/unicode.hpp"
 
 namespace samclip {
 namespace {
 
-constexpr size_t kReason = 200;  // characters of another error's message: `one_line` of Python
 constexpr const char* kMend = "; export the bundle again";
 
 std::string counted(const char* what, size_t index, size_t count) {
     return std::string(what) + " " + std::to_string(index + 1) + " of " + std::to_string(count);
 }
 
-std::string fault_of_name(const JsonValue& value) {
-    return value.is(JsonValue::Kind::string) ? fault_of(value.text) : "is no text";
+// Python's `repr` of what its reader makes of a value.
+std::string repr_of(const Json& value) {
+    if (value.is_string()) return python_repr(value.get_ref<const std::string&>());
+    if (value.is_null()) return "None";
+    if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
+    if (!value.is_structured()) return value.dump();
+    std::vector<std::string> parts;
+    for (const auto& [key, each] : value.items()) {
+        parts.push_back((value.is_object() ? python_repr(key) + ": " : "") + repr_of(each));
+    }
+    return value.is_array() ? python_list(parts) : "{" + joined(parts) + "}";
 }
 
-std::string fault_of_template(const JsonValue& value) {
-    const bool has_place = value.is(JsonValue::Kind::string) && value.text.find("{}") != std::string_view::npos;
-    return has_place ? fault_of(value.text) : "has no {} where the name goes";
+std::string fault_of_name(const Json& value) {
+    return value.is_string() ? fault_of(value.get_ref<const std::string&>()) : "is no text";
+}
+
+std::string fault_of_template(const Json& value) {
+    const auto* text = value.get_ptr<const std::string*>();
+    return text && text->find("{}") != text->npos ? fault_of(*text) : "has no {} where the name goes";
 }
 
 // The texts of a list, of which none has a fault.
-Names checked(const std::vector<JsonValue>& items, const char* what, std::string (*fault_of_item)(const JsonValue&),
-              const std::string& path) {
-    Names names;
-    for (size_t i = 0; i < items.size(); ++i) {
-        if (const std::string fault = fault_of_item(items[i]); !fault.empty()) {
-            throw InputError(path + ": " + counted(what, i, items.size()) + ", " + shown(items[i]) + ", " + fault +
-                             kMend);
+Names checked(const Json& list, const char* what, std::string (*fault_of_item)(const Json&), const std::string& path) {
+    for (size_t i = 0; i < list.size(); ++i) {
+        if (const std::string fault = fault_of_item(list[i]); !fault.empty()) {
+            throw InputError(path + ": " + counted(what, i, list.size()) + ", " + beginning(repr_of(list[i]), kShown) +
+                             ", " + fault + kMend);
         }
-        names.emplace_back(items[i].text);
     }
-    return names;
+    return list.get<Names>();
 }
 
-// The text of a bundle's file. Throws JsonError.
+// The text of a file in UTF-8, with or without a byte-order mark. Throws std::invalid_argument.
 std::string_view read_text(std::string_view bytes) {
     const std::string_view mark = bytes.substr(0, 2);
-    if (mark == "\xFF\xFE" || mark == "\xFE\xFF") throw JsonError("it is UTF-16; save it as UTF-8");
-    return utf8_text(bytes);
+    if (mark == "\xFF\xFE" || mark == "\xFE\xFF") throw std::invalid_argument("it is UTF-16; save it as UTF-8");
+    if (const std::string fault = utf8_fault(bytes); !fault.empty()) throw std::invalid_argument(fault);
+    return bytes.substr(bytes.substr(0, 3) == "\xEF\xBB\xBF" ? 3 : 0);
 }
 
 // Whether Python's `Path.suffix` is ".json".
@@ -73,20 +85,6 @@ Names lines_of(std::string_view text) {
         line.clear();
     }
     return lines;
-}
-
-// Templates of a file with one a line.
-Names templates_of_lines(std::string_view text, const std::string& path) {
-    const Names lines = lines_of(text);
-    std::vector<JsonValue> items;
-    for (const std::string& line : lines) items.push_back({JsonValue::Kind::string, line, {}});
-    return checked(items, "template", fault_of_template, path);
-}
-
-Names templates_of_json(std::string_view text, const std::string& path) {
-    const JsonText json(utf8_text(text));  // which may have a byte-order mark of its own behind that of the file
-    const bool is_list = json.value().is(JsonValue::Kind::array);
-    return is_list ? checked(json.value().items, "template", fault_of_template, path) : Names{};
 }
 
 }  // namespace
@@ -126,22 +124,22 @@ Names check_background(const samclip_names* background) {
 }
 
 Names read_names(std::string_view bytes, const std::string& path) try {
-    const JsonText json(utf8_text(read_text(bytes)));  // a byte-order mark may stand behind that of the file
-    if (!json.value().is(JsonValue::Kind::array)) throw InputError(path + ": no list of names" + kMend);
-    return checked(json.value().items, "name", fault_of_name, path);
-} catch (const JsonError& error) {
-    throw InputError(path + ": no list of names (" + beginning(error.what(), kReason) + ")" + kMend);
+    const Json list = parse_json(read_text(bytes));
+    if (!list.is_array()) throw InputError(path + ": no list of names" + kMend);
+    return checked(list, "name", fault_of_name, path);
+} catch (const std::invalid_argument& error) {
+    throw InputError(path + ": no list of names (" + one_line(error.what()) + ")" + kMend);
 }
 
 Names read_templates(std::string_view bytes, const std::string& path) try {
     const std::string_view text = read_text(bytes);
     const std::string left = stripped(text);
     const bool listed = is_json(path) || (!left.empty() && left.front() == '[');
-    Names templates = listed ? templates_of_json(text, path) : templates_of_lines(text, path);
-    if (templates.empty()) throw InputError(path + ": holds no template" + kMend);
-    return templates;
-} catch (const JsonError& error) {
-    throw InputError(path + ": no list of templates (" + beginning(error.what(), kReason) + ")" + kMend);
+    const Json list = listed ? parse_json(text) : Json(lines_of(text));
+    if (!list.is_array() || list.empty()) throw InputError(path + ": holds no template" + kMend);
+    return checked(list, "template", fault_of_template, path);
+} catch (const std::invalid_argument& error) {
+    throw InputError(path + ": no list of templates (" + one_line(error.what()) + ")" + kMend);
 }
 
 }  // namespace samclip

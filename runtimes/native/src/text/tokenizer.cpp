@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
 #include "error.hpp"
+#include "json.hpp"
+#include "python_repr.hpp"
 #include "text/bpe.hpp"
 #include "text/clean.hpp"
-#include "text/json.hpp"
 #include "text/unicode.hpp"
 
 namespace samclip {
@@ -29,40 +30,38 @@ constexpr std::string_view kModel =
 
 using Ids = std::unordered_map<std::string_view, int32_t>;
 
-[[noreturn]] void refuse(const std::string& reason) { throw JsonError(reason); }
+[[noreturn]] void refuse(const std::string& reason) { throw std::invalid_argument(reason); }
 
-const JsonValue& wanted(const JsonValue& object, const char* key) {
-    const JsonValue* value = object.find(key);
-    if (!value) refuse(std::string("it has no ") + key);
-    return *value;
+const Json& wanted(const Json& object, const std::string& key) {
+    const auto found = object.find(key);
+    if (found == object.end()) refuse("it has no " + key);
+    return *found;
 }
 
-const std::vector<JsonValue>& items(const JsonValue& value, JsonValue::Kind kind, const char* what) {
-    if (!value.is(kind)) refuse(std::string(what) + " is no " + (kind == JsonValue::Kind::array ? "list" : "object"));
-    return value.items;
+const Json::array_t& list_of(const Json& value, const char* what) {
+    const auto* list = value.get_ptr<const Json::array_t*>();
+    if (!list) refuse(std::string(what) + " is no list");
+    return *list;
 }
 
-std::string_view text_of(const JsonValue& value, const char* what) {
-    if (!value.is(JsonValue::Kind::string)) refuse(std::string(what) + " is no text");
-    return value.text;
+const std::string& text_of(const Json& value, const char* what) {
+    const auto* text = value.get_ptr<const std::string*>();
+    if (!text) refuse(std::string(what) + " is no text");
+    return *text;
 }
 
-int32_t id_of(const JsonValue& value, int vocab) {
-    int32_t id = -1;
-    const char* end = value.text.data() + value.text.size();
-    const auto read = std::from_chars(value.text.data(), end, id);
-    if (!value.is(JsonValue::Kind::number) || read.ec != std::errc() || read.ptr != end || id < 0 || id >= vocab) {
-        refuse(shown(value) + " is no token id of " + std::to_string(vocab));
+int32_t id_of(const Json& value, int vocab) {
+    if (!value.is_number_unsigned() || value.get<uint64_t>() >= static_cast<uint64_t>(vocab)) {
+        refuse(value.dump() + " is no token id of " + std::to_string(vocab));
     }
-    return id;
+    return value.get<int32_t>();
 }
 
-bool is_id(const JsonValue& value, int32_t id) {
-    return value.is(JsonValue::Kind::number) && value.text == std::to_string(id);
-}
+// Whether a value says the same as a text. Keys of objects may come in any order.
+bool says(const Json& value, std::string_view text) { return nlohmann::json(value) == nlohmann::json::parse(text); }
 
-void check_is(const JsonValue& object, const char* key, std::string_view what) {
-    if (wanted(object, key) != JsonText(what).value()) refuse(std::string("its ") + key + " is not CLIP's");
+void check_is(const Json& object, const char* key, std::string_view what) {
+    if (!says(wanted(object, key), what)) refuse(std::string("its ") + key + " is not CLIP's");
 }
 
 // The letter that stands for a byte in the words of a vocabulary (GPT-2's): itself where it is printable.
@@ -74,11 +73,13 @@ char32_t letter_of(size_t byte) {
     return letter;
 }
 
-Ids read_vocab(const JsonValue& model, int vocab) {
-    const auto& entries = items(wanted(model, "vocab"), JsonValue::Kind::object, "vocab");
+// Of the words of a model, which must outlive them.
+Ids read_vocab(const Json& model, int vocab) {
+    const auto* words = wanted(model, "vocab").get_ptr<const Json::object_t*>();
+    if (!words) refuse("vocab is no object");
     Ids ids;
-    ids.reserve(entries.size() / 2);
-    for (size_t i = 0; i < entries.size(); i += 2) ids.emplace(entries[i].text, id_of(entries[i + 1], vocab));
+    ids.reserve(words->size());
+    for (const auto& [word, id] : *words) ids.emplace(word, id_of(id, vocab));
     return ids;
 }
 
@@ -88,22 +89,20 @@ int32_t known(const Ids& ids, std::string_view word) {
     return found->second;
 }
 
-std::vector<Merge> read_merges(const JsonValue& model, const Ids& ids) {
-    const auto& pairs = items(wanted(model, "merges"), JsonValue::Kind::array, "merges");
+std::vector<Merge> read_merges(const Json& model, const Ids& ids) {
+    const Json::array_t& pairs = list_of(wanted(model, "merges"), "merges");
     std::vector<Merge> merges;
     merges.reserve(pairs.size());
     std::string made;
-    for (const JsonValue& pair : pairs) {
+    for (const Json& pair : pairs) {
         std::string_view left, right;
-        if (pair.is(JsonValue::Kind::string)) {  // as older files have it: "a b"
-            const size_t space = pair.text.find(' ');
-            if (space == std::string_view::npos || pair.text.find(' ', space + 1) != std::string_view::npos) {
-                refuse("a merge is not of two");
-            }
-            left = pair.text.substr(0, space), right = pair.text.substr(space + 1);
+        if (const auto* both = pair.get_ptr<const std::string*>()) {  // as older files have it: "a b"
+            const size_t space = both->find(' ');
+            if (space == both->npos || both->find(' ', space + 1) != both->npos) refuse("a merge is not of two");
+            left = std::string_view(*both).substr(0, space), right = std::string_view(*both).substr(space + 1);
         } else {
-            if (items(pair, JsonValue::Kind::array, "a merge").size() != 2) refuse("a merge is not of two");
-            left = text_of(pair.items[0], "a merge"), right = text_of(pair.items[1], "a merge");
+            if (list_of(pair, "a merge").size() != 2) refuse("a merge is not of two");
+            left = text_of(pair[0], "a merge"), right = text_of(pair[1], "a merge");
         }
         made.assign(left).append(right);
         merges.push_back({known(ids, left), known(ids, right), static_cast<int32_t>(merges.size()), known(ids, made)});
@@ -111,16 +110,13 @@ std::vector<Merge> read_merges(const JsonValue& model, const Ids& ids) {
     return merges;
 }
 
-Bpe read_model(const JsonValue& model, const Ids& ids) {
+Bpe read_model(const Json& model, const Ids& ids) {
     if (text_of(wanted(model, "type"), "the model's type") != "BPE") refuse("its model is not BPE");
-    const JsonText usual(kModel);
-    for (size_t i = 0; i < usual.value().items.size(); i += 2) {
-        const JsonValue* own = model.find(usual.value().items[i].text);
-        if (own && *own != usual.value().items[i + 1]) {
-            refuse("the model's " + std::string(usual.value().items[i].text) + " is not CLIP's");
-        }
+    const Json usual = Json::parse(kModel);
+    for (const auto& [key, value] : usual.items()) {
+        if (model.value(key, value) != value) refuse("the model's " + key + " is not CLIP's");
     }
-    const std::string_view suffix = text_of(wanted(model, "end_of_word_suffix"), "end_of_word_suffix");
+    const std::string& suffix = text_of(wanted(model, "end_of_word_suffix"), "end_of_word_suffix");
     std::array<int32_t, 512> letters;
     for (size_t byte = 0; byte < 256; ++byte) {
         std::string word = encoded(std::u32string(1, letter_of(byte)));
@@ -139,47 +135,43 @@ struct Special {
 };
 
 // What the post-processor puts before a text (first), and behind it.
-std::array<Special, 2> read_ends(const JsonValue& fields, const Ids& ids) {
-    const JsonValue& processor = wanted(fields, "post_processor");
-    const auto& parts = items(wanted(processor, "single"), JsonValue::Kind::array, "single");
+std::array<Special, 2> read_ends(const Json& fields, const Ids& ids) {
+    const Json& processor = wanted(fields, "post_processor");
+    const Json::array_t& parts = list_of(wanted(processor, "single"), "single");
     if (text_of(wanted(processor, "type"), "the post_processor's type") != "TemplateProcessing" || parts.size() != 3) {
         refuse("its post_processor is not CLIP's");
     }
     wanted(parts[1], "Sequence");
     std::array<Special, 2> ends;
     for (size_t i = 0; i < 2; ++i) {
-        const std::string_view word = text_of(wanted(wanted(parts[2 * i], "SpecialToken"), "id"), "a special token");
-        const JsonValue* special = wanted(processor, "special_tokens").find(word);
-        if (!special) refuse("its special_tokens do not have " + std::string(word));
-        ends[i] = {std::string(word), known(ids, word)};
-        const auto& own = items(wanted(*special, "ids"), JsonValue::Kind::array, "ids");
-        const bool same = own.size() == 1 && is_id(own[0], ends[i].id);
-        if (word.empty() || !same) refuse("its special_tokens are not those of its vocab");
+        const std::string& word = text_of(wanted(wanted(parts[2 * i], "SpecialToken"), "id"), "a special token");
+        ends[i] = {word, known(ids, word)};
+        const Json& own = wanted(wanted(wanted(processor, "special_tokens"), word), "ids");
+        if (word.empty() || own != Json::array({ends[i].id})) refuse("its special_tokens are not those of its vocab");
     }
     return ends;
 }
 
 // The added tokens must be the two ends, and be looked for as they stand.
-void check_added(const JsonValue& fields, const std::array<Special, 2>& ends) {
-    const auto& added = items(wanted(fields, "added_tokens"), JsonValue::Kind::array, "added_tokens");
+void check_added(const Json& fields, const std::array<Special, 2>& ends) {
+    const Json::array_t& added = list_of(wanted(fields, "added_tokens"), "added_tokens");
     if (added.size() != ends.size()) refuse("its added_tokens are not start and end of text");
     for (const Special& end : ends) {
-        const auto is_end = [&](const JsonValue& token) {
-            return text_of(wanted(token, "content"), "an added token") == end.text &&
-                   is_id(wanted(token, "id"), end.id);
+        const auto is_end = [&](const Json& token) {
+            return wanted(token, "content") == end.text && wanted(token, "id") == end.id;
         };
         if (std::none_of(added.begin(), added.end(), is_end)) refuse("its added_tokens are not start and end of text");
     }
-    for (const JsonValue& token : added) {
+    for (const Json& token : added) {
         for (const char* choice : {"single_word", "lstrip", "rstrip", "normalized"}) {
-            if (wanted(token, choice).text != "false") refuse(std::string("an added token is ") + choice);
+            if (wanted(token, choice) != false) refuse(std::string("an added token is ") + choice);
         }
     }
 }
 
-int32_t read_pad(const JsonValue& fields, int vocab) {
-    const JsonValue* padding = fields.find("padding");
-    return padding && !padding->is(JsonValue::Kind::null) ? id_of(wanted(*padding, "pad_id"), vocab) : 0;
+int32_t read_pad(const Json& fields, int vocab) {
+    const auto padding = fields.find("padding");
+    return padding == fields.end() || padding->is_null() ? 0 : id_of(wanted(*padding, "pad_id"), vocab);
 }
 
 // The normalizer: NFC, one space for white space, lower case.
@@ -235,9 +227,8 @@ struct Tokenizer::Impl {
 };
 
 Tokenizer::Tokenizer(std::string_view json, const TextSpec& spec, int context, const std::string& shown_path) try {
-    const JsonText text(utf8_text(json));
-    const JsonValue& fields = text.value();
-    const JsonValue& model = wanted(fields, "model");
+    const Json fields = parse_json(json);
+    const Json& model = wanted(fields, "model");
     check_is(fields, "normalizer", kNormalizer);
     check_is(fields, "pre_tokenizer", kPreTokenizer);
     const Ids ids = read_vocab(model, spec.vocab);
@@ -246,10 +237,8 @@ Tokenizer::Tokenizer(std::string_view json, const TextSpec& spec, int context, c
     const auto length = static_cast<size_t>(std::max(context, 0));
     impl_ = std::make_unique<Impl>(Impl{read_model(model, ids), std::move(ends), read_pad(fields, spec.vocab), length,
                                         spec.filled, spec.cleaning});
-} catch (const JsonError& error) {
-    constexpr size_t kReason = 200;
-    throw InputError(shown_path + ": not a tokenizer.json (" + beginning(error.what(), kReason) +
-                     "); export the bundle again");
+} catch (const std::invalid_argument& error) {
+    throw InputError(shown_path + ": not a tokenizer.json (" + one_line(error.what()) + "); export the bundle again");
 }
 
 Tokenizer::~Tokenizer() = default;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "python_repr.hpp"
 #include "task.hpp"
 #include "text/clean.hpp"
 
@@ -15,7 +16,7 @@ constexpr size_t kTogether = 32;         // names whose texts are read together
 constexpr size_t kRemembered = 10'000;   // names whose features are kept
 
 void check_text(const std::string& text, const std::string& argument) {
-    const std::string fault = text.find('\0') != std::string::npos ? "holds a NUL character" : is_utf8(text) ? "" : "is not UTF-8";
+    const std::string fault = fault_of(text);
     if (!fault.empty()) throw InputError(argument + " " + shown(text) + ": " + fault + "; give letters in UTF-8");
 }
 

@@ -14,8 +14,6 @@
 
 namespace samclip {
 
-using Floats = std::vector<float>;
-
 // K features (K,E) of length 1, one after another.
 struct Features {
     size_t count = 0, width = 0;
