@@ -18,7 +18,7 @@ SANITIZED := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=ignore_no
 	LD_PRELOAD="$(call runtime_of,$(if $(filter thread,$(SANITIZE)),tsan,asan)) $(call runtime_of,stdc++)")
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
-.PHONY: help demo test lint format native test-native test-native-aarch64 test-android clean
+.PHONY: help demo test lint format native test-native test-native-aarch64 fuzz-native test-android clean
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1	\2/' | expand -t 26
@@ -75,6 +75,17 @@ test-native-aarch64: $(VENV)/.export  ## build it for 64-bit ARM, and run its te
 		-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCMAKE_FIND_ROOT_PATH=$(CURDIR)/build/aarch64
 	cmake --build build/native-aarch64
 	ctest --test-dir build/native-aarch64 --output-on-failure
+
+# The library's readers and questions, fed with any bytes, under the sanitizers: each fuzzer for so many seconds.
+FUZZERS ?= all
+SECONDS := 600
+fuzz-native: $(VENV)/.test  ## fuzz the native library; FUZZERS="fuzz_rle fuzz_text" SECONDS=600 each
+	sh runtimes/native/tools/prepare.sh fuzz
+	$(CMAKE) -B build/native-fuzz -DONNXRUNTIME_ROOT=$(CURDIR)/build/onnxruntime -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DSAMCLIP_EDGE_SANITIZE=address,undefined \
+		-DSAMCLIP_EDGE_FUZZ=ON -DSAMCLIP_EDGE_CLI=OFF
+	cmake --build build/native-fuzz
+	$(BIN)/python runtimes/native/tests/fuzz.py build/native-fuzz $(SECONDS) $(FUZZERS)
 
 test-android: native  ## its Java classes on this machine's Java, held against Python's answers
 	sh runtimes/android/src/test/run.sh $(BIN)/python $(NATIVE)

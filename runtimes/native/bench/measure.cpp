@@ -3,8 +3,8 @@
 //
 //     samclip-edge-measure BUNDLE SCENARIO THREADS RUNS MOST PIXELS WIDTH HEIGHT TRAINED WORD...
 //
-// PIXELS is a file of RGB pixels. TRAINED is 1 where SAM's filters mean something. Of `start to the first mask` it prints the time of
-// the steady clock when the mask is there.
+// PIXELS is a file of RGB pixels. TRAINED is 1 where SAM's filters mean something. Of `start to the first mask` it
+// prints the time of the steady clock when the mask is there.
 #include <samclip_edge.h>
 
 #include <algorithm>
@@ -155,9 +155,12 @@ private:
 };
 
 const std::map<std::string, void (App::*)()> kScenarios = {
-    {"start to the first mask", &App::click}, {"name a photo", &App::name},
-    {"one click", &App::click},               {"ten clicks", &App::ten_clicks},
-    {"name and click", &App::name_and_click}, {"words to masks", &App::words},
+    {"start to the first mask", &App::click},
+    {"name a photo", &App::name},
+    {"one click", &App::click},
+    {"ten clicks", &App::ten_clicks},
+    {"name and click", &App::name_and_click},
+    {"words to masks", &App::words},
     {"everything, named", &App::everything},
 };
 
@@ -201,7 +204,8 @@ int main(int count, char** given) {
     if (scenario == "everything, named") app.choose_settings();
     std::vector<double> seconds;
     double total = 0;
-    while ((static_cast<int>(seconds.size()) < runs && total < kEnough) || (static_cast<int>(seconds.size()) < most && total < kQuick)) {
+    while ((static_cast<int>(seconds.size()) < runs && total < kEnough) ||
+           (static_cast<int>(seconds.size()) < most && total < kQuick)) {
         start = Clock::now();
         (app.*run)();
         seconds.push_back(since(start));

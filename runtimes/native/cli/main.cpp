@@ -57,8 +57,9 @@ samclip_edge::Prompts prompts_of(const Arguments& given) {
     for (const std::string& text : points) {
         const auto parts = numbers("--point", text, "x,y or x,y,0 or x,y,1", 2, 3);
         const double label = parts.size() == 3 ? parts[2] : 1;
-        if (label != 0 && label != 1)
+        if (label != 0 && label != 1) {
             throw BadInput("--point " + text + ": the label is 0 (background) or 1 (foreground)");
+        }
         prompts.points.insert(prompts.points.end(), parts.begin(), parts.begin() + 2);
         prompts.labels.push_back(static_cast<int>(label));
     }
@@ -183,8 +184,9 @@ Json segmented(const Model& model, const Arguments& given, const std::string& pa
 Json answered(const Arguments& given) {
     if (given.words.empty()) throw BadInput("Missing command. (see --help)");
     const bool segments = given.words[0] == "segment";
-    if (!segments && given.words[0] != "classify")
+    if (!segments && given.words[0] != "classify") {
         throw BadInput("No such command '" + given.words[0] + "'. (see --help)");
+    }
     for (const char* option :
          {"--point", "--box", "--text", "--everything", "--min-score", "--min-iou", "--min-stability", "-o"}) {
         if (!segments && given.has(option)) throw BadInput(std::string("No such option: ") + option + " (see --help)");

@@ -64,8 +64,9 @@ void check_picture(const std::string& path, const std::string& photo) {
     const std::filesystem::path file(path);
     std::error_code none;
     if (file.extension() != ".png") throw BadInput("-o " + path + ": not a picture's name; end it in .png");
-    if (std::filesystem::equivalent(file, photo, none))
+    if (std::filesystem::equivalent(file, photo, none)) {
         throw BadInput("-o " + path + ": is the photo itself; name another file");
+    }
     const std::filesystem::path folder = std::filesystem::absolute(file).parent_path();
     if (std::filesystem::is_directory(file, none) || !std::filesystem::is_directory(folder, none)) {
         throw BadInput("-o " + path + ": cannot be written; name a file in a folder that exists");

@@ -3,8 +3,6 @@
 // SOURCE: the number of a camera, a video file, or a GStreamer pipeline that ends in "appsink", such as a Jetson's
 //     "nvarguscamerasrc ! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=1"
 // Escape ends it. --headless N: opens no window, ends after N frames, and writes the last to camera.png.
-#include <samclip_edge.hpp>
-
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -14,6 +12,7 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
+#include <samclip_edge.hpp>
 #include <thread>
 
 namespace {

@@ -24,16 +24,17 @@
   What a failed call was to make is NULL. No exception crosses this interface.
 
   Memory. What a call made is the caller's, who frees it, in any order: a scene keeps its model, and masks their scene.
-  Pointers inside a result live as long as the result, labels until `samclip_name` changes them. Pixels are read during `samclip_look` only.
+  Pointers inside a result live as long as the result, labels until `samclip_name` changes them. Pixels are read during
+  `samclip_look` only.
 
   Threads. One model, and one scene, may be asked from many threads at once, as in Python. A list of masks is for one
   thread at a time while `samclip_name` changes it. Freeing is not for while a call on the same handle runs.
 
-  Coordinates are pixels of the upright picture: after the turn and the mirror of its `samclip_image`. x grows to the right, y
-  down; the first pixel covers 0 to 1.
+  Coordinates are pixels of the upright picture: after the turn and the mirror of its `samclip_image`. x grows to the
+  right, y down; the first pixel covers 0 to 1.
 
-  Structures that begin with `size` grow in later versions: set it to the structure's sizeof, or 0 for the size that they
-  have in version 0.1, which `= {0}` does. Zero means "as in Python" in every field. */
+  Structures that begin with `size` grow in later versions: set it to the structure's sizeof, or 0 for the size that
+  they have in version 0.1, which `= {0}` does. Zero means "as in Python" in every field. */
 #ifndef SAMCLIP_EDGE_H
 #define SAMCLIP_EDGE_H
 
@@ -60,8 +61,8 @@ extern "C" {
 #define SAMCLIP_EDGE_VERSION 100 /* major * 10000 + minor * 100 + patch, of these headers */
 #define SAMCLIP_EDGE_VERSION_TEXT "0.1.0"
 
-SAMCLIP_API int samclip_version(void);              /* the same, of the library that is linked */
-SAMCLIP_API const char *samclip_version_text(void); 
+SAMCLIP_API int samclip_version(void); /* the same, of the library that is linked */
+SAMCLIP_API const char* samclip_version_text(void);
 
 /* ---- Status ---- */
 
@@ -76,20 +77,22 @@ enum {
 };
 typedef int samclip_status;
 
-/* What went wrong in the last call of this thread that failed, in one line of UTF-8, which the next such call replaces. */
-SAMCLIP_API const char *samclip_error(void);
+/* What went wrong in the last call of this thread that failed, in one line of UTF-8. The next such call replaces it. */
+SAMCLIP_API const char* samclip_error(void);
 
 /* ---- Tasks: progress and cancelling. Pass NULL for neither. ---- */
 
 typedef struct samclip_task samclip_task;
 
-/* Called before each step of a long call, in the thread of that call, and once at the end (done == total). Anything but 0 cancels. */
-typedef int (*samclip_progress)(void *context, const char *what, size_t done, size_t total);
+/* Called before each step of a long call, in the thread of that call, and once at the end (done == total). Anything but
+   0 cancels. */
+typedef int (*samclip_progress)(void* context, const char* what, size_t done, size_t total);
 
-SAMCLIP_API samclip_status samclip_make_task(samclip_progress progress, void *context, samclip_task **task);
-SAMCLIP_API void samclip_cancel(samclip_task *task); /* from any thread; calls with this task end soon, for ever after */
-SAMCLIP_API int samclip_cancelled(const samclip_task *task);
-SAMCLIP_API void samclip_free_task(samclip_task *task);
+SAMCLIP_API samclip_status samclip_make_task(samclip_progress progress, void* context, samclip_task** task);
+/* From any thread: calls with this task end soon, for ever after. */
+SAMCLIP_API void samclip_cancel(samclip_task* task);
+SAMCLIP_API int samclip_cancelled(const samclip_task* task);
+SAMCLIP_API void samclip_free_task(samclip_task* task);
 
 /* ---- Models ---- */
 
@@ -98,38 +101,39 @@ typedef struct samclip_engine samclip_engine; /* samclip_edge_engine.h */
 
 typedef struct samclip_options {
     size_t size;
-    int threads;                  /* CPU threads for one run of a graph; 0 leaves it to the engine */
-    const char *device;           /* NULL: "cpu". As in Python: "cuda", "tensorrt", "coreml", "xnnpack", "qnn", "directml",
-                                     with options ("cuda:device_id=1"), or a provider's own name */
-    const samclip_engine *engine; /* NULL: ONNX Runtime; else an engine of the app's, copied */
+    int threads; /* CPU threads for one run of a graph; 0 leaves it to the engine */
+    /* NULL: "cpu". As in Python: "cuda", "tensorrt", "coreml", "xnnpack", "qnn", "directml", with options
+       ("cuda:device_id=1"), or a provider's own name */
+    const char* device;
+    const samclip_engine* engine; /* NULL: ONNX Runtime; else an engine of the app's, copied */
 } samclip_options;
 
 /* Open the bundle in a folder. Its graphs are checked and opened when first needed. */
-SAMCLIP_API samclip_status samclip_load(const char *folder, const samclip_options *options, samclip_model **model);
+SAMCLIP_API samclip_status samclip_load(const char* folder, const samclip_options* options, samclip_model** model);
 
 /* A file of a bundle that lies in another one, such as an Android package's uncompressed assets. */
 typedef struct samclip_file {
-    const char *path; /* in the bundle: "manifest.json" */
+    const char* path; /* in the bundle: "manifest.json" */
     int descriptor;   /* open for reading; it may be closed once the model is loaded */
     int64_t offset;   /* in bytes */
     int64_t length;
 } samclip_file;
 
-SAMCLIP_API samclip_status samclip_load_files(const samclip_file *files, size_t count, const samclip_options *options,
-                                              samclip_model **model);
-SAMCLIP_API void samclip_free_model(samclip_model *model);
+SAMCLIP_API samclip_status samclip_load_files(const samclip_file* files, size_t count, const samclip_options* options,
+                                              samclip_model** model);
+SAMCLIP_API void samclip_free_model(samclip_model* model);
 
 typedef struct samclip_size {
     int width, height; /* of the model's input, in pixels */
 } samclip_size;
 
 /* The input sizes that the bundle holds, rising. Returns how many; writes at most `most`. */
-SAMCLIP_API size_t samclip_sizes(const samclip_model *model, samclip_size *sizes, size_t most);
-SAMCLIP_API samclip_size samclip_names_size(const samclip_model *model); /* at which photos are named */
-SAMCLIP_API size_t samclip_features(const samclip_model *model);         /* E, the length of a feature */
+SAMCLIP_API size_t samclip_sizes(const samclip_model* model, samclip_size* sizes, size_t most);
+SAMCLIP_API samclip_size samclip_names_size(const samclip_model* model); /* at which photos are named */
+SAMCLIP_API size_t samclip_features(const samclip_model* model);         /* E, the length of a feature */
 
-/* Begin to open the graphs of masks at a size in a thread, while a photo is read. NULL: the largest size. */
-SAMCLIP_API samclip_status samclip_prepare(samclip_model *model, const samclip_size *size);
+/* Begin to open the graphs of masks at a size in threads, while a photo is read. NULL: the largest size. */
+SAMCLIP_API samclip_status samclip_prepare(samclip_model* model, const samclip_size* size);
 
 /* ---- Pictures ---- */
 
@@ -147,9 +151,9 @@ typedef enum samclip_format {
 } samclip_format;
 
 typedef struct samclip_plane {
-    const uint8_t *data;
-    size_t bytes;       /* that may be read from `data` on */
-    size_t row_stride;  /* bytes from a row to the next; 0: rows without gaps */
+    const uint8_t* data;
+    size_t bytes;        /* that may be read from `data` on */
+    size_t row_stride;   /* bytes from a row to the next; 0: rows without gaps */
     size_t pixel_stride; /* bytes from a sample to the next, of SAMCLIP_PLANES; 0: 1 */
 } samclip_plane;
 
@@ -166,7 +170,7 @@ typedef struct samclip_image {
 } samclip_image;
 
 /* A picture without gaps, upright; of NV12 and such, all of its planes one after another. */
-static inline samclip_image samclip_packed(samclip_format format, const uint8_t *data, int width, int height) {
+static inline samclip_image samclip_packed(samclip_format format, const uint8_t* data, int width, int height) {
     samclip_image image;
     size_t pixels = width > 0 && height > 0 ? (size_t)width * (size_t)height : 0;
     size_t chroma = width > 0 && height > 0 ? (size_t)((width + 1) / 2) * (size_t)((height + 1) / 2) : 0;
@@ -190,48 +194,49 @@ typedef struct samclip_scene samclip_scene;
 typedef struct samclip_masks samclip_masks;
 typedef struct samclip_guesses samclip_guesses;
 
-/* Encode a picture, once. What the scene is asked afterwards does not run the encoder again. size: one of the bundle's; NULL: the largest. */
-SAMCLIP_API samclip_status samclip_look(samclip_model *model, const samclip_image *image, const samclip_size *size,
-                                        samclip_task *task, samclip_scene **scene);
-SAMCLIP_API void samclip_free_scene(samclip_scene *scene);
-SAMCLIP_API samclip_size samclip_photo_size(const samclip_scene *scene); /* of the upright picture */
-SAMCLIP_API samclip_size samclip_low_res(const samclip_scene *scene);    /* of a mask's logits: a quarter of the input */
+/* Encode a picture, once. What the scene is asked afterwards does not run the encoder again. size: one of the bundle's;
+   NULL: the largest. */
+SAMCLIP_API samclip_status samclip_look(samclip_model* model, const samclip_image* image, const samclip_size* size,
+                                        samclip_task* task, samclip_scene** scene);
+SAMCLIP_API void samclip_free_scene(samclip_scene* scene);
+SAMCLIP_API samclip_size samclip_photo_size(const samclip_scene* scene); /* of the upright picture */
+SAMCLIP_API samclip_size samclip_low_res(const samclip_scene* scene);    /* of logits: a quarter of the input */
 
 /* Names in UTF-8. Like Python, names that mean the same letter for letter after cleaning are one. */
 typedef struct samclip_names {
-    const char *const *names;
+    const char* const* names;
     size_t count;
 } samclip_names;
 
 /* How names are judged. NULL: as Python does by default. */
 typedef struct samclip_naming {
     size_t size;
-    const samclip_names *background; /* further rivals of every name; NULL: "background" alone */
+    const samclip_names* background; /* further rivals of every name; NULL: "background" alone */
     double min_score;                /* the least chance from which on a name is answered */
     int has_min_score;               /* 0: 0.5, and min_score does not count */
 } samclip_naming;
 
 /* Name the photo: all labels, the most similar first. */
-SAMCLIP_API samclip_status samclip_classify(samclip_scene *scene, samclip_names labels, const samclip_naming *naming,
-                                            samclip_task *task, samclip_guesses **guesses);
+SAMCLIP_API samclip_status samclip_classify(samclip_scene* scene, samclip_names labels, const samclip_naming* naming,
+                                            samclip_task* task, samclip_guesses** guesses);
 
 /* B prompts, each of points, a box, a mask, or of several of them. */
 typedef struct samclip_prompts {
     size_t size;
     size_t prompts;       /* B */
     size_t points_each;   /* N: points of each prompt */
-    const double *points; /* (B,N,2) x, y; NULL: none */
-    const int *labels;    /* (B,N): 1 on the thing, 0 off it; NULL: all 1 */
-    const double *boxes;  /* (B,4) x0, y0, x1, y1; NULL: none */
-    const float *masks;   /* (B,height,width) of `samclip_low_res`: the logits of a mask of the step before; NULL: none */
+    const double* points; /* (B,N,2) x, y; NULL: none */
+    const int* labels;    /* (B,N): 1 on the thing, 0 off it; NULL: all 1 */
+    const double* boxes;  /* (B,4) x0, y0, x1, y1; NULL: none */
+    const float* masks;   /* (B,height,width) of `samclip_low_res`: logits of a mask of the step before; NULL: none */
 } samclip_prompts;
 
 /* The best mask of each prompt. */
-SAMCLIP_API samclip_status samclip_segment(samclip_scene *scene, const samclip_prompts *prompts, samclip_task *task,
-                                           samclip_masks **masks);
+SAMCLIP_API samclip_status samclip_segment(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
+                                           samclip_masks** masks);
 /* The three masks of each prompt, highest predicted IoU first: mask 3 * b + k is the k-th of prompt b. */
-SAMCLIP_API samclip_status samclip_segment_all(samclip_scene *scene, const samclip_prompts *prompts, samclip_task *task,
-                                               samclip_masks **masks);
+SAMCLIP_API samclip_status samclip_segment_all(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
+                                               samclip_masks** masks);
 
 /* Which masks of a grid of clicks are kept (SAM's automatic mask generator). Fields that are 0 have SAM's values. */
 typedef struct samclip_grid {
@@ -251,77 +256,78 @@ typedef struct samclip_finding {
     int points;               /* the most point prompts of a name, 1 to 3; 0: 3 */
     double threshold;         /* the least chance of such a point, as a share of the name's highest */
     int has_threshold;        /* 0: 0.5 */
-    const samclip_grid *grid; /* of SAM + CLIP: which masks there are to be named */
+    const samclip_grid* grid; /* of SAM + CLIP: which masks there are to be named */
 } samclip_finding;
 
 /* Where the named things are: one mask a name that is seen, highest score first, none overlapping. */
-SAMCLIP_API samclip_status samclip_find(samclip_scene *scene, samclip_names labels, const samclip_finding *finding,
-                                        samclip_task *task, samclip_masks **masks);
+SAMCLIP_API samclip_status samclip_find(samclip_scene* scene, samclip_names labels, const samclip_finding* finding,
+                                        samclip_task* task, samclip_masks** masks);
 
 /* Every mask in the photo, best first. With labels (count above 0) each is named as `samclip_name` does. */
-SAMCLIP_API samclip_status samclip_everything(samclip_scene *scene, samclip_names labels, const samclip_naming *naming,
-                                              const samclip_grid *grid, samclip_task *task, samclip_masks **masks);
+SAMCLIP_API samclip_status samclip_everything(samclip_scene* scene, samclip_names labels, const samclip_naming* naming,
+                                              const samclip_grid* grid, samclip_task* task, samclip_masks** masks);
 
 /* Masks of the photo that were kept, each as the `rle` of a samclip_mask, to be named or drawn. */
-SAMCLIP_API samclip_status samclip_take_masks(samclip_scene *scene, const char *const *rles, size_t count,
-                                              samclip_masks **masks);
+SAMCLIP_API samclip_status samclip_take_masks(samclip_scene* scene, const char* const* rles, size_t count,
+                                              samclip_masks** masks);
 
 /* Name each mask by the label that fits it best, or by none where no chance is enough. */
-SAMCLIP_API samclip_status samclip_name(samclip_masks *masks, samclip_names labels, const samclip_naming *naming,
-                                        samclip_task *task);
+SAMCLIP_API samclip_status samclip_name(samclip_masks* masks, samclip_names labels, const samclip_naming* naming,
+                                        samclip_task* task);
 
 /* ---- Answers ---- */
 
 typedef struct samclip_guess {
-    const char *label;
+    const char* label;
     double score;      /* the calibrated chance, 0..1, that it fits, whatever else was asked */
     double similarity; /* the cosine of the photo and the name */
     double share;      /* its softmax probability among the labels, 0..1 */
 } samclip_guess;
 
-SAMCLIP_API size_t samclip_guess_count(const samclip_guesses *guesses);
-SAMCLIP_API samclip_status samclip_guess_at(const samclip_guesses *guesses, size_t index, samclip_guess *guess);
-SAMCLIP_API void samclip_free_guesses(samclip_guesses *guesses);
+SAMCLIP_API size_t samclip_guess_count(const samclip_guesses* guesses);
+SAMCLIP_API samclip_status samclip_guess_at(const samclip_guesses* guesses, size_t index, samclip_guess* guess);
+SAMCLIP_API void samclip_free_guesses(samclip_guesses* guesses);
 
 typedef struct samclip_mask {
     int width, height;    /* of the photo */
     int64_t area;         /* pixels in the mask */
     int box[4];           /* x0, y0, x1, y1, the end exclusive; zeros for an empty mask */
     double predicted_iou; /* SAM's own; NaN for a map of the CLIP head alone */
-    const char *label;    /* NULL without one; then the next two are NaN */
+    const char* label;    /* NULL without one; then the next two are NaN */
     double score;         /* the calibrated chance that `label` is right */
     double similarity;    /* the cosine of `label` and of what is under the mask */
     double point[2];      /* x, y of the grid point that asked for the mask; NaN without one */
-    const char *rle;      /* the compressed `counts` of COCO's RLE */
-    const float *logits;  /* (height,width) of `samclip_low_res`, for the next prompt; NULL without */
+    const char* rle;      /* the compressed `counts` of COCO's RLE */
+    const float* logits;  /* (height,width) of `samclip_low_res`, for the next prompt; NULL without */
 } samclip_mask;
 
-SAMCLIP_API size_t samclip_mask_count(const samclip_masks *masks);
-SAMCLIP_API samclip_status samclip_mask_at(const samclip_masks *masks, size_t index, samclip_mask *mask);
+SAMCLIP_API size_t samclip_mask_count(const samclip_masks* masks);
+SAMCLIP_API samclip_status samclip_mask_at(const samclip_masks* masks, size_t index, samclip_mask* mask);
 /* Write a mask over (height,width) bytes: `inside` in it, 0 elsewhere. row_stride: 0: width. */
-SAMCLIP_API samclip_status samclip_draw(const samclip_masks *masks, size_t index, uint8_t inside, uint8_t *pixels,
+SAMCLIP_API samclip_status samclip_draw(const samclip_masks* masks, size_t index, uint8_t inside, uint8_t* pixels,
                                         size_t row_stride);
-SAMCLIP_API void samclip_free_masks(samclip_masks *masks);
+SAMCLIP_API void samclip_free_masks(samclip_masks* masks);
 
 /* ---- Features ---- */
 
 /* The photo in CLIP's space: writes E floats of length 1. */
-SAMCLIP_API samclip_status samclip_image_features(samclip_scene *scene, samclip_task *task, float *features);
-/* Each patch in CLIP's space: (E,rows,columns) over the input, of length 1 along E. Of a merged bundle only. The floats are the scene's. */
-SAMCLIP_API samclip_status samclip_patch_features(samclip_scene *scene, samclip_task *task, const float **features,
-                                                  size_t *rows, size_t *columns);
+SAMCLIP_API samclip_status samclip_image_features(samclip_scene* scene, samclip_task* task, float* features);
+/* Each patch in CLIP's space: (E,rows,columns) over the input, of length 1 along E. Of a merged bundle only. The floats
+   are the scene's. */
+SAMCLIP_API samclip_status samclip_patch_features(samclip_scene* scene, samclip_task* task, const float** features,
+                                                  size_t* rows, size_t* columns);
 /* What is under each mask: writes (masks,E). */
-SAMCLIP_API samclip_status samclip_mask_features(samclip_masks *masks, samclip_task *task, float *features);
+SAMCLIP_API samclip_status samclip_mask_features(samclip_masks* masks, samclip_task* task, float* features);
 /* Pictures as they come, looked at in a size (NULL: `samclip_names_size`): writes (count,E). */
-SAMCLIP_API samclip_status samclip_embed(samclip_model *model, const samclip_image *images, size_t count,
-                                         const samclip_size *size, samclip_task *task, float *features);
+SAMCLIP_API samclip_status samclip_embed(samclip_model* model, const samclip_image* images, size_t count,
+                                         const samclip_size* size, samclip_task* task, float* features);
 /* Texts as they stand; names, where the bundle holds a vocabulary: writes (texts,E). */
-SAMCLIP_API samclip_status samclip_embed_text(samclip_model *model, samclip_names texts, samclip_task *task,
-                                              float *features);
+SAMCLIP_API samclip_status samclip_embed_text(samclip_model* model, samclip_names texts, samclip_task* task,
+                                              float* features);
 /* Pictures by how well they fit a text, best first: writes `count` places in `images`, and their cosines. */
-SAMCLIP_API samclip_status samclip_rank(samclip_model *model, const samclip_image *images, size_t count,
-                                        const char *text, const samclip_size *size, samclip_task *task,
-                                        size_t *order, float *similarities);
+SAMCLIP_API samclip_status samclip_rank(samclip_model* model, const samclip_image* images, size_t count,
+                                        const char* text, const samclip_size* size, samclip_task* task, size_t* order,
+                                        float* similarities);
 
 #ifdef __cplusplus
 }

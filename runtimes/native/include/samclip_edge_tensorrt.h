@@ -18,7 +18,7 @@ extern "C" {
    go on it, after what the app launched there before; a call returns when they are done. Meanwhile no other thread may
    launch on it. NULL: the library's own stream. The table lives as long as the process. Returns NULL when there is no
    memory. */
-SAMCLIP_API const samclip_engine *samclip_tensorrt_engine(void *cuda_stream);
+SAMCLIP_API const samclip_engine* samclip_tensorrt_engine(void* cuda_stream);
 
 #ifdef __cplusplus
 }

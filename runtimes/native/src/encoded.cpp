@@ -22,9 +22,9 @@ Floats of_length_1(const std::vector<double>& sums) {
 // Whether a prompt encoder takes a mask for each prompt, and not one that all share.
 bool takes_own_masks(const Graph& graph) { return graph.inputs[2].shape[0].letter == 'B'; }
 
-// How many prompts are decoded together. So many that their tokens stay in the processor's cache: at 1024 pixels one at a time takes half
-// of the time that 16 take, and at 384 four take two thirds (docs/native.md). Where int8 finds its scales in each call, prompts of a call
-// share them: then as many as in Python, whose answers these are.
+// How many prompts are decoded together. So many that their tokens stay in the processor's cache: at 1024 pixels one at
+// a time takes half of the time that 16 take, and at 384 four take two thirds (docs/native.md). Where int8 finds its
+// scales in each call, prompts of a call share them: then as many as in Python, whose answers these are.
 size_t prompts_in_a_call(const Manifest& manifest, const Size& size) {
     constexpr size_t kTokens = 2304;
     const auto tokens = static_cast<size_t>(size.rows()) * static_cast<size_t>(size.columns());
@@ -138,15 +138,16 @@ Decoded Encoded::decode(const Prompts& prompts, samclip_task* task) {
     if (prompts.count == 0) return found;
     const Tensor embedding = ask(GraphName::image_encoder, task).back();
     const bool own = prompts.masks.size() > found.mask_size || takes_own_masks(graph);
-    const size_t step = graph.points || (own && graph.inputs[2].shape[0].number == 1) ? 1 : prompts_in_a_call(sessions_->manifest(), frame_.size());
+    const bool one = graph.points || (own && graph.inputs[2].shape[0].number == 1);
+    const size_t step = one ? 1 : prompts_in_a_call(sessions_->manifest(), frame_.size());
     for (size_t from = 0; from < prompts.count; from += step) {
         decode_some(prompts, from, std::min(step, prompts.count - from), embedding, task, found);
     }
     return found;
 }
 
-void Encoded::decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding, samclip_task* task,
-                          Decoded& into) {
+void Encoded::decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding,
+                          samclip_task* task, Decoded& into) {
     const Graph& graph = sessions_->graph(GraphName::prompt_encoder, frame_.size());
     const Session& encoder = sessions_->open(GraphName::prompt_encoder, frame_.size());
     const Session& decoder = sessions_->open(GraphName::mask_decoder, frame_.size());

@@ -29,8 +29,9 @@ struct Decoded {
     float predicted_iou(size_t prompt, size_t which) const { return predicted_ious[4 * prompt + which]; }
 };
 
-// A photo as the encoders of a bundle see it, of whichever kind: of a merged one, one run of its encoder, when the photo is looked at, serves
-// both heads; of `sam+clip` SAM encodes when a mask is asked for, and CLIP when a name is. May be asked from several threads.
+// A photo as the encoders of a bundle see it, of whichever kind: of a merged one, one run of its encoder, when the
+// photo is looked at, serves both heads; of `sam+clip` SAM encodes when a mask is asked for, and CLIP when a name is.
+// May be asked from several threads.
 class Encoded {
 public:
     // Looks at the photo.
@@ -54,7 +55,8 @@ private:
     std::vector<Tensor>& ask(GraphName graph, samclip_task* task);
     std::vector<Tensor> run_encoder(const Rows& photo, samclip_task* task) const;
     std::vector<Tensor> run_clip(const Rows& photo, samclip_task* task) const;
-    void decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding, samclip_task* task, Decoded& into);
+    void decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding, samclip_task* task,
+                     Decoded& into);
 
     const std::shared_ptr<Sessions> sessions_;
     const Frame frame_;

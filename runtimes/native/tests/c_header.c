@@ -1,13 +1,12 @@
 /* The header in plain C, against the shared library. */
 #include <samclip_edge.h>
 #include <samclip_edge_engine.h>
-
 #include <stdio.h>
 #include <string.h>
 
 static int failures;
 
-static void expect(int holds, const char *what) {
+static void expect(int holds, const char* what) {
     if (holds) return;
     fprintf(stderr, "not so: %s\n", what);
     failures += 1;
@@ -28,7 +27,7 @@ int main(void) {
     expect(samclip_version() == SAMCLIP_EDGE_VERSION, "header and library are of one version");
     expect(strcmp(samclip_version_text(), text) == 0, "the version is the same as text");
 
-    samclip_model *model = (samclip_model *)&text;
+    samclip_model* model = (samclip_model*)&text;
     expect(samclip_load("no such folder", NULL, &model) == SAMCLIP_INPUT, "no such folder is bad input");
     expect(model == NULL, "a failed call makes nothing");
     expect(strstr(samclip_error(), "no such folder") != NULL, "the error says which folder");

@@ -1,5 +1,5 @@
-// An engine of the test's own, handed in through the table of functions as an app would. It answers with numbers of the right shapes,
-// keeps its tensors away from the host, counts what crosses, and fails when it is told to.
+// An engine of the test's own, handed in through the table of functions as an app would. It answers with numbers of the
+// right shapes, keeps its tensors away from the host, counts what crosses, and fails when it is told to.
 #pragma once
 
 #include <samclip_edge_engine.h>
@@ -39,7 +39,7 @@ public:
     const samclip_engine* table() const { return &table_; }
 
     Calls calls;
-    int fail_at = -1;                      // the call that fails, counted from now on; -1: none
+    int fail_at = -1;  // the call that fails, counted from now on; -1: none
     samclip_status status = SAMCLIP_ENGINE;
 
 private:
@@ -164,7 +164,9 @@ private:
     static void answer(Tensor& tensor) {
         const auto side = [&](size_t k) { return static_cast<size_t>(tensor.shape[k]); };
         if (tensor.name == "scores") {
-            for (size_t k = 0; k < tensor.values.size(); ++k) tensor.values[k] = 0.99f - 0.01f * static_cast<float>(k % 4);
+            for (size_t k = 0; k < tensor.values.size(); ++k) {
+                tensor.values[k] = 0.99f - 0.01f * static_cast<float>(k % 4);
+            }
         } else if (tensor.name == "masks") {
             for (size_t k = 0; k < tensor.values.size(); ++k) {
                 const size_t x = k % side(3), y = k / side(3) % side(2);

@@ -62,15 +62,9 @@ Json shown(const Graph& graph) {
     Json files = Json::array(), fixed = Json::object();
     for (const File& file : graph.files) files.push_back(shown(file));
     for (const auto& [letter, number] : graph.fixed) fixed[std::string(1, letter)] = number;
-    return {{"name", name_of(graph.name)},
-            {"size", shown(graph.size)},
-            {"files", files},
-            {"engine", shown(graph.built_engine)},
-            {"function", graph.function},
-            {"points", shown(graph.points)},
-            {"inputs", shown(graph.inputs)},
-            {"outputs", shown(graph.outputs)},
-            {"fixed", fixed},
+    return {{"name", name_of(graph.name)},         {"size", shown(graph.size)},       {"files", files},
+            {"engine", shown(graph.built_engine)}, {"function", graph.function},      {"points", shown(graph.points)},
+            {"inputs", shown(graph.inputs)},       {"outputs", shown(graph.outputs)}, {"fixed", fixed},
             {"own_masks", graph.own_masks}};
 }
 

@@ -128,8 +128,9 @@ int main(int, char** argv) {
     made["names_size"] = model->names_size().width;
     made["embed"] = model->embed({image, part});
     made["embed_text"] = model->embed_text(names);
-    for (const auto& ranked : model->rank({image, part}, "red arrow"))
+    for (const auto& ranked : model->rank({image, part}, "red arrow")) {
         made["rank"].push_back({ranked.first, ranked.second});
+    }
     made["nothing"] = {model->embed({}).size(), model->embed_text({}).size(), model->rank({}, "dog").size()};
     made["no bundle"] = thrown([] { Model("nowhere"); });
     made["no size"] = thrown([&] { model->look(image, Size{16, 16}); });

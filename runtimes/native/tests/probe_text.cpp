@@ -28,8 +28,9 @@ using Texts = std::vector<std::string>;
 
 std::string from_hex(const std::string& word) {
     std::string bytes;
-    for (size_t i = 1; i + 1 < word.size(); i += 2)
+    for (size_t i = 1; i + 1 < word.size(); i += 2) {
         bytes += static_cast<char>(std::stoi(word.substr(i, 2), nullptr, 16));
+    }
     return bytes;
 }
 

@@ -1,4 +1,5 @@
-// The pipeline over an engine that an app hands in: what crosses between it and the host, and what happens when it fails.
+// The pipeline over an engine that an app hands in: what crosses between it and the host, and what happens when it
+// fails.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -74,14 +75,15 @@ thread_local long long fail_allocation = -1;
 
 }  // namespace
 
-void* operator new(size_t bytes) {
+// Not inlined: g++ would see `free` of what it knows came from `new`, and warn.
+__attribute__((noinline)) void* operator new(size_t bytes) {
     if (fail_allocation >= 0 && fail_allocation-- == 0) throw std::bad_alloc();
     void* memory = std::malloc(bytes == 0 ? 1 : bytes);
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 TEST_CASE("what one graph gives goes into the next without passing through the host") {
     FakeEngine engine;
@@ -116,7 +118,8 @@ TEST_CASE("a click is answered by the mask that the engine gives, over the photo
     REQUIRE(opened.click(&masks) == SAMCLIP_OK);
     samclip_mask mask;
     REQUIRE(samclip_mask_at(masks, 0, &mask) == SAMCLIP_OK);
-    // Low-res cells 4 to 12 and 8 to 16 of 64 are model pixels 16 to 48 and 32 to 64 of 256, a quarter of which are photo pixels.
+    // Low-res cells 4 to 12 and 8 to 16 of 64 are model pixels 16 to 48 and 32 to 64 of 256, a quarter of which are
+    // photo pixels.
     CHECK(mask.width == 64);
     CHECK(mask.height == 48);
     CHECK(mask.box[0] == 4);
@@ -204,7 +207,8 @@ TEST_CASE("a task that is cancelled ends its calls, and others go on") {
     CHECK(samclip_everything(opened.scene, {nullptr, 0}, nullptr, &grid, task, &masks) == SAMCLIP_CANCELLED);
     CHECK(masks == nullptr);
     CHECK(samclip_error() == std::string("the call was cancelled"));
-    CHECK(told == std::vector<std::string>{"clicking everywhere 0 of 64", "clicking everywhere 1 of 64", "clicking everywhere 2 of 64"});
+    CHECK(told == std::vector<std::string>{"clicking everywhere 0 of 64", "clicking everywhere 1 of 64",
+                                           "clicking everywhere 2 of 64"});
     CHECK(samclip_cancelled(task) == 1);
     CHECK(samclip_everything(opened.scene, {nullptr, 0}, nullptr, &grid, task, &masks) == SAMCLIP_CANCELLED);
     samclip_free_task(task);

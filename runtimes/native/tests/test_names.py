@@ -93,7 +93,7 @@ def without_reason(said: Any) -> Any:
 
 def is_half(said: Any) -> bool:
     """Whether Python speaks of half a pair of surrogates, which is no JSON to the native code (`json.hpp`)."""
-    return isinstance(said, str) and "\\ud" in said
+    return isinstance(said, str) and bool(re.search(r"(?<!\\)\\ud[89a-f]", said))
 
 
 @pytest.mark.parametrize(("command", "python"), [("names", read_names), ("templates", read_templates)])

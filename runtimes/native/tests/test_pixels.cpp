@@ -124,8 +124,8 @@ TEST_CASE("YUV becomes RGB by its matrix and its range") {
         image.bt709 = bt709, image.full_range = full_range;
         return pixels_of(image);
     };
-    CHECK(one({76, 85, 255}, 0, 1) == Bytes{254, 0, 0});  // 76 + 1.402 * 127 = 254.05
-    CHECK(one({81, 90, 240}, 0, 0) == Bytes{254, 0, 0});  // 1.1644 * 65 + 1.5960 * 112 = 254.4
+    CHECK(one({76, 85, 255}, 0, 1) == Bytes{254, 0, 0});   // 76 + 1.402 * 127 = 254.05
+    CHECK(one({81, 90, 240}, 0, 0) == Bytes{254, 0, 0});   // 1.1644 * 65 + 1.5960 * 112 = 254.4
     CHECK(one({63, 102, 240}, 1, 0) == Bytes{255, 1, 0});  // BT.709's red, of which G = 54.73 + 5.55 - 59.69 = 0.6
     CHECK(one({16, 128, 128}, 0, 0) == Bytes{0, 0, 0});
     CHECK(one({235, 128, 128}, 1, 0) == Bytes{255, 255, 255});
@@ -206,8 +206,7 @@ TEST_CASE("what is no picture is refused") {
     CHECK(refused(bad) ==
           "photo: plane 1 has 100 bytes where 640x480 NV12 with its strides needs 153600; pass the whole plane");
     bad = good, bad.planes[0].row_stride = 704;
-    CHECK(refused(bad) ==
-          "photo: plane 0 has gaps where plane 0 alone is given; pass each plane of NV12");
+    CHECK(refused(bad) == "photo: plane 0 has gaps where plane 0 alone is given; pass each plane of NV12");
 }
 
 TEST_CASE("strides that are none are refused, and none overflows") {

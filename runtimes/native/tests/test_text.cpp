@@ -97,8 +97,9 @@ TEST_CASE("a surrogate in three bytes, as Java writes them, is shown as one") {
 TEST_CASE("of neighbours that may join the lowest rank does first, and of those the first") {
     std::array<int32_t, 512> letters;
     letters.fill(kNoToken);
-    for (int32_t i = 0; i < 3; ++i)
+    for (int32_t i = 0; i < 3; ++i) {
         letters[static_cast<size_t>('a' + i)] = letters[static_cast<size_t>(256 + 'a' + i)] = i;
+    }
     const Bpe bpe(letters, {{1, 2, 0, 3}, {0, 1, 1, 4}, {0, 3, 2, 5}, {0, 0, 3, 6}, {4, 0, 4, 7}});
     const auto pieces = [&bpe](const char* word) {
         Ids ids;

@@ -4,6 +4,7 @@
 #
 #     sh runtimes/native/tools/prepare.sh            # for this machine
 #     sh runtimes/native/tools/prepare.sh aarch64    # for 64-bit ARM: the cross compiler, QEMU, and build/aarch64
+#     sh runtimes/native/tools/prepare.sh fuzz       # for the fuzzers: clang
 #
 # Nothing is downloaded when all is there.
 set -eu
@@ -113,5 +114,12 @@ for_aarch64() {
     touch build/aarch64/ready
 }
 
+for_fuzzing() {
+    need clang llvm
+    # Debian has what a fuzzer is linked with in a package of its own.
+    ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 || need libclang-rt-dev
+}
+
 for_this_machine
 [ "${1:-}" != aarch64 ] || for_aarch64
+[ "${1:-}" != fuzz ] || for_fuzzing

@@ -25,7 +25,8 @@ public:
     Mapping& operator=(const Mapping&) = delete;
     const char* data() const { return data_; }
     size_t size() const { return size_; }
-    // Let the system take the memory back until the bytes are read again: an engine that maps the file by itself has them once then.
+    // Let the system take the memory back until the bytes are read again: an engine that maps the file by itself has
+    // them once then.
     void forget() const;
     std::string_view view() const { return {data_, size_}; }
 
@@ -46,10 +47,10 @@ public:
     static std::unique_ptr<Files> of_descriptors(const samclip_file* files, size_t count);
     ~Files();
 
-    const std::string& given() const;                   // what the user called the bundle, for messages
-    const std::string& folder() const;                  // its real path; empty where the files are parts of others
-    std::string manifest_text() const;                  // the bytes of manifest.json
-    std::string shown(const std::string& path) const;   // a file in messages: its path
+    const std::string& given() const;                  // what the user called the bundle, for messages
+    const std::string& folder() const;                 // its real path; empty where the files are parts of others
+    std::string manifest_text() const;                 // the bytes of manifest.json
+    std::string shown(const std::string& path) const;  // a file in messages: its path
     // The bytes of a file, after they were held against the manifest, once. Throws ChecksumError with Python's lines.
     std::shared_ptr<Mapping> checked(const File& file);
     // The paths on disk of a graph's files, if its engine may open all of these by path: each lies in the folder, or in

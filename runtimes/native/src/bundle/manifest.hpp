@@ -90,12 +90,12 @@ struct Manifest {
     int format = 2;
     bool side_by_side = false;  // kind "sam+clip"
     std::string target, precision;
-    std::vector<Size> sizes;       // as the bundle lists them: rising, where our exporter wrote it
+    std::vector<Size> sizes;  // as the bundle lists them: rising, where our exporter wrote it
     bool trained = false;
     std::vector<Size> trained_at;  // empty where the bundle does not say
     int features = 0;              // E
     int guidance = 0;
-    int max_grid = 32;             // of the CLIP head (`ModelSpec.feature_grid`)
+    int max_grid = 32;  // of the CLIP head (`ModelSpec.feature_grid`)
     TextSpec text_spec;
     std::optional<ClipVision> clip_vision;
     std::vector<Graph> graphs;
@@ -108,7 +108,7 @@ struct Manifest {
     bool dynamic = false;  // whether scales of int8 are found in each call (`Manifest.dynamic`)
 
     const Graph* find(GraphName name, const std::optional<Size>& size) const;  // nullptr where there is none
-    Size names_size() const;  // `SamClip.names_size`
+    Size names_size() const;                                                   // `SamClip.names_size`
 };
 
 // Read and validate. shown: the path in messages. Throws InputError with Python's line where it is no manifest, of a

@@ -17,7 +17,7 @@ struct Size {
     bool operator<(const Size& other) const;
     // "256", or "1024x576" as width x height.
     std::string text() const;
-    int rows() const { return height / kPatch; }      // of tokens
+    int rows() const { return height / kPatch; }  // of tokens
     int columns() const { return width / kPatch; }
     int low_rows() const { return height / kMaskStride; }  // of a low-res mask
     int low_columns() const { return width / kMaskStride; }

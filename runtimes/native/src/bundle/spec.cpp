@@ -39,8 +39,8 @@ int read_older_vision(const Field& field) {
     std::set<std::string> keys;
     for (const auto& each : field.json().items()) {
         const Json& value = each.value();
-        const bool whole = value.is_boolean() ? value.get<bool>()
-                                              : value.is_number_unsigned() && value.get<uint64_t>() > 0;
+        const bool whole =
+            value.is_boolean() ? value.get<bool>() : value.is_number_unsigned() && value.get<uint64_t>() > 0;
         if (!whole) field.wrong("the numbers of its ViT are no positive whole numbers");
         keys.insert(each.key());
     }
@@ -174,8 +174,6 @@ std::vector<Size> read_sizes(const Field& field, size_t least) {
     return sizes;
 }
 
-std::string size_repr(const Size& size) {
-    return size.height == size.width ? size.text() : python_repr(size.text());
-}
+std::string size_repr(const Size& size) { return size.height == size.width ? size.text() : python_repr(size.text()); }
 
 }  // namespace samclip

@@ -1,4 +1,5 @@
-// What ONNX Runtime runs on: its execution providers, by short names or by their own. As `samclip_edge/bundle/device.py`.
+// What ONNX Runtime runs on: its execution providers, by short names or by their own. As
+// `samclip_edge/bundle/device.py`.
 #pragma once
 
 #include <map>
@@ -12,8 +13,9 @@ struct Provider {
     std::map<std::string, std::string> options;
 };
 
-// The providers that a device names, the first to be asked first, each once. "cuda:1", "coreml", "XnnpackExecutionProvider", several with
-// ";" between. Throws InputError for a short name that there is not, and for options that are not KEY=VALUE.
+// The providers that a device names, the first to be asked first, each once. "cuda:1", "coreml",
+// "XnnpackExecutionProvider", several with ";" between. Throws InputError for a short name that there is not, and for
+// options that are not KEY=VALUE.
 std::vector<Provider> providers_of(const std::string& device);
 // Whether a device is the CPU and nothing else.
 bool on_cpu(const std::vector<Provider>& providers);

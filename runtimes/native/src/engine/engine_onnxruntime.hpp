@@ -7,5 +7,7 @@ namespace samclip {
 
 // The table of it. Throws Error where the library is older than 1.20.
 const samclip_engine& onnxruntime_engine();
+// Do what it does once in a process, before the first graph is opened.
+void start_onnxruntime();
 
 }  // namespace samclip

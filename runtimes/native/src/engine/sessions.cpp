@@ -28,8 +28,8 @@ std::vector<samclip_port> ports_of(const std::vector<Port>& ports) {
 // capabilities: takes what the answer points to.
 samclip_built_engines told_of(const BuiltEngines& built, std::vector<const char*>& capabilities) {
     for (const std::string& each : built.capabilities) capabilities.push_back(each.c_str());
-    return {built.builder.c_str(), built.version.c_str(), capabilities.data(), capabilities.size(),
-            built.portable,        built.stripped};
+    return {built.builder.c_str(), built.version.c_str(), capabilities.data(),
+            capabilities.size(),   built.portable,        built.stripped};
 }
 
 }  // namespace
@@ -40,7 +40,9 @@ Sessions::Sessions(std::unique_ptr<Files> files, Manifest manifest, const samcli
       threads_(std::max(options.threads, 0)),
       device_(options.device == nullptr ? "cpu" : options.device) {
     if (options.engine != nullptr) {
-        if (options.engine->size < sizeof(samclip_engine)) throw InputError("engine: its table is too small; set its size");
+        if (options.engine->size < sizeof(samclip_engine)) {
+            throw InputError("engine: its table is too small; set its size");
+        }
         engine_ = std::make_shared<const samclip_engine>(*options.engine);
         return;
     }
@@ -60,15 +62,14 @@ Sessions::Sessions(std::unique_ptr<Files> files, Manifest manifest, const samcli
     }
     providers_of(device_);  // throws for what is none
     engine_ = std::make_shared<const samclip_engine>(onnxruntime_engine());
+    builtin_ = true;
 }
 
 Sessions::~Sessions() {
     for (std::thread& each : preparing_) each.join();
 }
 
-const std::string& Sessions::folder() const {
-    return files_->folder().empty() ? files_->given() : files_->folder();
-}
+const std::string& Sessions::folder() const { return files_->folder().empty() ? files_->given() : files_->folder(); }
 
 const Graph& Sessions::graph(GraphName name, const std::optional<Size>& size) const {
     const Graph* found = manifest_.find(name, size);
@@ -136,15 +137,17 @@ void Sessions::open_entry(Entry& entry, const Graph& graph) {
 }
 
 void Sessions::prepare(const Size& size) {
-    const std::lock_guard<std::mutex> held(lock_);
-    preparing_.emplace_back([this, size] {
-        for (const GraphName name : {GraphName::image_encoder, GraphName::prompt_encoder, GraphName::mask_decoder}) {
-            try {
-                open(name, size);
-            } catch (const std::exception&) {  // thrown again where the graph is asked for
-            }
+    const auto begin = [this, size](const std::vector<GraphName>& names, bool starts_engine) {
+        try {
+            if (starts_engine && builtin_) start_onnxruntime();
+            for (const GraphName name : names) open(name, size);
+        } catch (const std::exception&) {  // thrown again where the graph is asked for
         }
-    });
+    };
+    // While the first thread reads and hashes the weights, the second starts the engine.
+    const std::lock_guard<std::mutex> held(lock_);
+    preparing_.emplace_back(begin, std::vector<GraphName>{GraphName::image_encoder}, false);
+    preparing_.emplace_back(begin, std::vector<GraphName>{GraphName::mask_decoder, GraphName::prompt_encoder}, true);
 }
 
 }  // namespace samclip

@@ -1,4 +1,5 @@
-// A bundle's sessions: each of its graphs loaded into the engine when it is first asked for, and kept. As `bundle/sessions.py`.
+// A bundle's sessions: each of its graphs loaded into the engine when it is first asked for, and kept. As
+// `bundle/sessions.py`.
 #pragma once
 
 #include <map>
@@ -27,9 +28,10 @@ public:
     Files& files() const { return *files_; }
     // The manifest's graph. Throws InputError where there is none.
     const Graph& graph(GraphName name, const std::optional<Size>& size) const;
-    // Opened at the first call. Other graphs can be opened and run meanwhile. Throws Error when its files are not what they should be.
+    // Opened at the first call. Other graphs can be opened and run meanwhile. Throws Error when its files are not what
+    // they should be.
     const Session& open(GraphName name, const std::optional<Size>& size);
-    // Begin to open the graphs of masks in a thread. What goes wrong is thrown where they are asked for.
+    // Begin to open the graphs of masks in threads. What goes wrong is thrown where they are asked for.
     void prepare(const Size& size);
 
 private:
@@ -44,6 +46,7 @@ private:
     std::unique_ptr<Files> files_;
     const Manifest manifest_;
     std::shared_ptr<const samclip_engine> engine_;
+    bool builtin_ = false;  // ONNX Runtime's
     const int threads_;
     const std::string device_;
     std::mutex lock_;

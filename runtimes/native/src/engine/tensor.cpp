@@ -43,7 +43,9 @@ Tensor::Tensor(std::shared_ptr<const samclip_engine> engine, void* handle)
     samclip_layout layout = {};
     samclip_error_text error = {};
     check(engine_->layout(engine_->context, handle, &layout, &error), error);
-    if (layout.dimensions > SAMCLIP_MOST_DIMENSIONS) throw Error(SAMCLIP_ENGINE, "an engine gives a tensor of no shape");
+    if (layout.dimensions > SAMCLIP_MOST_DIMENSIONS) {
+        throw Error(SAMCLIP_ENGINE, "an engine gives a tensor of no shape");
+    }
     shape_.assign(layout.shape, layout.shape + layout.dimensions);
     host_ = layout.host;
     count_of(shape_);

@@ -17,7 +17,8 @@ namespace samclip {
 
 // A loaded bundle.
 struct Model {
-    explicit Model(std::shared_ptr<Sessions> opened) : sessions(std::move(opened)), words(*sessions), judge(words, *sessions) {}
+    explicit Model(std::shared_ptr<Sessions> opened)
+        : sessions(std::move(opened)), words(*sessions), judge(words, *sessions) {}
     // One of the bundle's sizes; nullptr: the largest, or the one for names. Throws InputError for any other.
     Size size_of(const samclip_size* given, bool for_names = false) const;
 
@@ -83,7 +84,8 @@ struct samclip_scene {
 };
 
 struct samclip_masks {
-    samclip_masks(std::shared_ptr<samclip::Scene> of, samclip::Masks found) : scene(std::move(of)), masks(std::move(found)) {
+    samclip_masks(std::shared_ptr<samclip::Scene> of, samclip::Masks found)
+        : scene(std::move(of)), masks(std::move(found)) {
         for (const samclip::Mask& mask : masks) counts.push_back(mask.runs.counts());
     }
 

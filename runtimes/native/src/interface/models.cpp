@@ -23,7 +23,8 @@ Features features_of(Words& words, const Names& texts, samclip_task* task) {
 }
 
 // The features (count,E) of pictures, looked at one after another.
-void embed(samclip_model& model, const samclip_image* images, size_t count, const samclip_size* given, samclip_task* task, float* features) {
+void embed(samclip_model& model, const samclip_image* images, size_t count, const samclip_size* given,
+           samclip_task* task, float* features) {
     const Size size = model.held->size_of(given, true);
     Steps steps(task, "encoding photos", count);
     for (size_t k = 0; k < count; ++k) {
@@ -93,7 +94,8 @@ samclip_status samclip_load(const char* folder, const samclip_options* options, 
     });
 }
 
-samclip_status samclip_load_files(const samclip_file* files, size_t count, const samclip_options* options, samclip_model** model) {
+samclip_status samclip_load_files(const samclip_file* files, size_t count, const samclip_options* options,
+                                  samclip_model** model) {
     if (model != nullptr) *model = nullptr;
     return guarded([&] {
         need(model, "model");
@@ -107,7 +109,9 @@ void samclip_free_model(samclip_model* model) { delete model; }
 size_t samclip_sizes(const samclip_model* model, samclip_size* sizes, size_t most) {
     if (model == nullptr) return 0;
     const auto& held = model->held->sessions->manifest().sizes;
-    for (size_t k = 0; sizes != nullptr && k < std::min(most, held.size()); ++k) sizes[k] = {held[k].width, held[k].height};
+    for (size_t k = 0; sizes != nullptr && k < std::min(most, held.size()); ++k) {
+        sizes[k] = {held[k].width, held[k].height};
+    }
     return held.size();
 }
 
@@ -163,7 +167,9 @@ samclip_status samclip_rank(samclip_model* model, const samclip_image* images, s
         const Features wanted = features_of(model->held->words, check_labels({&text, 1}, "text"), task);
         Floats features(count * wanted.width), cosines;
         embed(*model, images, count, size, task, features.data());
-        for (size_t k = 0; k < count; ++k) cosines.push_back(dot(features.data() + k * wanted.width, wanted.row(0), wanted.width));
+        for (size_t k = 0; k < count; ++k) {
+            cosines.push_back(dot(features.data() + k * wanted.width, wanted.row(0), wanted.width));
+        }
         std::iota(order, order + count, size_t{0});
         std::stable_sort(order, order + count, [&](size_t a, size_t b) { return cosines[a] > cosines[b]; });
         for (size_t k = 0; k < count; ++k) similarities[k] = cosines[order[k]];

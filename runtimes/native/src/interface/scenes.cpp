@@ -44,8 +44,8 @@ Grid grid_of(const samclip_grid* given) {
 
 extern "C" {
 
-samclip_status samclip_look(samclip_model* model, const samclip_image* image, const samclip_size* size, samclip_task* task,
-                            samclip_scene** scene) {
+samclip_status samclip_look(samclip_model* model, const samclip_image* image, const samclip_size* size,
+                            samclip_task* task, samclip_scene** scene) {
     if (scene != nullptr) *scene = nullptr;
     return guarded([&] {
         need(model, "model");
@@ -70,28 +70,32 @@ samclip_size samclip_low_res(const samclip_scene* scene) {
     return {size.low_columns(), size.low_rows()};
 }
 
-samclip_status samclip_classify(samclip_scene* scene, samclip_names labels, const samclip_naming* naming, samclip_task* task,
-                                samclip_guesses** guesses) {
+samclip_status samclip_classify(samclip_scene* scene, samclip_names labels, const samclip_naming* naming,
+                                samclip_task* task, samclip_guesses** guesses) {
     if (guesses != nullptr) *guesses = nullptr;
     return guarded([&] {
         need(scene, "scene");
         need(guesses, "guesses");
         Scene& held = *scene->held;
         const Names names = check_labels(labels);
-        *guesses = new samclip_guesses{classify(held.encoded, held.model->words, held.model->judge, names, naming_of(naming), task)};
+        *guesses = new samclip_guesses{
+            classify(held.encoded, held.model->words, held.model->judge, names, naming_of(naming), task)};
     });
 }
 
-samclip_status samclip_segment(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task, samclip_masks** masks) {
+samclip_status samclip_segment(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
+                               samclip_masks** masks) {
     return ask_masks(scene, masks, [&](Scene& held) { return segment(held.encoded, prompts_of(held, prompts), task); });
 }
 
-samclip_status samclip_segment_all(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task, samclip_masks** masks) {
-    return ask_masks(scene, masks, [&](Scene& held) { return segment_all(held.encoded, prompts_of(held, prompts), task); });
+samclip_status samclip_segment_all(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
+                                   samclip_masks** masks) {
+    return ask_masks(scene, masks,
+                     [&](Scene& held) { return segment_all(held.encoded, prompts_of(held, prompts), task); });
 }
 
-samclip_status samclip_find(samclip_scene* scene, samclip_names labels, const samclip_finding* finding, samclip_task* task,
-                            samclip_masks** masks) {
+samclip_status samclip_find(samclip_scene* scene, samclip_names labels, const samclip_finding* finding,
+                            samclip_task* task, samclip_masks** masks) {
     return ask_masks(scene, masks, [&](Scene& held) {
         samclip_finding how = taken(finding);
         how.naming = taken(&how.naming);
@@ -101,8 +105,8 @@ samclip_status samclip_find(samclip_scene* scene, samclip_names labels, const sa
     });
 }
 
-samclip_status samclip_everything(samclip_scene* scene, samclip_names labels, const samclip_naming* naming, const samclip_grid* grid,
-                                  samclip_task* task, samclip_masks** masks) {
+samclip_status samclip_everything(samclip_scene* scene, samclip_names labels, const samclip_naming* naming,
+                                  const samclip_grid* grid, samclip_task* task, samclip_masks** masks) {
     return ask_masks(scene, masks, [&](Scene& held) {
         const Names names = labels.count == 0 ? Names() : check_labels(labels);
         const Naming how = naming_of(naming);
@@ -126,7 +130,8 @@ samclip_status samclip_take_masks(samclip_scene* scene, const char* const* rles,
     });
 }
 
-samclip_status samclip_name(samclip_masks* masks, samclip_names labels, const samclip_naming* naming, samclip_task* task) {
+samclip_status samclip_name(samclip_masks* masks, samclip_names labels, const samclip_naming* naming,
+                            samclip_task* task) {
     return guarded([&] {
         need(masks, "masks");
         const Names names = check_labels(labels);
@@ -157,19 +162,31 @@ samclip_status samclip_mask_at(const samclip_masks* masks, size_t index, samclip
         const Box box = own.runs.box();
         const bool named = own.label.has_value();
         const double none = std::numeric_limits<double>::quiet_NaN();
-        *mask = {own.runs.width, own.runs.height, own.runs.area(), {box[0], box[1], box[2], box[3]}, own.predicted_iou,
-                 named ? own.label->c_str() : nullptr, named ? own.score : none, named ? own.similarity : none,
-                 {own.point[0], own.point[1]}, masks->counts[index].c_str(), own.logits.empty() ? nullptr : own.logits.data()};
+        *mask = {};
+        mask->width = own.runs.width;
+        mask->height = own.runs.height;
+        mask->area = own.runs.area();
+        std::copy(box.begin(), box.end(), mask->box);
+        mask->predicted_iou = own.predicted_iou;
+        mask->label = named ? own.label->c_str() : nullptr;
+        mask->score = named ? own.score : none;
+        mask->similarity = named ? own.similarity : none;
+        std::copy(own.point.begin(), own.point.end(), mask->point);
+        mask->rle = masks->counts[index].c_str();
+        mask->logits = own.logits.empty() ? nullptr : own.logits.data();
     });
 }
 
-samclip_status samclip_draw(const samclip_masks* masks, size_t index, uint8_t inside, uint8_t* pixels, size_t row_stride) {
+samclip_status samclip_draw(const samclip_masks* masks, size_t index, uint8_t inside, uint8_t* pixels,
+                            size_t row_stride) {
     return guarded([&] {
         need(masks, "masks");
         need(pixels, "pixels");
         const Runs& runs = element(masks->masks, index, "masks").runs;
         const auto width = static_cast<size_t>(runs.width);
-        if (row_stride != 0 && row_stride < width) throw InputError("row_stride: is shorter than a row; pass 0 or the photo's width");
+        if (row_stride != 0 && row_stride < width) {
+            throw InputError("row_stride: is shorter than a row; pass 0 or the photo's width");
+        }
         runs.draw(inside, pixels, row_stride == 0 ? width : row_stride);
     });
 }
@@ -185,7 +202,8 @@ samclip_status samclip_image_features(samclip_scene* scene, samclip_task* task, 
     });
 }
 
-samclip_status samclip_patch_features(samclip_scene* scene, samclip_task* task, const float** features, size_t* rows, size_t* columns) {
+samclip_status samclip_patch_features(samclip_scene* scene, samclip_task* task, const float** features, size_t* rows,
+                                      size_t* columns) {
     return guarded([&] {
         need(scene, "scene");
         need(features, "features");

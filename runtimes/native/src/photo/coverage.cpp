@@ -44,7 +44,9 @@ void add_run(Map& shares, const std::vector<Band>& down, int top, int bottom, in
 
 Map Frame::coverage(const Runs& mask, int rows, int columns) const {
     const int side = cell(rows);
-    const auto eighths = [side](int scaled) { return std::max(static_cast<int>(std::nearbyint(scaled * 8.0 / side)), 1); };
+    const auto eighths = [side](int scaled) {
+        return std::max(static_cast<int>(std::nearbyint(scaled * 8.0 / side)), 1);
+    };
     const int height = eighths(scaled_height_), width = eighths(scaled_width_);
     const std::vector<Band> down = bands(height_, height), across = bands(width_, width);
     Map shares(height, width), cover(rows, columns);
@@ -53,10 +55,12 @@ Map Frame::coverage(const Runs& mask, int rows, int columns) const {
             const auto tall = static_cast<uint32_t>(height_), x = from / tall;
             const uint32_t to = std::min(mask.edges[k + 1], (x + 1) * tall);
             const int at = static_cast<int>(x);
-            auto band = std::partition_point(across.begin(), across.end(), [at](const Band& each) { return each.end <= at; });
+            auto band =
+                std::partition_point(across.begin(), across.end(), [at](const Band& each) { return each.end <= at; });
             for (; band != across.end() && band->begin <= at; ++band) {
                 const auto column = static_cast<int>(band - across.begin());
-                add_run(shares, down, static_cast<int>(from % tall), static_cast<int>(to - x * tall), column, band->weight);
+                add_run(shares, down, static_cast<int>(from % tall), static_cast<int>(to - x * tall), column,
+                        band->weight);
             }
             from = to;
         }
@@ -69,7 +73,8 @@ Map Frame::coverage(const Runs& mask, int rows, int columns) const {
     if (!mask.empty() && highest < 0.01f) {  // too small for any cell: it falls wholly on that of its centre
         const auto middle = mask.middle();
         const auto place = to_model(middle[0], middle[1]);
-        const auto column = static_cast<int>(place[0] / static_cast<float>(side)), row = static_cast<int>(place[1] / static_cast<float>(side));
+        const auto column = static_cast<int>(place[0] / static_cast<float>(side));
+        const auto row = static_cast<int>(place[1] / static_cast<float>(side));
         cover.row(std::min(row, rows - 1))[std::min(column, columns - 1)] = 1;
     }
     return cover;

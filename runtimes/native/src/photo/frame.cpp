@@ -10,8 +10,8 @@ namespace {
 
 constexpr int kLanes = 16;  // columns of a photo that are computed together
 
-// Of each new place, the lower of the two old ones that it lies between, and how far it is from it (torch's `interpolate`, linear,
-// without aligned corners). As `between` in resize.py.
+// Of each new place, the lower of the two old ones that it lies between, and how far it is from it (torch's
+// `interpolate`, linear, without aligned corners). As `between` in resize.py.
 struct Between {
     std::vector<int> low, high;
     std::vector<float> far;
@@ -49,7 +49,9 @@ std::shared_ptr<const WayBack> way_back(int low_res, int side, int scaled, int p
         // Where the reach would leave the mask, the weights move up.
         const int moved = first - way->first.back();
         std::array<float, WayBack::kReach> kept = {};
-        for (int j = 0; j + moved < WayBack::kReach; ++j) kept[static_cast<size_t>(j + moved)] = weights[static_cast<size_t>(j)];
+        for (int j = 0; j + moved < WayBack::kReach; ++j) {
+            kept[static_cast<size_t>(j + moved)] = weights[static_cast<size_t>(j)];
+        }
         way->weights.push_back(kept);
     }
     return way;
@@ -203,7 +205,9 @@ Measured Frame::measured(const float* logits, double offset) const {
         for (int lane = 0; lane < lanes; ++lane) {
             above += more[static_cast<size_t>(lane)];
             below += less[static_cast<size_t>(lane)];
-            if (any[static_cast<size_t>(lane)] != 0) left = std::min(left, x + lane), right = std::max(right, x + lane + 1);
+            if (any[static_cast<size_t>(lane)] != 0) {
+                left = std::min(left, x + lane), right = std::max(right, x + lane + 1);
+            }
         }
     }
     const double stability = below != 0 ? static_cast<double>(above) / static_cast<double>(below) : 0.0;
@@ -214,17 +218,20 @@ int Frame::cell(int map_rows) const { return kPatch * ((size_.rows() + map_rows 
 
 std::array<int, 2> Frame::cells(int map_rows) const {
     const double side = cell(map_rows);
-    return {std::max(static_cast<int>(scaled_height_ / side + 0.5), 1), std::max(static_cast<int>(scaled_width_ / side + 0.5), 1)};
+    return {std::max(static_cast<int>(scaled_height_ / side + 0.5), 1),
+            std::max(static_cast<int>(scaled_width_ / side + 0.5), 1)};
 }
 
 Map Frame::enlarge(const Map& values) const {
     const int side = cell(values.rows) / kMaskStride;
-    const Between down = between(values.rows, values.rows * side), across = between(values.columns, values.columns * side);
+    const Between down = between(values.rows, values.rows * side);
+    const Between across = between(values.columns, values.columns * side);
     Map wide(values.rows, size_.low_columns()), large(size_.low_rows(), size_.low_columns());
     for (int y = 0; y < wide.rows; ++y) {
         for (int x = 0; x < wide.columns; ++x) {
             const auto at = static_cast<size_t>(x);
-            wide.row(y)[x] = (1 - across.far[at]) * values.at(y, across.low[at]) + across.far[at] * values.at(y, across.high[at]);
+            wide.row(y)[x] =
+                (1 - across.far[at]) * values.at(y, across.low[at]) + across.far[at] * values.at(y, across.high[at]);
         }
     }
     for (int y = 0; y < large.rows; ++y) {

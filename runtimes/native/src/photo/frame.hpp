@@ -1,6 +1,6 @@
 // The frame: how one photo lies in the model's input, and how points, maps and masks go from one to the other. As
-// `samclip_edge/photo/frame.py`. Photo pixels are those of the upright photo; model pixels are those of the input, whose top-left corner
-// the resized photo fills.
+// `samclip_edge/photo/frame.py`. Photo pixels are those of the upright photo; model pixels are those of the input,
+// whose top-left corner the resized photo fills.
 #pragma once
 
 #include <array>
@@ -21,13 +21,15 @@ struct Map {
     std::vector<float> values;
 
     Map() = default;
-    Map(int down, int across) : rows(down), columns(across), values(static_cast<size_t>(down) * static_cast<size_t>(across)) {}
+    Map(int down, int across)
+        : rows(down), columns(across), values(static_cast<size_t>(down) * static_cast<size_t>(across)) {}
     float* row(int at) { return values.data() + static_cast<size_t>(at) * static_cast<size_t>(columns); }
     const float* row(int at) const { return values.data() + static_cast<size_t>(at) * static_cast<size_t>(columns); }
     float at(int y, int x) const { return row(y)[x]; }
 };
 
-// The way from one side of a low-res mask to that of the photo: each photo pixel is a weighted mean of `kReach` low-res ones in a row.
+// The way from one side of a low-res mask to that of the photo: each photo pixel is a weighted mean of `kReach` low-res
+// ones in a row.
 struct WayBack {
     static constexpr int kReach = 4;
     std::vector<int> first;

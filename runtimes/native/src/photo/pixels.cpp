@@ -26,6 +26,7 @@ struct Format {
 };
 
 // In the order of samclip_format.
+// clang-format off
 constexpr Format kFormats[] = {
     {"RGB", 1, {3}, {{0, 0}, {0, 1}, {0, 2}}},
     {"BGR", 1, {3}, {{0, 2}, {0, 1}, {0, 0}}},
@@ -38,6 +39,7 @@ constexpr Format kFormats[] = {
     {"YUYV", 1, {4}, {{0, 0}, {0, 1}, {0, 3}}},
     {"YUV planes", 3, {1, 1, 1}, {{0, 0}, {1, 0}, {2, 0}}},
 };
+// clang-format on
 
 using Planes = std::array<samclip_plane, 3>;
 
@@ -114,9 +116,9 @@ Planes planes_of(const samclip_image& image, const Format& format) {
         }
         set_strides(image, format, index, plane);
         const Sides sides = sides_of(image, index);
-        check_bytes(image, format, index, plane.bytes,
-                    (sides.rows - 1) * plane.row_stride + (sides.columns - 1) * plane.pixel_stride +
-                        format.bytes[index]);
+        check_bytes(
+            image, format, index, plane.bytes,
+            (sides.rows - 1) * plane.row_stride + (sides.columns - 1) * plane.pixel_stride + format.bytes[index]);
     }
     return planes;
 }

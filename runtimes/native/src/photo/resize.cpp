@@ -97,9 +97,8 @@ void sum_rows(const uint8_t* const* rows, const uint32_t* weights, int count, si
 Rows rows_of(const Picture& picture) { return rows_of(picture, {0, 0, picture.height(), picture.width()}); }
 
 Rows rows_of(const Picture& picture, const Region& region) {
-    return {region.height, region.width, [&picture, region](int top, int count, uint8_t* rgb) {
-                picture.rows(region, top, count, rgb);
-            }};
+    return {region.height, region.width,
+            [&picture, region](int top, int count, uint8_t* rgb) { picture.rows(region, top, count, rgb); }};
 }
 
 Rows rows_of(const Rgb& rgb, const Region& region) {

@@ -26,7 +26,7 @@ void resize(const Rows& source, int height, int width, bool bicubic, uint8_t* ou
 
 // How one side of an array is resized by a filter that widens as it shrinks (Pillow's `precompute_coeffs`).
 struct Taps {
-    std::vector<int> first;             // of each new cell, the first old one that counts
+    std::vector<int> first;                    // of each new cell, the first old one that counts
     std::vector<std::vector<double>> weights;  // of it and those after it; they sum to 1
 };
 enum class Filter { box, bilinear, bicubic };

@@ -12,10 +12,13 @@ namespace {
 constexpr int64_t kMost = 4294967295;  // pixels of a mask: COCO's `maskApi.c` counts them in 32 bits
 constexpr int kDigits = 13;            // of a compressed run, at most
 
-[[noreturn]] void refuse(const std::string& what) { throw InputError("rle: " + what + "; pass the RLE as it was encoded"); }
+[[noreturn]] void refuse(const std::string& what) {
+    throw InputError("rle: " + what + "; pass the RLE as it was encoded");
+}
 
 [[noreturn]] void refuse_text() {
-    refuse("is not whole, or no RLE: it needs `size`, [height, width], and `counts`, COCO's compressed string or a list of whole numbers");
+    refuse("is not whole, or no RLE: it needs `size`, [height, width], and `counts`, COCO's compressed string or a "
+           "list of whole numbers");
 }
 
 // A run as it is stored: the difference from the one two before, which is cut off far beyond what any mask holds.
@@ -47,7 +50,8 @@ std::vector<int64_t> decompressed(std::string_view counts, int height, int width
         total = std::min(total + run, 4 * kMost);
     }
     if (total != static_cast<int64_t>(height) * width) {
-        refuse("its runs do not have the " + std::to_string(height) + " x " + std::to_string(width) + " pixels of its size");
+        refuse("its runs do not have the " + std::to_string(height) + " x " + std::to_string(width) +
+               " pixels of its size");
     }
     return runs;
 }
@@ -116,7 +120,9 @@ std::string Runs::counts() const {
 }
 
 void Runs::draw(uint8_t inside, uint8_t* pixels, size_t row_stride) const {
-    for (int y = 0; y < height; ++y) std::memset(pixels + static_cast<size_t>(y) * row_stride, 0, static_cast<size_t>(width));
+    for (int y = 0; y < height; ++y) {
+        std::memset(pixels + static_cast<size_t>(y) * row_stride, 0, static_cast<size_t>(width));
+    }
     const auto down = static_cast<uint32_t>(height);
     for (size_t k = 0; k + 1 < edges.size(); k += 2) {
         for (uint32_t at = edges[k]; at < edges[k + 1]; ++at) pixels[at % down * row_stride + at / down] = inside;

@@ -1,4 +1,5 @@
-// A mask over a photo as the places where it begins and ends: COCO's run-length encoding. As `samclip_edge/photo/masks.py`.
+// A mask over a photo as the places where it begins and ends: COCO's run-length encoding. As
+// `samclip_edge/photo/masks.py`.
 #pragma once
 
 #include <array>
@@ -11,7 +12,8 @@ namespace samclip {
 
 using Box = std::array<int, 4>;  // x0, y0, x1, y1, the end exclusive; zeros around nothing
 
-// Runs go down the columns. `edges` holds, rising, where the mask begins, ends, begins, and so on: an even number of places y + x * height.
+// Runs go down the columns. `edges` holds, rising, where the mask begins, ends, begins, and so on: an even number of
+// places y + x * height.
 struct Runs {
     int height = 0, width = 0;
     std::vector<uint32_t> edges;

@@ -1,5 +1,5 @@
-// Every mask in a photo: a grid of clicks, SAM's filters, and non-maximum suppression. Source: `automatic_mask_generator.py` of
-// segment_anything with one crop.
+// Every mask in a photo: a grid of clicks, SAM's filters, and non-maximum suppression. Source:
+// `automatic_mask_generator.py` of segment_anything with one crop.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -24,8 +24,8 @@ void check_number(const char* name, double value) {
 }
 
 // The masks of some clicks (x, y by turns) that pass the filters.
-void add_candidates(Encoded& encoded, const Frame& reduced, const Grid& grid, const std::vector<double>& clicks, samclip_task* task,
-                    std::vector<Candidate>& found) {
+void add_candidates(Encoded& encoded, const Frame& reduced, const Grid& grid, const std::vector<double>& clicks,
+                    samclip_task* task, std::vector<Candidate>& found) {
     samclip_prompts asked = {};
     asked.prompts = clicks.size() / 2;
     asked.points_each = 1;
@@ -38,7 +38,10 @@ void add_candidates(Encoded& encoded, const Frame& reduced, const Grid& grid, co
             const float* logits = decoded.mask(click, which);
             const Measured measured = reduced.measured(logits, grid.offset);
             if (measured.stability < grid.stability) continue;
-            found.push_back({Floats(logits, logits + decoded.mask_size), predicted_iou, {clicks[2 * click], clicks[2 * click + 1]}, measured.box});
+            found.push_back({Floats(logits, logits + decoded.mask_size),
+                             predicted_iou,
+                             {clicks[2 * click], clicks[2 * click + 1]},
+                             measured.box});
         }
     }
 }
@@ -54,7 +57,8 @@ Grid Grid::of(const samclip_grid* given) {
     if (given->offset != 0) grid.offset = given->offset;
     if (given->overlap != 0) grid.overlap = given->overlap;
     if (grid.points_per_side < 1 || grid.points_per_side > 256) {
-        throw InputError("points_per_side " + std::to_string(grid.points_per_side) + ": give 1 to 256 clicks a side, a whole number");
+        throw InputError("points_per_side " + std::to_string(grid.points_per_side) +
+                         ": give 1 to 256 clicks a side, a whole number");
     }
     check_number("predicted_iou", grid.predicted_iou);
     check_number("stability", grid.stability);
@@ -63,8 +67,8 @@ Grid Grid::of(const samclip_grid* given) {
     return grid;
 }
 
-// SAM measures stability and boxes over the photo's own pixels. Here a photo that is larger than it lies in the input is made that small
-// first, and only masks that are kept are drawn over its own pixels.
+// SAM measures stability and boxes over the photo's own pixels. Here a photo that is larger than it lies in the input
+// is made that small first, and only masks that are kept are drawn over its own pixels.
 Masks everything(Encoded& encoded, const Grid& grid, samclip_task* task) {
     const Frame& frame = encoded.frame();
     const Frame reduced = frame.reduced();
@@ -81,7 +85,8 @@ Masks everything(Encoded& encoded, const Grid& grid, samclip_task* task) {
         add_candidates(encoded, reduced, grid, points, task, found);
     }
     steps.end();
-    const double across = static_cast<double>(frame.width()) / reduced.width(), down = static_cast<double>(frame.height()) / reduced.height();
+    const double across = static_cast<double>(frame.width()) / reduced.width();
+    const double down = static_cast<double>(frame.height()) / reduced.height();
     std::vector<std::array<double, 4>> corners;
     std::vector<double> quality;
     for (const Candidate& each : found) {
@@ -102,7 +107,8 @@ Masks everything(Encoded& encoded, const Grid& grid, samclip_task* task) {
     return masks;
 }
 
-std::vector<size_t> suppress(const std::vector<std::array<double, 4>>& boxes, const std::vector<double>& quality, double threshold) {
+std::vector<size_t> suppress(const std::vector<std::array<double, 4>>& boxes, const std::vector<double>& quality,
+                             double threshold) {
     std::vector<size_t> order(boxes.size()), kept;
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return quality[a] > quality[b]; });
@@ -114,7 +120,9 @@ std::vector<size_t> suppress(const std::vector<std::array<double, 4>>& boxes, co
         return wide * tall / (area(a) + area(b) - wide * tall) > threshold;  // 0 / 0 suppresses nothing
     };
     for (const size_t place : order) {
-        if (std::none_of(kept.begin(), kept.end(), [&](size_t better) { return overlaps(better, place); })) kept.push_back(place);
+        if (std::none_of(kept.begin(), kept.end(), [&](size_t better) { return overlaps(better, place); })) {
+            kept.push_back(place);
+        }
     }
     return kept;
 }

@@ -1,4 +1,5 @@
-// Text to masks: where the named things are, and no answer for a name that is not there. As `samclip_edge/tasks/find.py`.
+// Text to masks: where the named things are, and no answer for a name that is not there. As
+// `samclip_edge/tasks/find.py`.
 #include <algorithm>
 #include <cmath>
 
@@ -40,7 +41,9 @@ std::vector<Patch> sampled(const Map& log_odds, int points, double threshold) {
         Patch next = best;
         for (const Patch& each : candidates) {
             int gap = INT32_MAX;
-            for (const Patch& one : taken) gap = std::min(gap, std::abs(each.row - one.row) + std::abs(each.column - one.column));
+            for (const Patch& one : taken) {
+                gap = std::min(gap, std::abs(each.row - one.row) + std::abs(each.column - one.column));
+            }
             if (gap > farthest) farthest = gap, next = each;
         }
         taken.push_back(next);
@@ -48,8 +51,8 @@ std::vector<Patch> sampled(const Map& log_odds, int points, double threshold) {
     return taken;
 }
 
-// The mask decoder's answer to a map over the patches and sampled patches. Each name is decoded by itself: in int8 the activations of
-// prompts that are decoded together share a scale, so one name would change another's mask.
+// The mask decoder's answer to a map over the patches and sampled patches. Each name is decoded by itself: in int8 the
+// activations of prompts that are decoded together share a scale, so one name would change another's mask.
 Decoded prompted(Encoded& encoded, const Map& log_odds, const std::vector<Patch>& patches, samclip_task* task) {
     const Frame& frame = encoded.frame();
     const float side = static_cast<float>(frame.cell(log_odds.rows));
@@ -71,7 +74,8 @@ Decoded prompted(Encoded& encoded, const Map& log_odds, const std::vector<Patch>
 }
 
 // The merged model's claim of one name, from its calibrated log-odds over the patches.
-Claim claimed(Encoded& encoded, Judge& judge, const std::string& name, const Map& map, const Finding& how, samclip_task* task) {
+Claim claimed(Encoded& encoded, Judge& judge, const std::string& name, const Map& map, const Finding& how,
+              samclip_task* task) {
     const Frame& frame = encoded.frame();
     Claim claim = {};
     if (how.refine) {
@@ -94,11 +98,13 @@ Claim claimed(Encoded& encoded, Judge& judge, const std::string& name, const Map
 }
 
 // The merged model's way: patches say whether a name is there, and prompt the mask decoder with where.
-std::vector<Claim> among_patches(Encoded& encoded, Judge& judge, const Names& labels, const Finding& how, samclip_task* task) {
+std::vector<Claim> among_patches(Encoded& encoded, Judge& judge, const Names& labels, const Finding& how,
+                                 samclip_task* task) {
     const Frame& frame = encoded.frame();
     const PatchFeatures patches = encoded.patch_features(task);
     const auto count = static_cast<size_t>(patches.rows) * static_cast<size_t>(patches.columns);
-    const std::vector<Floats> maps = judge.log_odds(patches.values, count, count, 1, labels, how.naming.background, task);
+    const std::vector<Floats> maps =
+        judge.log_odds(patches.values, count, count, 1, labels, how.naming.background, task);
     const auto inside = frame.cells(patches.rows);
     const Logistic logistic = judge.logistic(Kind::patches, frame.size());
     std::vector<Claim> claims;
@@ -113,7 +119,9 @@ std::vector<Claim> among_patches(Encoded& encoded, Judge& judge, const Names& la
         }
         const double log_odds = strongest(seen), score = judge.chance(Kind::patches, frame.size(), log_odds);
         if (score < how.naming.min_score) continue;
-        for (float& each : map.values) each = static_cast<float>(logistic.slope * static_cast<double>(each) + logistic.offset);
+        for (float& each : map.values) {
+            each = static_cast<float>(logistic.slope * static_cast<double>(each) + logistic.offset);
+        }
         Claim claim = claimed(encoded, judge, labels[k], map, how, task);
         claim.log_odds = log_odds;
         claim.mask.score = score;
@@ -124,7 +132,8 @@ std::vector<Claim> among_patches(Encoded& encoded, Judge& judge, const Names& la
 }
 
 // SAM + CLIP's way: every mask of the photo is found and judged; a name claims all masks that it fits.
-std::vector<Claim> among_masks(Encoded& encoded, Judge& judge, const Names& labels, const Finding& how, samclip_task* task) {
+std::vector<Claim> among_masks(Encoded& encoded, Judge& judge, const Names& labels, const Finding& how,
+                               samclip_task* task) {
     std::vector<Claim> claims;
     for (const Mask& mask : everything(encoded, how.grid, task)) {
         const std::vector<Fit> fits = name_fits(encoded, judge, mask.runs, labels, how.naming, task);
@@ -137,13 +146,15 @@ std::vector<Claim> among_masks(Encoded& encoded, Judge& judge, const Names& labe
             claim.mask.label = labels[k];
             claim.mask.score = fits[k].score;
             claim.mask.similarity = fits[k].similarity;
-            const auto other = std::find_if(claims.begin(), claims.end(), [&](const Claim& each) { return each.mask.label == labels[k]; });
+            const auto other = std::find_if(claims.begin(), claims.end(),
+                                            [&](const Claim& each) { return each.mask.label == labels[k]; });
             if (other == claims.end()) {
                 claims.push_back(std::move(claim));
                 continue;
             }
             Runs both = either(claim.mask.runs, other->mask.runs);
-            if (claim.log_odds >= other->log_odds) *other = std::move(claim);  // of two that are the same the later, as Python's max
+            // Of two that are the same the later, as Python's `max`.
+            if (claim.log_odds >= other->log_odds) *other = std::move(claim);
             other->mask.runs = std::move(both);
         }
     }
@@ -175,7 +186,8 @@ Masks find(Encoded& encoded, Judge& judge, const Names& labels, const Finding& h
         throw InputError("refine: SAM + CLIP has no map of patches to answer with; refine, or use a merged bundle");
     }
     std::vector<Claim> claims = (merged ? among_patches : among_masks)(encoded, judge, labels, how, task);
-    std::stable_sort(claims.begin(), claims.end(), [](const Claim& a, const Claim& b) { return a.log_odds > b.log_odds; });
+    std::stable_sort(claims.begin(), claims.end(),
+                     [](const Claim& a, const Claim& b) { return a.log_odds > b.log_odds; });
     Runs taken{encoded.frame().height(), encoded.frame().width(), {}};
     Masks masks;
     for (Claim& claim : claims) {

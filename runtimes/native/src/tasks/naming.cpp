@@ -20,7 +20,8 @@ Naming Naming::of(const samclip_naming* given) {
     return naming;
 }
 
-std::vector<Guess> classify(Encoded& encoded, Words& words, Judge& judge, const Names& labels, const Naming& naming, samclip_task* task) {
+std::vector<Guess> classify(Encoded& encoded, Words& words, Judge& judge, const Names& labels, const Naming& naming,
+                            samclip_task* task) {
     const Floats photo = encoded.image_features(task);
     const Floats odds = judge.log_odds(photo, labels, naming.background, task);
     const std::vector<double> shares = words.probabilities(photo, labels, task);
@@ -29,11 +30,13 @@ std::vector<Guess> classify(Encoded& encoded, Words& words, Judge& judge, const 
         const double score = judge.chance(Kind::photo, encoded.frame().size(), odds[k]);
         guesses.push_back({labels[k], score, judge.similarity(photo, labels[k], task), shares[k]});
     }
-    std::stable_sort(guesses.begin(), guesses.end(), [](const Guess& a, const Guess& b) { return a.similarity > b.similarity; });
+    std::stable_sort(guesses.begin(), guesses.end(),
+                     [](const Guess& a, const Guess& b) { return a.similarity > b.similarity; });
     return guesses;
 }
 
-std::vector<Fit> name_fits(Encoded& encoded, Judge& judge, const Runs& mask, const Names& labels, const Naming& naming, samclip_task* task) {
+std::vector<Fit> name_fits(Encoded& encoded, Judge& judge, const Runs& mask, const Names& labels, const Naming& naming,
+                           samclip_task* task) {
     const Floats under = encoded.features_under(mask, task);
     const Floats odds = judge.log_odds(under, labels, naming.background, task);
     std::vector<Fit> fits;
@@ -44,15 +47,17 @@ std::vector<Fit> name_fits(Encoded& encoded, Judge& judge, const Runs& mask, con
     return fits;
 }
 
-void name_masks(Encoded& encoded, Judge& judge, Masks& masks, const Names& labels, const Naming& naming, samclip_task* task) {
+void name_masks(Encoded& encoded, Judge& judge, Masks& masks, const Names& labels, const Naming& naming,
+                samclip_task* task) {
     std::vector<Guess> best;  // of each mask; all of them before any is named, so that a call that fails names none
     Steps steps(task, "naming masks", masks.size());
     for (const Mask& mask : masks) {
         steps.next();
         const std::vector<Fit> fits = name_fits(encoded, judge, mask.runs, labels, naming, task);
-        const auto likeliest =
-            std::max_element(fits.begin(), fits.end(), [](const Fit& a, const Fit& b) { return a.log_odds < b.log_odds; });
-        best.push_back({labels[static_cast<size_t>(likeliest - fits.begin())], likeliest->score, likeliest->similarity, 0});
+        const auto likeliest = std::max_element(fits.begin(), fits.end(),
+                                                [](const Fit& a, const Fit& b) { return a.log_odds < b.log_odds; });
+        best.push_back(
+            {labels[static_cast<size_t>(likeliest - fits.begin())], likeliest->score, likeliest->similarity, 0});
     }
     steps.end();
     for (size_t k = 0; k < masks.size(); ++k) {

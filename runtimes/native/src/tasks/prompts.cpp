@@ -19,7 +19,9 @@ std::string photo_of(const Frame& frame) {
 template <typename Value>
 void check_finite(const char* what, const Value* values, size_t count) {
     for (size_t k = 0; values != nullptr && k < count; ++k) {
-        if (!std::isfinite(static_cast<double>(values[k]))) throw InputError(std::string(what) + ": NaN or infinite; give numbers");
+        if (!std::isfinite(static_cast<double>(values[k]))) {
+            throw InputError(std::string(what) + ": NaN or infinite; give numbers");
+        }
     }
 }
 
@@ -33,7 +35,8 @@ void add_point(Prompts& made, const Frame& frame, double x, double y, float labe
 void add_click(Prompts& made, const Frame& frame, const double* point, int label) {
     const double x = point[0], y = point[1];
     if (x < -kSlack || y < -kSlack || x > frame.width() + kSlack || y > frame.height() + kSlack) {
-        throw InputError("point " + number_text(x) + "," + number_text(y) + ": outside " + photo_of(frame) + "; move it inside");
+        throw InputError("point " + number_text(x) + "," + number_text(y) + ": outside " + photo_of(frame) +
+                         "; move it inside");
     }
     if (label != 0 && label != 1) throw InputError("labels: only 0 (background) and 1 (foreground) label a point");
     const double width = frame.width(), height = frame.height();
@@ -62,8 +65,12 @@ Prompts prepared(const Frame& frame, const samclip_prompts& prompts) {
     if (prompts.points == nullptr && prompts.labels != nullptr) {
         throw InputError("labels: given without points; give the points they speak of");
     }
-    if (prompts.points != nullptr && each == 0) throw InputError("point: points_each is 0; say how many points a prompt has");
-    if (each > 1u << 20 || prompts.prompts > 1u << 20) throw InputError("prompts: more than a million; ask for less at once");
+    if (prompts.points != nullptr && each == 0) {
+        throw InputError("point: points_each is 0; say how many points a prompt has");
+    }
+    if (each > 1u << 20 || prompts.prompts > 1u << 20) {
+        throw InputError("prompts: more than a million; ask for less at once");
+    }
     if (prompts.points == nullptr && prompts.boxes == nullptr && prompts.masks == nullptr) {
         throw InputError("no prompt: give a point, a box or a mask");
     }

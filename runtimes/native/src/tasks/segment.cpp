@@ -27,8 +27,8 @@ std::array<size_t, 3> in_order(const Decoded& decoded, size_t prompt) {
 
 }  // namespace
 
-// A single click is ambiguous: of its three masks the one with the highest predicted IoU is taken. Anything else is answered by the token
-// for unambiguous prompts (SAM's `select_masks`).
+// A single click is ambiguous: of its three masks the one with the highest predicted IoU is taken. Anything else is
+// answered by the token for unambiguous prompts (SAM's `select_masks`).
 Masks segment(Encoded& encoded, const Prompts& prompts, samclip_task* task) {
     const Decoded decoded = encoded.decode(prompts, task);
     Masks masks;

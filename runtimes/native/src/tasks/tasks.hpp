@@ -26,7 +26,8 @@ struct Guess {
 };
 
 // Each name judged by itself, most similar first (`tasks/classify.py`).
-std::vector<Guess> classify(Encoded& encoded, Words& words, Judge& judge, const Names& labels, const Naming& naming, samclip_task* task);
+std::vector<Guess> classify(Encoded& encoded, Words& words, Judge& judge, const Names& labels, const Naming& naming,
+                            samclip_task* task);
 
 // The best mask for each prompt; or its three, highest predicted IoU first (`tasks/segment.py`).
 Masks segment(Encoded& encoded, const Prompts& prompts, samclip_task* task);
@@ -48,12 +49,16 @@ Masks everything(Encoded& encoded, const Grid& grid, samclip_task* task);
 struct Fit {
     double log_odds, score, similarity;
 };
-std::vector<Fit> name_fits(Encoded& encoded, Judge& judge, const Runs& mask, const Names& labels, const Naming& naming, samclip_task* task);
+std::vector<Fit> name_fits(Encoded& encoded, Judge& judge, const Runs& mask, const Names& labels, const Naming& naming,
+                           samclip_task* task);
 // Name each mask by the name that fits it best; leave it without a label where none has `min_score`.
-void name_masks(Encoded& encoded, Judge& judge, Masks& masks, const Names& labels, const Naming& naming, samclip_task* task);
+void name_masks(Encoded& encoded, Judge& judge, Masks& masks, const Names& labels, const Naming& naming,
+                samclip_task* task);
 
-// Greedy non-maximum suppression of boxes x0, y0, x1, y1, as `torchvision.ops.nms`: the places that are kept, best first.
-std::vector<size_t> suppress(const std::vector<std::array<double, 4>>& boxes, const std::vector<double>& quality, double threshold);
+// Greedy non-maximum suppression of boxes x0, y0, x1, y1, as `torchvision.ops.nms`: the places that are kept, best
+// first.
+std::vector<size_t> suppress(const std::vector<std::array<double, 4>>& boxes, const std::vector<double>& quality,
+                             double threshold);
 
 // How names are looked for (`FindSettings` of `tasks/find.py`).
 struct Finding {

@@ -60,8 +60,9 @@ void Bpe::append(std::string_view word, std::vector<int32_t>& ids) const {
     std::priority_queue<Candidate> queue;
     const auto consider = [&](size_t at) {
         if (at == kNone || pieces[at].behind == kNone) return;
-        if (const Merge* merge = find(pieces[at].id, pieces[pieces[at].behind].id))
+        if (const Merge* merge = find(pieces[at].id, pieces[pieces[at].behind].id)) {
             queue.push({merge->rank, merge->made, at});
+        }
     };
     for (size_t i = 0; i < pieces.size(); ++i) consider(i);
     while (!queue.empty()) {

@@ -3,6 +3,7 @@
 namespace samclip {
 
 const Names& default_rivals() {
+    // clang-format off
     static const Names names = {
         "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
         "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
@@ -13,6 +14,7 @@ const Names& default_rivals() {
         "chair", "couch", "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote",
         "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock",
         "vase", "scissors", "teddy bear", "hair drier", "toothbrush"};
+    // clang-format on
     return names;
 }
 

@@ -17,13 +17,16 @@ constexpr double kNone = -60;     // the log-odds of nothing at all
 double nearest(const Features& features) {
     float highest = features.count < 2 ? 1.0f : -1.0f;
     for (size_t k = 0; k < features.count; ++k) {
-        for (size_t j = 0; j < k; ++j) highest = std::max(highest, dot(features.row(k), features.row(j), features.width));
+        for (size_t j = 0; j < k; ++j) {
+            highest = std::max(highest, dot(features.row(k), features.row(j), features.width));
+        }
     }
     return highest;
 }
 
 // Scaled cosines of P features with each of some texts: (K,P), one text after another.
-std::vector<Floats> scaled(const float* features, size_t count, size_t stride_e, size_t stride_p, const Features& texts, double scale) {
+std::vector<Floats> scaled(const float* features, size_t count, size_t stride_e, size_t stride_p, const Features& texts,
+                           double scale) {
     std::vector<Floats> made(texts.count, Floats(count));
     for (size_t k = 0; k < texts.count; ++k) {
         Floats& row = made[k];
@@ -58,7 +61,8 @@ const Judge::Rivals& Judge::rivals(samclip_task* task) {
     const Manifest& manifest = sessions_.manifest();
     Rivals found;
     if (manifest.calibration) {
-        found.named = read_features(sessions_.files(), manifest.calibration->names, manifest.calibration->features, manifest.features);
+        found.named = read_features(sessions_.files(), manifest.calibration->names, manifest.calibration->features,
+                                    manifest.features);
         found.same = manifest.calibration->same;
     } else {  // an older bundle has the names of its vocabulary, or else COCO's 80
         found.named.names = words_.has_vocabulary() ? words_.vocabulary() : default_rivals();
@@ -84,9 +88,9 @@ Judge::Compared Judge::compared(const Names& names, const Names& background, sam
         const std::string own = clean(names[k]);
         std::vector<bool> row;
         for (size_t r = 0; r < spelled.size(); ++r) {
-            // A rival that means the same as the name does not compete; one of `background` does, unless it is the name.
-            const bool means_the_same =
-                r < made.rivals && dot(made.own.row(k), made.against.row(r), made.own.width) > static_cast<float>(bundled.same);
+            // A rival that means the same as the name does not compete; of `background` only the name itself does not.
+            const float cosine = dot(made.own.row(k), made.against.row(r), made.own.width);
+            const bool means_the_same = r < made.rivals && cosine > static_cast<float>(bundled.same);
             row.push_back(!means_the_same && spelled[r] != own);
         }
         made.competes.push_back(std::move(row));
@@ -94,15 +98,16 @@ Judge::Compared Judge::compared(const Names& names, const Names& background, sam
     return made;
 }
 
-std::vector<Floats> Judge::log_odds(const float* features, size_t count, size_t stride_e, size_t stride_p, const Names& names,
-                                    const Names& background, samclip_task* task) {
+std::vector<Floats> Judge::log_odds(const float* features, size_t count, size_t stride_e, size_t stride_p,
+                                    const Names& names, const Names& background, samclip_task* task) {
     const Compared all = compared(names, background, task);
     const auto bias = sessions_.manifest().logit_bias;
     const double scale = words_.logit_scale();
     const std::vector<Floats> ours = scaled(features, count, stride_e, stride_p, all.own, scale);
     const std::vector<Floats> theirs = scaled(features, count, stride_e, stride_p, all.against, scale);
     std::vector<Floats> odds(names.size(), Floats(count));
-    // With a bias (SigLIP) a name stands against nothing, whose log-odds are 0, and `background`; the bundle's own rivals do not compete.
+    // With a bias (SigLIP) a name stands against nothing, whose log-odds are 0, and `background`; the bundle's own
+    // rivals do not compete.
     const size_t first = bias ? all.rivals : 0;
     for (size_t k = 0; k < names.size(); ++k) {
         for (size_t p = 0; p < count; ++p) {
@@ -135,7 +140,9 @@ Logistic Judge::logistic(Kind kind, const Size& size) const {
     const auto& stored = sessions_.manifest().calibration;
     for (size_t k = 0; stored && k < stored->sizes.size(); ++k) {
         const Chances& each = stored->sizes[k];
-        if (each.size == size) return kind == Kind::patches ? each.patches : kind == Kind::mask ? each.mask : each.photo;
+        if (each.size == size) {
+            return kind == Kind::patches ? each.patches : kind == Kind::mask ? each.mask : each.photo;
+        }
     }
     return {};
 }
@@ -149,7 +156,8 @@ double strongest(const Floats& log_odds) {
     std::vector<double> chances;
     for (const float each : log_odds) chances.push_back(sigmoid(each));
     const size_t count = std::min(kStrongest, chances.size());
-    std::partial_sort(chances.begin(), chances.begin() + static_cast<long>(count), chances.end(), std::greater<double>());
+    std::partial_sort(chances.begin(), chances.begin() + static_cast<long>(count), chances.end(),
+                      std::greater<double>());
     double mean = 0;
     for (size_t k = 0; k < count; ++k) mean += chances[k] / static_cast<double>(count);
     return static_cast<float>(std::log(mean) - std::log1p(-std::min(mean, 1 - 1e-12)));

@@ -22,10 +22,11 @@ class Judge {
 public:
     explicit Judge(Words& words, Sessions& sessions) : words_(words), sessions_(sessions) {}
 
-    // How much speaks for each name by itself: its log-odds in a softmax over it and its rivals, or those of a sigmoid (SigLIP).
-    // features: P of them, feature e of the p-th at e * stride_e + p * stride_p, of length 1. Returns (K,P), one name after another.
-    std::vector<Floats> log_odds(const float* features, size_t count, size_t stride_e, size_t stride_p, const Names& names,
-                                 const Names& background, samclip_task* task);
+    // How much speaks for each name by itself: its log-odds in a softmax over it and its rivals, or those of a sigmoid
+    // (SigLIP). features: P of them, feature e of the p-th at e * stride_e + p * stride_p, of length 1. Returns (K,P),
+    // one name after another.
+    std::vector<Floats> log_odds(const float* features, size_t count, size_t stride_e, size_t stride_p,
+                                 const Names& names, const Names& background, samclip_task* task);
     // The same of one feature (E,): (K,).
     Floats log_odds(const Floats& feature, const Names& names, const Names& background, samclip_task* task);
     // The cosine of a feature (E,), of length 1, and a name.

@@ -56,8 +56,9 @@ Names checked(const Json& list, const char* what, std::string (*fault_of_item)(c
 std::string_view read_text(std::string_view bytes) {
     const std::string_view mark = bytes.substr(0, 2);
     if (mark == "\xFF\xFE" || mark == "\xFE\xFF") throw std::invalid_argument("it is UTF-16; save it as UTF-8");
+    if (bytes.substr(0, 3) == "\xEF\xBB\xBF") bytes.remove_prefix(3);
     if (const std::string fault = utf8_fault(bytes); !fault.empty()) throw std::invalid_argument(fault);
-    return bytes.substr(bytes.substr(0, 3) == "\xEF\xBB\xBF" ? 3 : 0);
+    return bytes;
 }
 
 // Whether Python's `Path.suffix` is ".json".

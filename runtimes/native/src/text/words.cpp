@@ -11,9 +11,9 @@ namespace samclip {
 
 namespace {
 
-constexpr size_t kBatch = 32;            // texts in a call
-constexpr size_t kTogether = 32;         // names whose texts are read together
-constexpr size_t kRemembered = 10'000;   // names whose features are kept
+constexpr size_t kBatch = 32;           // texts in a call
+constexpr size_t kTogether = 32;        // names whose texts are read together
+constexpr size_t kRemembered = 10'000;  // names whose features are kept
 
 void check_text(const std::string& text, const std::string& argument) {
     const std::string fault = fault_of(text);
@@ -63,11 +63,12 @@ Named read_features(Files& files, const File& names, const File& features, int w
     return found;
 }
 
-// One call of the text encoder: which texts it reads, and their token ids (B,L), more rows than texts where the graph fixes B.
+// One call of the text encoder: which texts it reads, and their token ids (B,L), more rows than texts where the graph
+// fixes B.
 struct Words::Call {
     std::vector<size_t> rows;
     std::vector<int32_t> tokens;
-    int64_t texts, length;
+    int64_t texts = 0, length = 0;
 };
 
 Words::Words(Sessions& sessions) : sessions_(sessions), vocabulary_(sessions.manifest().names.has_value()) {}
@@ -76,8 +77,9 @@ const Tokenizer& Words::tokenizer() {
     if (tokenizer_) return *tokenizer_;
     const Manifest& manifest = sessions_.manifest();
     if (!manifest.text_spec.clip_tokenizer) {
-        throw InputError(sessions_.files().given() +
-                         ": its tokenizer is not CLIP's, which this library does not read; export it with a vocabulary");
+        throw InputError(
+            sessions_.files().given() +
+            ": its tokenizer is not CLIP's, which this library does not read; export it with a vocabulary");
     }
     const Graph& graph = sessions_.graph(GraphName::text_encoder, std::nullopt);
     const auto fixed = graph.fixed.find('L');
@@ -97,7 +99,9 @@ const Names& Words::templates() {
 
 const Named& Words::stored() {
     const Manifest& manifest = sessions_.manifest();
-    if (!stored_) stored_ = read_features(sessions_.files(), *manifest.names, *manifest.names_features, manifest.features);
+    if (!stored_) {
+        stored_ = read_features(sessions_.files(), *manifest.names, *manifest.names_features, manifest.features);
+    }
     return *stored_;
 }
 
@@ -134,7 +138,8 @@ void Words::learn(const Names& names, samclip_task* task) {
     }
     if (missing.empty()) return;
     if (vocabulary_) {
-        throw InputError("name " + shown(missing[0]) + ": not in the bundle's vocabulary of " + std::to_string(learned_.size()) +
+        throw InputError("name " + shown(missing[0]) + ": not in the bundle's vocabulary of " +
+                         std::to_string(learned_.size()) +
                          " names; choose one of them (`samclip-edge info` lists them) or export with the text encoder");
     }
     if (learned_.size() + missing.size() > kRemembered) {
@@ -159,7 +164,9 @@ void Words::learn(const Names& names, samclip_task* task) {
         for (size_t k = 0; k < count; ++k) {
             Floats mean(read.width);
             for (size_t row = k * patterns.size(); row < (k + 1) * patterns.size(); ++row) {
-                for (size_t e = 0; e < read.width; ++e) mean[e] += read.row(row)[e] / static_cast<float>(patterns.size());
+                for (size_t e = 0; e < read.width; ++e) {
+                    mean[e] += read.row(row)[e] / static_cast<float>(patterns.size());
+                }
             }
             const float length = std::sqrt(dot(mean.data(), mean.data(), mean.size()));
             for (float& each : mean) each /= length;
@@ -188,7 +195,8 @@ Features Words::encoded(const Names& texts, samclip_task* task) {
             throw Error(SAMCLIP_ENGINE, "text_features: have another shape than the manifest says");
         }
         for (size_t k = 0; k < call.rows.size(); ++k) {
-            std::copy_n(said[0].floats() + k * found.width, found.width, found.values.data() + call.rows[k] * found.width);
+            std::copy_n(said[0].floats() + k * found.width, found.width,
+                        found.values.data() + call.rows[k] * found.width);
         }
     }
     return found;
@@ -214,8 +222,11 @@ std::vector<Words::Call> Words::calls(const Names& texts) {
             const size_t count = std::min(step, same.size() - from);
             // Engines have a way of their own for a single text, whose last bits differ. So it is read twice.
             const size_t rows = one_batch ? step : std::max<size_t>(count, 2);
-            Call call{{same.begin() + static_cast<long>(from), same.begin() + static_cast<long>(from + count)}, {}, static_cast<int64_t>(rows),
-                      static_cast<int64_t>(length)};
+            const auto first = same.begin() + static_cast<long>(from);
+            Call call;
+            call.rows.assign(first, first + static_cast<long>(count));
+            call.texts = static_cast<int64_t>(rows);
+            call.length = static_cast<int64_t>(length);
             for (size_t row = 0; row < rows; ++row) {
                 std::vector<int32_t> ids = tokens[call.rows[row % count]];
                 ids.resize(length, read.pad());

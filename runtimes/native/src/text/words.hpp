@@ -1,4 +1,5 @@
-// Words to text features, once each: by the bundle's text encoder, or looked up in its vocabulary. As `samclip_edge/text/words.py`.
+// Words to text features, once each: by the bundle's text encoder, or looked up in its vocabulary. As
+// `samclip_edge/text/words.py`.
 #pragma once
 
 #include <map>
@@ -35,8 +36,8 @@ class Words {
 public:
     explicit Words(Sessions& sessions);
 
-    // A feature for each name: the mean over the prompt templates (CLIP, Sec. 3.1.4). Names that `clean` makes equal have one. Throws
-    // InputError for a name that the bundle's vocabulary does not hold, or that is no text.
+    // A feature for each name: the mean over the prompt templates (CLIP, Sec. 3.1.4). Names that `clean` makes equal
+    // have one. Throws InputError for a name that the bundle's vocabulary does not hold, or that is no text.
     Features features(const Names& names, samclip_task* task);
     // A feature for each text, without templates. Throws InputError without a text encoder.
     Features encode(const Names& texts, samclip_task* task);

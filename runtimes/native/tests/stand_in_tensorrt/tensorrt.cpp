@@ -166,7 +166,9 @@ struct Launch {
                                                 wanted.data(), wanted.size());
         for (size_t k = 0; k < given.size(); ++k) {
             const Shape shape = given[k].GetTensorTypeAndShapeInfo().GetShape();
-            if (shape != shape_of(engine->outputs[k])) gpu().misuses.emplace_back("an output's shape is not as it said");
+            if (shape != shape_of(engine->outputs[k])) {
+                gpu().misuses.emplace_back("an output's shape is not as it said");
+            }
             void* const to = addresses.at(wanted[k]);
             if (gpu().holds(to, bytes_of(shape))) std::memcpy(to, given[k].GetTensorRawData(), bytes_of(shape));
         }
