@@ -22,13 +22,13 @@ Floats of_length_1(const std::vector<double>& sums) {
 // Whether a prompt encoder takes a mask for each prompt, and not one that all share.
 bool takes_own_masks(const Graph& graph) { return graph.inputs[2].shape[0].letter == 'B'; }
 
-// How many prompts are decoded together. So many that their tokens stay in the processor's cache: at 1024 pixels one at
-// a time takes half of the time that 16 take, and at 384 four take two thirds (docs/native.md). Where int8 finds its
-// scales in each call, prompts of a call share them: then as many as in Python, whose answers these are.
-size_t prompts_in_a_call(const Manifest& manifest, const Size& size) {
-    constexpr size_t kTokens = 2304;
+// How many prompts are decoded together: few where each has many tokens, which takes no longer for each than Python's
+// 16, and a fraction of the memory. Where int8 finds its scales in each call, prompts of a call share them: then as
+// many as in Python, whose answers these are.
+size_t prompts_in_a_call(const Manifest& manifest, const Size& size, bool alone) {
+    const size_t together = alone ? 8192 : 2304;  // tokens of all prompts of a call
     const auto tokens = static_cast<size_t>(size.rows()) * static_cast<size_t>(size.columns());
-    return manifest.dynamic ? Encoded::kMost : std::clamp<size_t>(kTokens / tokens, 1, Encoded::kMost);
+    return manifest.dynamic ? Encoded::kMost : std::clamp<size_t>(together / tokens, 2, Encoded::kMost);
 }
 
 // The first row of an answer (N,E).
@@ -125,7 +125,7 @@ Floats Encoded::features_under(const Runs& mask, samclip_task* task) {
     return of_length_1(sums);
 }
 
-Decoded Encoded::decode(const Prompts& prompts, samclip_task* task) {
+Decoded Encoded::decode(const Prompts& prompts, samclip_task* task, bool alone) {
     const Graph& graph = sessions_->graph(GraphName::prompt_encoder, frame_.size());
     if (graph.points && static_cast<size_t>(*graph.points) != prompts.points_each) {
         throw InputError("prompt: the bundle takes prompts of " + std::to_string(*graph.points) + " points, not of " +
@@ -139,18 +139,18 @@ Decoded Encoded::decode(const Prompts& prompts, samclip_task* task) {
     const Tensor embedding = ask(GraphName::image_encoder, task).back();
     const bool own = prompts.masks.size() > found.mask_size || takes_own_masks(graph);
     const bool one = graph.points || (own && graph.inputs[2].shape[0].number == 1);
-    const size_t step = one ? 1 : prompts_in_a_call(sessions_->manifest(), frame_.size());
+    const size_t step = one ? 1 : prompts_in_a_call(sessions_->manifest(), frame_.size(), alone);
     for (size_t from = 0; from < prompts.count; from += step) {
-        decode_some(prompts, from, std::min(step, prompts.count - from), embedding, task, found);
+        decode_some(prompts, from, std::min(step, prompts.count - from), embedding, !alone, task, found);
     }
     return found;
 }
 
-void Encoded::decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding,
+void Encoded::decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding, bool serial,
                           samclip_task* task, Decoded& into) {
     const Graph& graph = sessions_->graph(GraphName::prompt_encoder, frame_.size());
-    const Session& encoder = sessions_->open(GraphName::prompt_encoder, frame_.size());
-    const Session& decoder = sessions_->open(GraphName::mask_decoder, frame_.size());
+    const Session& encoder = sessions_->open(GraphName::prompt_encoder, frame_.size(), serial);
+    const Session& decoder = sessions_->open(GraphName::mask_decoder, frame_.size(), serial);
     const bool several = prompts.masks.size() > into.mask_size, own = several || takes_own_masks(graph);
     const size_t masks = own ? count : 1;
     Floats mask;

@@ -49,14 +49,15 @@ public:
     // What is under a mask, in CLIP's space (E,), of length 1.
     Floats features_under(const Runs& mask, samclip_task* task);
     // Throws InputError where the bundle takes prompts of another number of points only.
-    Decoded decode(const Prompts& prompts, samclip_task* task);
+    // alone: whether no other call decodes at the same time; one that others stand beside computes in its own thread.
+    Decoded decode(const Prompts& prompts, samclip_task* task, bool alone = true);
 
 private:
     std::vector<Tensor>& ask(GraphName graph, samclip_task* task);
     std::vector<Tensor> run_encoder(const Rows& photo, samclip_task* task) const;
     std::vector<Tensor> run_clip(const Rows& photo, samclip_task* task) const;
-    void decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding, samclip_task* task,
-                     Decoded& into);
+    void decode_some(const Prompts& prompts, size_t from, size_t count, const Tensor& embedding, bool serial,
+                     samclip_task* task, Decoded& into);
 
     const std::shared_ptr<Sessions> sessions_;
     const Frame frame_;

@@ -77,21 +77,26 @@ const Graph& Sessions::graph(GraphName name, const std::optional<Size>& size) co
     throw InputError(files_->given() + ": has no " + name_of(name) + " at size " + (size ? size->text() : "None"));
 }
 
-const Session& Sessions::open(GraphName name, const std::optional<Size>& size) {
+size_t Sessions::workers() const {
+    if (!builtin_ || !on_cpu(providers_of(device_))) return 1;
+    return threads_ > 0 ? static_cast<size_t>(threads_) : std::max(std::thread::hardware_concurrency(), 1u);
+}
+
+const Session& Sessions::open(GraphName name, const std::optional<Size>& size, bool serial) {
     const Graph& wanted = graph(name, size);
     Entry* entry = nullptr;
     {
         const std::lock_guard<std::mutex> held(lock_);
-        auto& place = entries_[{name, size}];
+        auto& place = entries_[{name, size, serial}];
         if (place == nullptr) place = std::make_unique<Entry>();
         entry = place.get();
     }
     const std::lock_guard<std::mutex> held(entry->opening);
-    if (entry->session == nullptr) open_entry(*entry, wanted);
+    if (entry->session == nullptr) open_entry(*entry, wanted, serial ? 1 : threads_);
     return *entry->session;
 }
 
-void Sessions::open_entry(Entry& entry, const Graph& graph) {
+void Sessions::open_entry(Entry& entry, const Graph& graph, int threads) {
     const bool has_engines = manifest_.target == "tensorrt" && manifest_.built_engines;
     const BuiltEngines* built = has_engines ? &*manifest_.built_engines : nullptr;
     std::vector<File> needed;
@@ -127,7 +132,7 @@ void Sessions::open_entry(Entry& entry, const Graph& graph) {
     told.outputs = outputs.data();
     told.output_count = outputs.size();
     told.one_photo = graph.size && photos_in_a_call(*graph.size) == 1;
-    told.threads = threads_;
+    told.threads = threads;
     told.device = device_.c_str();
     told.bundle = folder().c_str();
     std::vector<const char*> capabilities;

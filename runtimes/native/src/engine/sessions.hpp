@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "bundle/files.hpp"
@@ -30,7 +30,10 @@ public:
     const Graph& graph(GraphName name, const std::optional<Size>& size) const;
     // Opened at the first call. Other graphs can be opened and run meanwhile. Throws Error when its files are not what
     // they should be.
-    const Session& open(GraphName name, const std::optional<Size>& size);
+    // serial: one that computes in the calling thread alone, for several calls at once.
+    const Session& open(GraphName name, const std::optional<Size>& size, bool serial = false);
+    // How many calls of serial sessions at once make use of the processor: 1 where another engine or device computes.
+    size_t workers() const;
     // Begin to open the graphs of masks in threads. What goes wrong is thrown where they are asked for.
     void prepare(const Size& size);
 
@@ -40,7 +43,7 @@ private:
         std::vector<std::shared_ptr<Mapping>> mapped;  // outlives the session
         std::unique_ptr<Session> session;
     };
-    void open_entry(Entry& entry, const Graph& graph);
+    void open_entry(Entry& entry, const Graph& graph, int threads);
     const std::string& folder() const;  // of the bundle, for messages
 
     std::unique_ptr<Files> files_;
@@ -50,7 +53,7 @@ private:
     const int threads_;
     const std::string device_;
     std::mutex lock_;
-    std::map<std::pair<GraphName, std::optional<Size>>, std::unique_ptr<Entry>> entries_;
+    std::map<std::tuple<GraphName, std::optional<Size>, bool>, std::unique_ptr<Entry>> entries_;
     std::vector<std::thread> preparing_;
 };
 

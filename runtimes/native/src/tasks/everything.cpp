@@ -2,8 +2,10 @@
 // `automatic_mask_generator.py` of segment_anything with one crop.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
+#include "parallel.hpp"
 #include "task.hpp"
 #include "tasks/tasks.hpp"
 
@@ -24,13 +26,14 @@ void check_number(const char* name, double value) {
 }
 
 // The masks of some clicks (x, y by turns) that pass the filters.
-void add_candidates(Encoded& encoded, const Frame& reduced, const Grid& grid, const std::vector<double>& clicks,
-                    samclip_task* task, std::vector<Candidate>& found) {
+std::vector<Candidate> candidates(Encoded& encoded, const Frame& reduced, const Grid& grid,
+                                  const std::vector<double>& clicks, bool alone, samclip_task* task) {
     samclip_prompts asked = {};
     asked.prompts = clicks.size() / 2;
     asked.points_each = 1;
     asked.points = clicks.data();
-    const Decoded decoded = encoded.decode(prepared(encoded.frame(), asked), task);
+    std::vector<Candidate> found;
+    const Decoded decoded = encoded.decode(prepared(encoded.frame(), asked), task, alone);
     for (size_t click = 0; click < decoded.prompts; ++click) {
         for (size_t which = 1; which < 4; ++which) {
             const double predicted_iou = static_cast<double>(decoded.predicted_iou(click, which));
@@ -44,6 +47,33 @@ void add_candidates(Encoded& encoded, const Frame& reduced, const Grid& grid, co
                              measured.box});
         }
     }
+    return found;
+}
+
+// Those of all clicks of the grid, row by row, in order. Several parts of it are decoded at once, each in one thread:
+// the decoder's products are too small to be shared well.
+std::vector<Candidate> clicked(Encoded& encoded, const Grid& grid, samclip_task* task) {
+    const Frame& frame = encoded.frame();
+    const Frame reduced = frame.reduced();
+    const auto side = static_cast<size_t>(grid.points_per_side), clicks = side * side;
+    const size_t parts = (clicks + Encoded::kMost - 1) / Encoded::kMost, workers = encoded.sessions().workers();
+    std::vector<std::vector<Candidate>> by_part(parts);
+    const auto part = [&](size_t index) {
+        std::vector<double> points;
+        for (size_t k = index * Encoded::kMost; k < std::min((index + 1) * Encoded::kMost, clicks); ++k) {
+            points.push_back((static_cast<double>(k % side) + 0.5) / static_cast<double>(side) * frame.width());
+            points.push_back((static_cast<double>(k / side) + 0.5) / static_cast<double>(side) * frame.height());
+        }
+        by_part[index] = candidates(encoded, reduced, grid, points, workers == 1, task);
+    };
+    const auto tell = [&](size_t done) {
+        if (task != nullptr) task->tell("clicking everywhere", done, parts);
+    };
+    in_parallel(workers, parts, part, tell);
+    tell(parts);
+    std::vector<Candidate> found;
+    for (auto& each : by_part) std::move(each.begin(), each.end(), std::back_inserter(found));
+    return found;
 }
 
 }  // namespace
@@ -72,19 +102,7 @@ Grid Grid::of(const samclip_grid* given) {
 Masks everything(Encoded& encoded, const Grid& grid, samclip_task* task) {
     const Frame& frame = encoded.frame();
     const Frame reduced = frame.reduced();
-    const auto side = static_cast<size_t>(grid.points_per_side), clicks = side * side;
-    std::vector<Candidate> found;
-    Steps steps(task, "clicking everywhere", (clicks + Encoded::kMost - 1) / Encoded::kMost);
-    for (size_t from = 0; from < clicks; from += Encoded::kMost) {
-        steps.next();
-        std::vector<double> points;
-        for (size_t k = from; k < std::min(from + Encoded::kMost, clicks); ++k) {
-            points.push_back((static_cast<double>(k % side) + 0.5) / static_cast<double>(side) * frame.width());
-            points.push_back((static_cast<double>(k / side) + 0.5) / static_cast<double>(side) * frame.height());
-        }
-        add_candidates(encoded, reduced, grid, points, task, found);
-    }
-    steps.end();
+    std::vector<Candidate> found = clicked(encoded, grid, task);
     const double across = static_cast<double>(frame.width()) / reduced.width();
     const double down = static_cast<double>(frame.height()) / reduced.height();
     std::vector<std::array<double, 4>> corners;
