@@ -49,7 +49,7 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL runtime development)
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "SAM and CLIP in one network: the library and its command line tool
-It runs bundles that samclip-edge exported, over the ONNX Runtime that it was built with, which is to be installed.")
+It runs bundles that samclip-edge exported, over ONNX Runtime 1.20 or later, which is to be where the loader looks.")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "SAM and CLIP in one network: headers and libraries to build against")
 set(CPACK_COMPONENT_DEVELOPMENT_DEPENDS runtime)
 set(CPACK_DEB_COMPONENT_INSTALL ON)

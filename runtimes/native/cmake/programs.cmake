@@ -78,6 +78,8 @@ if(SAMCLIP_EDGE_TESTS)
     endforeach()
 
     if(CMAKE_SYSTEM_PROCESSOR STREQUAL aarch64)
+        add_executable(run_graph tests/aarch64/run_graph.cpp)
+        target_link_libraries(run_graph PRIVATE onnxruntime::onnxruntime)
         add_test(NAME pages_of_16_kib COMMAND sh -c "${CMAKE_READELF} -lW $<TARGET_FILE:samclip_edge> | \
             awk '$1 == \"LOAD\" {parts++; odd += $NF != \"0x4000\"} END {exit odd || !parts}'")
     endif()

@@ -28,7 +28,7 @@
   `samclip_look` only.
 
   Threads. One model, and one scene, may be asked from many threads at once, as in Python. A list of masks is for one
-  thread at a time while `samclip_name` changes it. Freeing is not for while a call on the same handle runs.
+  thread at a time while `samclip_name` changes it. Do not free a handle while a call on it runs. Freeing NULL does nothing.
 
   Coordinates are pixels of the upright picture: after the turn and the mirror of its `samclip_image`. x grows to the
   right, y down; the first pixel covers 0 to 1.
@@ -84,7 +84,8 @@ SAMCLIP_API const char* samclip_error(void);
 
 typedef struct samclip_task samclip_task;
 
-/* Called before each step of a long call, in the thread of that call, and once at the end (done == total). Anything but
+/* Called before each step of a long call, in the thread of that call, and once at the end (done == total). A step may
+   have steps of its own: each `what` counts by itself. Anything but
    0 cancels. */
 typedef int (*samclip_progress)(void* context, const char* what, size_t done, size_t total);
 
@@ -161,10 +162,10 @@ typedef struct samclip_image {
     size_t size;
     samclip_format format;
     int width, height; /* as the picture lies in memory */
-    /* As many as the format has. Where planes[0] alone is given, the others follow it without a gap. */
+    /* As many as the format has. Where planes[0] alone is given, the others follow it, and no row has a gap. */
     samclip_plane planes[3];
     int bt709;      /* the colour matrix of YUV: 0: BT.601; 1: BT.709 */
-    int full_range; /* of YUV: 0: Y from 16 to 235; 1: all from 0 to 255 */
+    int full_range; /* of YUV: 0: Y from 16 to 235, as in video; 1: all from 0 to 255, as most cameras give it */
     int turn;       /* degrees clockwise that bring the picture upright: 0, 90, 180, 270 */
     int mirror;     /* 1: then exchange left and right */
 } samclip_image;

@@ -125,7 +125,7 @@ public:
     Size names_size() const { return samclip_names_size(handle_.get()); }  // at which photos are named
     size_t features() const { return samclip_features(handle_.get()); }    // E
 
-    // Begin to open the graphs of masks in a thread, while a photo is read. size: one of `sizes`; none: the largest.
+    // Begin to open the graphs of masks in threads, while a photo is read. size: one of `sizes`; none: the largest.
     void prepare(const std::optional<Size>& size = {}) const { check(samclip_prepare(handle_.get(), pointer(size))); }
 
     // Encode a picture, once. size: one of `sizes`; none: the largest.

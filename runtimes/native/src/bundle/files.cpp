@@ -190,8 +190,7 @@ std::unique_ptr<Files> Files::in_folder(const std::string& folder) {
     const int code = status_of(place, status);
     if (code == 0 && S_ISREG(status.st_mode)) throw InputError(folder + ": is a file; " + wrote);
     if (code != 0 || !S_ISDIR(status.st_mode)) {
-        throw InputError(folder + ": no such bundle folder; make one with `samclip-edge export`, or name a repository "
-                                  "of the Hugging Face hub, org/name");
+        throw InputError(folder + ": no such bundle folder; make one with `samclip-edge export`");
     }
     std::unique_ptr<Files> files(new Files);
     files->impl_->given = folder;

@@ -71,7 +71,7 @@ public final class SamClip implements AutoCloseable {
         return new Size(sides[0], sides[1]);
     }
 
-    /** Begin to open the graphs of masks at a size in a thread, while a photo is read. size: null is the largest. */
+    /** Begin to open the graphs of masks at a size in threads, while a photo is read. size: null is the largest. */
     public void prepare(Size size) {
         handle.ask(model -> {
             Native.prepare(model, Size.sides(size));
