@@ -89,7 +89,8 @@ public:
         Scene scene = look(nullptr);
         Masks masks;
         samclip_finding how = {};
-        how.naming.has_min_score = 1;  // and it is 0: each word is answered
+        const samclip_naming naming = {0, nullptr, 0, 1};  // the least score is 0: each word is answered
+        how.naming = &naming;
         check(samclip_find(scene.held, words_, &how, nullptr, &masks.held));
     }
     void everything() {

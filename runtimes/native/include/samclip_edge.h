@@ -33,7 +33,7 @@
   Coordinates are pixels of the upright picture: after the turn and the mirror of its `samclip_image`. x grows to the
   right, y down; the first pixel covers 0 to 1.
 
-  Structures that begin with `size` grow in later versions: set it to the structure's sizeof, or 0 for the size that
+  Structures that begin with `size` grow in later versions, at their end: set it to the structure's sizeof, or 0 for the size that
   they have in version 0.1, which `= {0}` does. Zero means "as in Python" in every field. */
 #ifndef SAMCLIP_EDGE_H
 #define SAMCLIP_EDGE_H
@@ -252,7 +252,7 @@ typedef struct samclip_grid {
 /* How words become masks. NULL: as Python does by default. */
 typedef struct samclip_finding {
     size_t size;
-    samclip_naming naming;
+    const samclip_naming* naming; /* NULL: as Python does by default */
     int no_refine;            /* 1: the CLIP head's own map, without the mask decoder */
     int points;               /* the most point prompts of a name, 1 to 3; 0: 3 */
     double threshold;         /* the least chance of such a point, as a share of the name's highest */
@@ -319,7 +319,7 @@ SAMCLIP_API samclip_status samclip_patch_features(samclip_scene* scene, samclip_
                                                   size_t* rows, size_t* columns);
 /* What is under each mask: writes (masks,E). */
 SAMCLIP_API samclip_status samclip_mask_features(samclip_masks* masks, samclip_task* task, float* features);
-/* Pictures as they come, looked at in a size (NULL: `samclip_names_size`): writes (count,E). */
+/* Pictures as they come, all of the `size` of the first, looked at in a size (NULL: `samclip_names_size`): writes (count,E). */
 SAMCLIP_API samclip_status samclip_embed(samclip_model* model, const samclip_image* images, size_t count,
                                          const samclip_size* size, samclip_task* task, float* features);
 /* Texts as they stand; names, where the bundle holds a vocabulary: writes (texts,E). */

@@ -52,7 +52,7 @@ public:
     Masks find(const Strings& labels, const Finding& finding = {}, Task* task = nullptr) const {
         const Asked asked(labels, finding.naming);
         samclip_finding how = {};
-        how.naming = asked.naming;
+        how.naming = &asked.naming;
         how.no_refine = finding.refine ? 0 : 1;
         how.points = finding.points;
         how.threshold = finding.threshold.value_or(0);

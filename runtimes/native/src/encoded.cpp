@@ -34,7 +34,7 @@ size_t prompts_in_a_call(const Manifest& manifest, const Size& size, bool alone)
 // The first row of an answer (N,E).
 Floats first_row(const Tensor& tensor, int features) {
     const Shape shape = tensor.shape();
-    if (shape.size() != 2 || shape[0] < 1 || shape[1] != features) {
+    if (shape.size() != 2 || shape[0] != 1 || shape[1] != features) {
         throw Error(SAMCLIP_ENGINE, "image_features: have another shape than the manifest says");
     }
     return Floats(tensor.floats(), tensor.floats() + features);
@@ -101,7 +101,8 @@ PatchFeatures Encoded::patch_features(samclip_task* task) {
     if (!has_patch_features()) throw InputError("SAM + CLIP: has no features of patches; use a merged bundle");
     const Tensor& patches = ask(GraphName::clip_head, task)[1];
     const Shape shape = patches.shape();
-    if (shape.size() != 4 || shape[1] != sessions_->manifest().features) {
+    if (shape.size() != 4 || shape[0] != 1 || shape[1] != sessions_->manifest().features || shape[2] < 1 ||
+        shape[3] < 1) {
         throw Error(SAMCLIP_ENGINE, "clip_head: its patch_features have another shape than the manifest says");
     }
     return {static_cast<int>(shape[1]), static_cast<int>(shape[2]), static_cast<int>(shape[3]), patches.floats()};

@@ -32,6 +32,10 @@ samclip_on_cancel::~samclip_on_cancel() {
 
 namespace samclip {
 
+void check_going(const samclip_task* task) {
+    if (task != nullptr && task->cancelled) stop();
+}
+
 void Steps::next() {
     if (task_ != nullptr) task_->tell(what_, done_, total_);
     ++done_;

@@ -42,6 +42,9 @@ private:
 
 namespace samclip {
 
+// Throw where a task is cancelled. task: nullptr is not.
+void check_going(const samclip_task* task);
+
 // The steps of one long call, each told before it begins. task: nullptr tells nobody.
 class Steps {
 public:

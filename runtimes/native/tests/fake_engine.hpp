@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -39,6 +40,7 @@ public:
     const samclip_engine* table() const { return &table_; }
 
     Calls calls;
+    std::function<void(const std::string&, samclip_layout&)> twist;  // of an output's name: what is told of it wrongly
     int fail_at = -1;  // the call that fails, counted from now on; -1: none
     samclip_status status = SAMCLIP_ENGINE;
 
@@ -115,6 +117,7 @@ private:
         }
         layout->device = "fake";
         layout->host = nullptr;
+        if (of(self).twist) of(self).twist(held.name, *layout);
         return SAMCLIP_OK;
     }
 

@@ -115,23 +115,25 @@ samclip_grid grid_of(Bytes& bytes) {
 }
 
 void find(samclip_scene* scene, Bytes& bytes) {
+    samclip_naming naming = {};
     samclip_finding how = {};
+    how.naming = &naming;
     how.points = bytes.take<int8_t>();
     how.has_threshold = bytes.take<uint8_t>() & 1;
     how.threshold = bytes.take<double>();
-    how.naming.has_min_score = bytes.take<uint8_t>() & 1;
-    how.naming.min_score = bytes.take<uint8_t>() % 2 ? 0 : bytes.take<double>();
+    naming.has_min_score = bytes.take<uint8_t>() & 1;
+    naming.min_score = bytes.take<uint8_t>() % 2 ? 0 : bytes.take<double>();
     how.no_refine = bytes.take<uint8_t>() & 1;
     const samclip_grid grid = grid_of(bytes);
     how.grid = &grid;
     const Given labels(bytes), background(bytes);
     const samclip_names rivals = background.of();
-    if (!background.names.empty()) how.naming.background = &rivals;
+    if (!background.names.empty()) naming.background = &rivals;
     samclip_masks* found = nullptr;
     if (samclip_find(scene, labels.of(), &how, nullptr, &found) == SAMCLIP_FAULT) std::abort();
     use(found);
     samclip_guesses* guesses = nullptr;
-    if (samclip_classify(scene, labels.of(), &how.naming, nullptr, &guesses) == SAMCLIP_FAULT) std::abort();
+    if (samclip_classify(scene, labels.of(), &naming, nullptr, &guesses) == SAMCLIP_FAULT) std::abort();
     if (samclip_guess_count(guesses) > labels.names.size()) std::abort();
     samclip_free_guesses(guesses);
 }

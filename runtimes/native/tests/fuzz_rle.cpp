@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int64_t kDrawn = 1 << 16;  // pixels of a photo, at most, on which a mask is drawn
+constexpr int64_t kDrawn = 1 << 14;  // pixels of a photo, at most, on which a mask is drawn
 
 void need(bool holds) {
     if (!holds) std::abort();

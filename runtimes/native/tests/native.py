@@ -111,7 +111,7 @@ class Grid(ctypes.Structure):
 class _Finding(ctypes.Structure):
     _fields_ = (
         ("size", ctypes.c_size_t),
-        ("naming", _Naming),
+        ("naming", ctypes.POINTER(_Naming)),
         ("no_refine", ctypes.c_int),
         ("points", ctypes.c_int),
         ("threshold", ctypes.c_double),
@@ -340,7 +340,8 @@ class Scene:
         grid: Grid | None = None,
     ) -> Masks:
         """`samclip_find`."""
-        how = _Finding(0, _naming(background, min_score), not refine, points, 0.0, 0)
+        naming = _naming(background, min_score)
+        how = _Finding(0, ctypes.pointer(naming), not refine, points, 0.0, 0)
         if grid is not None:
             how.grid = ctypes.pointer(grid)
         return self._masks("find", _names(labels), ctypes.byref(how), None)

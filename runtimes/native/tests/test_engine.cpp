@@ -64,7 +64,8 @@ samclip_status ask_all(Opened& opened) {
     if (!status) status = samclip_everything(opened.scene, kNames, nullptr, &grid, nullptr, &masks);
     if (!status) samclip_free_masks(masks);
     samclip_finding how = {};
-    how.naming.has_min_score = 1;
+    const samclip_naming naming = {0, nullptr, 0, 1};
+    how.naming = &naming;
     if (!status) status = samclip_find(opened.scene, kNames, &how, nullptr, &masks);
     if (!status) samclip_free_masks(masks);
     return status;
@@ -214,4 +215,74 @@ TEST_CASE("a task that is cancelled ends its calls, and others go on") {
     samclip_free_task(task);
     CHECK(samclip_everything(opened.scene, {nullptr, 0}, nullptr, &grid, nullptr, &masks) == SAMCLIP_OK);
     samclip_free_masks(masks);
+}
+
+TEST_CASE("an output that is not what the manifest says is told, and never read") {
+    const std::vector<std::function<void(samclip_layout&)>> wrong = {
+        [](samclip_layout& layout) { layout.type = SAMCLIP_INT32; },
+        [](samclip_layout& layout) { layout.dimensions -= 1; },
+        [](samclip_layout& layout) { layout.shape[layout.dimensions - 1] += 1; },
+        [](samclip_layout& layout) { layout.shape[0] = 0; },
+        [](samclip_layout& layout) { layout.shape[0] = -1; },
+        [](samclip_layout& layout) { layout.dimensions = 99; },
+    };
+    for (const std::string output : {"image_features", "masks", "scores", "text_features", "patch_features"}) {
+        for (const auto& change : wrong) {
+            FakeEngine engine;
+            Opened opened(engine);
+            engine.twist = [&](const std::string& name, samclip_layout& layout) {
+                if (name == output) change(layout);
+            };
+            CHECK(ask_all(opened) == SAMCLIP_ENGINE);
+            CHECK(engine.calls.read[output] == 0);
+        }
+    }
+}
+
+TEST_CASE("a table that lacks a function is refused") {
+    const FakeEngine engine;
+    samclip_engine table = *engine.table();
+    table.layout = nullptr;
+    samclip_options options = {};
+    options.engine = &table;
+    samclip_model* model = nullptr;
+    CHECK(samclip_load(SAMCLIP_EDGE_BUNDLE, &options, &model) == SAMCLIP_INPUT);
+    CHECK(samclip_error() == std::string("engine: its table lacks a function; set them all"));
+}
+
+TEST_CASE("a progress function may ask the model that it is told of") {
+    const FakeEngine engine;
+    Opened opened(engine);
+    REQUIRE(opened.look() == SAMCLIP_OK);
+    struct Asked {
+        samclip_scene* scene;
+        int answered = 0;
+    } asked{opened.scene};
+    const auto progress = [](void* context, const char*, size_t, size_t) {
+        auto& own = *static_cast<Asked*>(context);
+        samclip_guesses* guesses = nullptr;
+        own.answered += samclip_classify(own.scene, kNames, nullptr, nullptr, &guesses) == SAMCLIP_OK;
+        samclip_free_guesses(guesses);
+        return 0;
+    };
+    samclip_task* task = nullptr;
+    REQUIRE(samclip_make_task(progress, &asked, &task) == SAMCLIP_OK);
+    samclip_guesses* guesses = nullptr;
+    CHECK(samclip_classify(opened.scene, kNames, nullptr, task, &guesses) == SAMCLIP_OK);
+    CHECK(asked.answered >= 2);
+    samclip_free_guesses(guesses);
+    samclip_cancel(task);
+    CHECK(samclip_classify(opened.scene, kNames, nullptr, task, &guesses) == SAMCLIP_CANCELLED);
+    samclip_free_task(task);
+}
+
+TEST_CASE("names without a list are refused") {
+    const FakeEngine engine;
+    Opened opened(engine);
+    std::vector<float> features(samclip_features(opened.model));
+    CHECK(samclip_embed_text(opened.model, {nullptr, 1}, nullptr, features.data()) == SAMCLIP_INPUT);
+    samclip_guesses* guesses = nullptr;
+    REQUIRE(opened.look() == SAMCLIP_OK);
+    CHECK(samclip_classify(opened.scene, {nullptr, 1}, nullptr, nullptr, &guesses) == SAMCLIP_INPUT);
+    CHECK(guesses == nullptr);
 }

@@ -1,5 +1,5 @@
-// Several threads over one model and one scene, with ONNX Runtime and the shipped bundle: what they answer, and when what
-// is freed. Worth the most with the sanitizer of threads.
+// Several threads over one model and one scene, with ONNX Runtime and the shipped bundle: what they answer, and when
+// what is freed. Worth the most with the sanitizer of threads.
 #include <doctest/doctest.h>
 #include <samclip_edge.h>
 
@@ -26,7 +26,8 @@ const samclip_names kNames = {kWords, 2};
 samclip_image photo() {
     static const std::vector<uint8_t> pixels = [] {
         std::vector<uint8_t> made(kWidth * kHeight * 3, 40);
-        for (size_t y = 15; y < 45; ++y) std::fill_n(made.begin() + static_cast<long>(3 * (y * kWidth + 20)), 3 * 30, 220);
+        for (size_t y = 15; y < 45; ++y)
+            std::fill_n(made.begin() + static_cast<long>(3 * (y * kWidth + 20)), 3 * 30, 220);
         return made;
     }();
     return samclip_packed(SAMCLIP_RGB, pixels.data(), kWidth, kHeight);
@@ -72,9 +73,10 @@ std::string answers(samclip_scene* scene) {
     samclip_masks *clicked = nullptr, *found = nullptr;
     samclip_guesses* guesses = nullptr;
     samclip_finding how = {};
-    how.naming.has_min_score = 1;  // 0: whatever is asked for is answered
+    const samclip_naming naming = {0, nullptr, 0, 1};
+    how.naming = &naming;  // 0: whatever is asked for is answered
     samclip_status status = click(scene, &clicked);
-    if (!status) status = samclip_name(clicked, kNames, &how.naming, nullptr);
+    if (!status) status = samclip_name(clicked, kNames, &naming, nullptr);
     if (!status) status = samclip_classify(scene, kNames, nullptr, nullptr, &guesses);
     if (!status) status = samclip_find(scene, kNames, &how, nullptr, &found);
     std::string text = status ? samclip_error() : "";
@@ -82,7 +84,8 @@ std::string answers(samclip_scene* scene) {
         samclip_guess guess;
         samclip_guess_at(guesses, k, &guess);
         char numbers[100];
-        std::snprintf(numbers, sizeof numbers, "%s %a %a %a\n", guess.label, guess.score, guess.similarity, guess.share);
+        std::snprintf(numbers, sizeof numbers, "%s %a %a %a\n", guess.label, guess.score, guess.similarity,
+                      guess.share);
         text += numbers;
     }
     samclip_free_guesses(guesses);

@@ -80,7 +80,11 @@ samclip_status layout_entry(void*, const void* tensor, samclip_layout* layout, s
         const auto info = held.value.GetTensorTypeAndShapeInfo();
         const std::vector<int64_t> shape = info.GetShape();
         if (shape.size() > SAMCLIP_MOST_DIMENSIONS) throw Error(SAMCLIP_ENGINE, "a tensor has too many dimensions");
-        layout->type = info.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 ? SAMCLIP_INT32 : SAMCLIP_FLOAT32;
+        const auto element = info.GetElementType();
+        if (element != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT && element != ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32) {
+            throw Error(SAMCLIP_ENGINE, "a tensor is neither float32 nor int32");
+        }
+        layout->type = element == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32 ? SAMCLIP_INT32 : SAMCLIP_FLOAT32;
         layout->dimensions = shape.size();
         int64_t stride = 1;
         for (size_t k = shape.size(); k-- > 0; stride *= shape[k]) {

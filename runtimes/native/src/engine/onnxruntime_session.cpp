@@ -155,6 +155,7 @@ std::unique_ptr<OrtGraph> opened(const samclip_graph& graph) {
     try {
         open_session(*made, options, graph);
     } catch (const Ort::Exception& error) {
+        if (std::strstr(error.what(), "bad_alloc") != nullptr) throw std::bad_alloc();
         if (!cpu) {
             throw InputError("device " + made->device + ": refuses " + made->path + " or its options (" +
                              one_line(error.what()) + "); mend them, or leave the device out");

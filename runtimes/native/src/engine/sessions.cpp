@@ -44,6 +44,10 @@ Sessions::Sessions(std::unique_ptr<Files> files, Manifest manifest, const samcli
             throw InputError("engine: its table is too small; set its size");
         }
         engine_ = std::make_shared<const samclip_engine>(*options.engine);
+        if (!engine_->open || !engine_->close || !engine_->make || !engine_->free || !engine_->layout ||
+            !engine_->fill || !engine_->read || !engine_->run) {
+            throw InputError("engine: its table lacks a function; set them all");
+        }
         return;
     }
 #ifdef SAMCLIP_EDGE_TENSORRT
@@ -151,6 +155,7 @@ void Sessions::prepare(const Size& size) {
     };
     // While the first thread reads and hashes the weights, the second starts the engine.
     const std::lock_guard<std::mutex> held(lock_);
+    if (!prepared_.insert(size).second) return;  // begun before
     preparing_.emplace_back(begin, std::vector<GraphName>{GraphName::image_encoder}, false);
     preparing_.emplace_back(begin, std::vector<GraphName>{GraphName::mask_decoder, GraphName::prompt_encoder}, true);
 }

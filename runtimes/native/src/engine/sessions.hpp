@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -54,6 +55,7 @@ private:
     const std::string device_;
     std::mutex lock_;
     std::map<std::tuple<GraphName, std::optional<Size>, bool>, std::unique_ptr<Entry>> entries_;
+    std::set<Size> prepared_;
     std::vector<std::thread> preparing_;
 };
 

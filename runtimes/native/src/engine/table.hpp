@@ -1,6 +1,7 @@
 // How a table of functions tells what went wrong: exceptions become a status and its line.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <string>
@@ -12,7 +13,10 @@
 namespace samclip {
 
 inline samclip_status failed(samclip_error_text* error, samclip_status status, const std::string& line) {
-    std::snprintf(error->line, sizeof error->line, "%s", line.c_str());
+    size_t end = std::min(line.size(), sizeof error->line - 1);
+    while (end < line.size() && end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0) == 0x80)
+        --end;  // no half letter
+    std::snprintf(error->line, sizeof error->line, "%.*s", static_cast<int>(end), line.c_str());
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "task.hpp"
+#include "text/clean.hpp"
 
 namespace samclip {
 
@@ -15,9 +16,23 @@ struct Unowned {
     const std::vector<void*>& made;
     size_t next;
     ~Unowned() {
-        for (; next < made.size(); ++next) engine.free(engine.context, made[next]);
+        for (; next < made.size(); ++next) {
+            if (made[next] != nullptr) engine.free(engine.context, made[next]);
+        }
     }
 };
+
+// Throw where an output is not what the graph's signature says: another type or rank, or another number where it has
+// one.
+void compare(const Tensor& tensor, const samclip_port& port, const std::string& graph) {
+    const Shape shape = tensor.shape();
+    bool same = tensor.type() == port.type && shape.size() == port.dimensions;
+    for (size_t k = 0; same && k < shape.size(); ++k) same = port.shape[k] < 0 || port.shape[k] == shape[k];
+    if (!same) {
+        throw Error(SAMCLIP_ENGINE,
+                    graph + ": its " + port.name + " is not what the manifest says; export the bundle again");
+    }
+}
 
 }  // namespace
 
@@ -34,15 +49,22 @@ size_t count_of(const Shape& shape) {
 
 void check(samclip_status status, const samclip_error_text& error) {
     if (status == SAMCLIP_OK) return;
-    const std::string line(error.line, strnlen(error.line, sizeof error.line));
-    throw Error(status, line.empty() ? "the engine failed and does not say why" : line);
+    const bool known = status > SAMCLIP_OK && status <= SAMCLIP_FAULT;
+    std::string line(error.line, strnlen(error.line, sizeof error.line));
+    line = line.substr(0, line.find_first_of("\r\n"));
+    if (line.empty() || !is_utf8(line)) line = "the engine failed and does not say why";
+    throw Error(known ? status : SAMCLIP_ENGINE, line);
 }
 
 Tensor::Tensor(std::shared_ptr<const samclip_engine> engine, void* handle)
-    : engine_(engine), held_(handle, [engine](void* tensor) { engine->free(engine->context, tensor); }) {
+    : engine_(engine), held_(handle, [engine](void* tensor) {
+          if (tensor != nullptr) engine->free(engine->context, tensor);
+      }) {
+    if (handle == nullptr) throw Error(SAMCLIP_ENGINE, "an engine gives no tensor where it says that it does");
     samclip_layout layout = {};
     samclip_error_text error = {};
     check(engine_->layout(engine_->context, handle, &layout, &error), error);
+    type_ = layout.type;
     if (layout.dimensions > SAMCLIP_MOST_DIMENSIONS) {
         throw Error(SAMCLIP_ENGINE, "an engine gives a tensor of no shape");
     }
@@ -77,16 +99,23 @@ Session::Session(std::shared_ptr<const samclip_engine> engine, const samclip_gra
     void* session = nullptr;
     samclip_error_text error = {};
     check(engine_->open(engine_->context, &graph, &session, &error), error);
+    if (session == nullptr)
+        throw Error(SAMCLIP_ENGINE, name_ + ": the engine gives no session where it says that it does");
     const auto owner = engine_;
     session_ = std::shared_ptr<void>(session, [owner](void* each) { owner->close(owner->context, each); });
-    for (size_t index = 0; index < graph.output_count; ++index) outputs_.emplace_back(graph.outputs[index].name);
+    for (size_t index = 0; index < graph.output_count; ++index) names_.emplace_back(graph.outputs[index].name);
+    outputs_.assign(graph.outputs, graph.outputs + graph.output_count);
+    for (size_t index = 0; index < outputs_.size(); ++index) outputs_[index].name = names_[index].c_str();
 }
 
 Tensor Session::make(samclip_type type, const Shape& shape) const {
     void* tensor = nullptr;
     samclip_error_text error = {};
     check(engine_->make(engine_->context, session_.get(), type, shape.size(), shape.data(), &tensor, &error), error);
-    return Tensor(engine_, tensor);
+    Tensor made(engine_, tensor);
+    if (made.shape() != shape || made.type() != type)
+        throw Error(SAMCLIP_ENGINE, name_ + ": the engine makes another input than was asked for");
+    return made;
 }
 
 Tensor Session::of(samclip_type type, const void* values, size_t count, const Shape& shape) const {
@@ -116,6 +145,7 @@ std::vector<Tensor> Session::run(const std::vector<Tensor>& inputs, samclip_task
     while (rest.next < made.size()) {
         void* const each = made[rest.next++];
         outputs.emplace_back(engine_, each);
+        compare(outputs.back(), outputs_[outputs.size() - 1], name_);
     }
     return outputs;
 }

@@ -26,6 +26,7 @@ public:
     explicit operator bool() const { return held_ != nullptr; }
     void* handle() const { return held_.get(); }
     Shape shape() const { return shape_; }
+    samclip_type type() const { return type_; }
     // Memory that the host may write before a run; nullptr where it must `fill`.
     void* host() const { return host_; }
     void fill(const void* data, size_t bytes);
@@ -42,6 +43,7 @@ private:
     std::shared_ptr<const samclip_engine> engine_;
     std::shared_ptr<void> held_;
     Shape shape_;
+    samclip_type type_ = SAMCLIP_FLOAT32;
     void* host_ = nullptr;
     std::shared_ptr<Read> read_;  // where the engine's memory is not the host's
 };
@@ -64,7 +66,8 @@ private:
 
     std::shared_ptr<const samclip_engine> engine_;
     std::shared_ptr<void> session_;
-    std::vector<std::string> outputs_;
+    std::vector<std::string> names_;  // of the outputs
+    std::vector<samclip_port> outputs_;
     size_t inputs_;
     std::string name_;
 };

@@ -1,10 +1,14 @@
 // What the handles of the C interface hold, and how exceptions become a status.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "encoded.hpp"
@@ -49,6 +53,10 @@ samclip_status guarded(Function function) noexcept {
         return remember(error.status(), error.what());
     } catch (const std::bad_alloc&) {
         return remember(SAMCLIP_MEMORY, "there is not enough memory; free some, or ask for less at once");
+    } catch (const std::length_error&) {
+        return remember(SAMCLIP_MEMORY, "there is not enough memory; free some, or ask for less at once");
+    } catch (const std::system_error& error) {  // of threads
+        return remember(SAMCLIP_MEMORY, error.what());
     } catch (const std::exception& error) {
         return remember(SAMCLIP_FAULT, error.what());
     } catch (...) {
@@ -56,13 +64,21 @@ samclip_status guarded(Function function) noexcept {
     }
 }
 
+// The bytes of a structure in version 0.1: to the end of the last field that it had.
+constexpr size_t first_size(const samclip_options*) { return offsetof(samclip_options, engine) + sizeof(void*); }
+constexpr size_t first_size(const samclip_image*) { return offsetof(samclip_image, mirror) + sizeof(int); }
+constexpr size_t first_size(const samclip_naming*) { return offsetof(samclip_naming, has_min_score) + sizeof(int); }
+constexpr size_t first_size(const samclip_prompts*) { return offsetof(samclip_prompts, masks) + sizeof(void*); }
+constexpr size_t first_size(const samclip_grid*) { return offsetof(samclip_grid, overlap) + sizeof(double); }
+constexpr size_t first_size(const samclip_finding*) { return offsetof(samclip_finding, grid) + sizeof(void*); }
+
 // A structure of the caller's, which may be of an older version and so shorter. nullptr: all zeros.
 template <typename Structure>
 Structure taken(const Structure* given) {
     Structure made;
     std::memset(static_cast<void*>(&made), 0, sizeof made);
     if (given == nullptr) return made;
-    const size_t size = given->size == 0 || given->size > sizeof made ? sizeof made : given->size;
+    const size_t size = given->size == 0 ? first_size(given) : std::min(given->size, sizeof made);
     std::memcpy(static_cast<void*>(&made), given, size);
     return made;
 }

@@ -26,10 +26,15 @@ Features features_of(Words& words, const Names& texts, samclip_task* task) {
 void embed(samclip_model& model, const samclip_image* images, size_t count, const samclip_size* given,
            samclip_task* task, float* features) {
     const Size size = model.held->size_of(given, true);
+    // An array of structures of an older version is closer together; one without a size is of 0.1, whose end is padded.
+    const size_t stride = count == 0 || images->size == 0 ? sizeof(samclip_image) : images->size;
     Steps steps(task, "encoding photos", count);
     for (size_t k = 0; k < count; ++k) {
         steps.next();
-        Scene scene(model.held, Picture(taken(images + k)), size, nullptr);
+        Scene scene(
+            model.held,
+            Picture(taken(reinterpret_cast<const samclip_image*>(reinterpret_cast<const char*>(images) + k * stride))),
+            size, nullptr);
         const Floats own = scene.encoded.image_features(task);
         std::copy(own.begin(), own.end(), features + k * own.size());
     }
@@ -146,8 +151,10 @@ samclip_status samclip_embed_text(samclip_model* model, samclip_names texts, sam
     return guarded([&] {
         need(model, "model");
         need(features, "features");
+        check_going(task);
         Names listed;
         for (size_t k = 0; k < texts.count; ++k) {
+            need(texts.names, "texts");
             need(texts.names[k], "texts");
             listed.emplace_back(texts.names[k]);
         }

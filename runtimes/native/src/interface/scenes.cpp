@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "interface/handles.hpp"
+#include "task.hpp"
 
 using namespace samclip;
 
@@ -9,11 +10,12 @@ namespace {
 
 // Ask a scene for masks, which become a handle.
 template <typename Function>
-samclip_status ask_masks(samclip_scene* scene, samclip_masks** masks, Function function) {
+samclip_status ask_masks(samclip_scene* scene, const samclip_task* task, samclip_masks** masks, Function function) {
     if (masks != nullptr) *masks = nullptr;
     return guarded([&] {
         need(scene, "scene");
         need(masks, "masks");
+        check_going(task);
         *masks = new samclip_masks(scene->held, function(*scene->held));
     });
 }
@@ -76,6 +78,7 @@ samclip_status samclip_classify(samclip_scene* scene, samclip_names labels, cons
     return guarded([&] {
         need(scene, "scene");
         need(guesses, "guesses");
+        check_going(task);
         Scene& held = *scene->held;
         const Names names = check_labels(labels);
         *guesses = new samclip_guesses{
@@ -85,20 +88,22 @@ samclip_status samclip_classify(samclip_scene* scene, samclip_names labels, cons
 
 samclip_status samclip_segment(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
                                samclip_masks** masks) {
-    return ask_masks(scene, masks, [&](Scene& held) { return segment(held.encoded, prompts_of(held, prompts), task); });
+    return ask_masks(scene, task, masks,
+                     [&](Scene& held) { return segment(held.encoded, prompts_of(held, prompts), task); });
 }
 
 samclip_status samclip_segment_all(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
                                    samclip_masks** masks) {
-    return ask_masks(scene, masks,
+    return ask_masks(scene, task, masks,
                      [&](Scene& held) { return segment_all(held.encoded, prompts_of(held, prompts), task); });
 }
 
 samclip_status samclip_find(samclip_scene* scene, samclip_names labels, const samclip_finding* finding,
                             samclip_task* task, samclip_masks** masks) {
-    return ask_masks(scene, masks, [&](Scene& held) {
+    return ask_masks(scene, task, masks, [&](Scene& held) {
         samclip_finding how = taken(finding);
-        how.naming = taken(&how.naming);
+        const samclip_naming naming = taken(how.naming);
+        how.naming = &naming;
         const samclip_grid grid = taken(how.grid);
         how.grid = &grid;
         return find(held.encoded, held.model->judge, check_labels(labels), Finding::of(&how), task);
@@ -107,7 +112,7 @@ samclip_status samclip_find(samclip_scene* scene, samclip_names labels, const sa
 
 samclip_status samclip_everything(samclip_scene* scene, samclip_names labels, const samclip_naming* naming,
                                   const samclip_grid* grid, samclip_task* task, samclip_masks** masks) {
-    return ask_masks(scene, masks, [&](Scene& held) {
+    return ask_masks(scene, task, masks, [&](Scene& held) {
         const Names names = labels.count == 0 ? Names() : check_labels(labels);
         const Naming how = naming_of(naming);
         Masks found = everything(held.encoded, grid_of(grid), task);
@@ -117,7 +122,7 @@ samclip_status samclip_everything(samclip_scene* scene, samclip_names labels, co
 }
 
 samclip_status samclip_take_masks(samclip_scene* scene, const char* const* rles, size_t count, samclip_masks** masks) {
-    return ask_masks(scene, masks, [&](Scene& held) {
+    return ask_masks(scene, nullptr, masks, [&](Scene& held) {
         Masks taken_masks;
         for (size_t k = 0; k < count; ++k) {
             need(rles, "rles");
@@ -134,6 +139,7 @@ samclip_status samclip_name(samclip_masks* masks, samclip_names labels, const sa
                             samclip_task* task) {
     return guarded([&] {
         need(masks, "masks");
+        check_going(task);
         const Names names = check_labels(labels);
         name_masks(masks->scene->encoded, masks->scene->model->judge, masks->masks, names, naming_of(naming), task);
     });
@@ -197,6 +203,7 @@ samclip_status samclip_image_features(samclip_scene* scene, samclip_task* task, 
     return guarded([&] {
         need(scene, "scene");
         need(features, "features");
+        check_going(task);
         const Floats own = scene->held->encoded.image_features(task);
         std::copy(own.begin(), own.end(), features);
     });
@@ -204,11 +211,13 @@ samclip_status samclip_image_features(samclip_scene* scene, samclip_task* task, 
 
 samclip_status samclip_patch_features(samclip_scene* scene, samclip_task* task, const float** features, size_t* rows,
                                       size_t* columns) {
+    if (features != nullptr) *features = nullptr;
     return guarded([&] {
         need(scene, "scene");
         need(features, "features");
         need(rows, "rows");
         need(columns, "columns");
+        check_going(task);
         const PatchFeatures own = scene->held->encoded.patch_features(task);
         *features = own.values;
         *rows = static_cast<size_t>(own.rows);
@@ -221,6 +230,7 @@ samclip_status samclip_mask_features(samclip_masks* masks, samclip_task* task, f
         need(masks, "masks");
         need(features, "features");
         for (const Mask& mask : masks->masks) {
+            check_going(task);
             const Floats own = masks->scene->encoded.features_under(mask.runs, task);
             features = std::copy(own.begin(), own.end(), features);
         }

@@ -118,7 +118,7 @@ std::vector<Claim> among_patches(Encoded& encoded, Judge& judge, const Names& la
             seen.insert(seen.end(), map.row(y), map.row(y) + std::min(inside[1], map.columns));
         }
         const double log_odds = strongest(seen), score = judge.chance(Kind::patches, frame.size(), log_odds);
-        if (score < how.naming.min_score) continue;
+        if (!(score >= how.naming.min_score)) continue;
         for (float& each : map.values) {
             each = static_cast<float>(logistic.slope * static_cast<double>(each) + logistic.offset);
         }
@@ -138,7 +138,7 @@ std::vector<Claim> among_masks(Encoded& encoded, Judge& judge, const Names& labe
     for (const Mask& mask : everything(encoded, how.grid, task)) {
         const std::vector<Fit> fits = name_fits(encoded, judge, mask.runs, labels, how.naming, task);
         for (size_t k = 0; k < labels.size(); ++k) {
-            if (fits[k].score < how.naming.min_score) continue;
+            if (!(fits[k].score >= how.naming.min_score)) continue;
             Claim claim = {};
             claim.log_odds = fits[k].log_odds;
             claim.mask.runs = mask.runs;
@@ -165,7 +165,7 @@ std::vector<Claim> among_masks(Encoded& encoded, Judge& judge, const Names& labe
 
 Finding Finding::of(const samclip_finding* given) {
     Finding how;
-    how.naming = Naming::of(given == nullptr ? nullptr : &given->naming);
+    how.naming = Naming::of(given == nullptr ? nullptr : given->naming);
     if (given == nullptr) return how;
     how.refine = given->no_refine == 0;
     if (given->points != 0) how.points = given->points;

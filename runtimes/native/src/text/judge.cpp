@@ -56,8 +56,10 @@ struct Judge::Compared {
 };
 
 const Judge::Rivals& Judge::rivals(samclip_task* task) {
-    const std::lock_guard<std::mutex> held(lock_);
-    if (rivals_) return *rivals_;
+    {
+        const std::lock_guard<std::mutex> held(lock_);
+        if (rivals_) return *rivals_;
+    }
     const Manifest& manifest = sessions_.manifest();
     Rivals found;
     if (manifest.calibration) {
@@ -69,7 +71,8 @@ const Judge::Rivals& Judge::rivals(samclip_task* task) {
         found.named.features = words_.features(found.named.names, task);
         found.same = nearest(found.named.features);
     }
-    rivals_ = std::move(found);
+    const std::lock_guard<std::mutex> held(lock_);
+    if (!rivals_) rivals_ = std::move(found);
     return *rivals_;
 }
 

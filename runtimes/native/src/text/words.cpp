@@ -74,6 +74,7 @@ struct Words::Call {
 Words::Words(Sessions& sessions) : sessions_(sessions), vocabulary_(sessions.manifest().names.has_value()) {}
 
 const Tokenizer& Words::tokenizer() {
+    const std::lock_guard<std::mutex> held(lock_);
     if (tokenizer_) return *tokenizer_;
     const Manifest& manifest = sessions_.manifest();
     if (!manifest.text_spec.clip_tokenizer) {
@@ -90,6 +91,7 @@ const Tokenizer& Words::tokenizer() {
 }
 
 const Names& Words::templates() {
+    const std::lock_guard<std::mutex> held(lock_);
     if (!templates_) {
         const File& file = sessions_.manifest().templates;
         templates_ = read_templates(sessions_.files().checked(file)->view(), sessions_.files().shown(file.path));
@@ -98,58 +100,49 @@ const Names& Words::templates() {
 }
 
 const Named& Words::stored() {
+    const std::lock_guard<std::mutex> held(lock_);
+    if (stored_) return *stored_;
     const Manifest& manifest = sessions_.manifest();
-    if (!stored_) {
-        stored_ = read_features(sessions_.files(), *manifest.names, *manifest.names_features, manifest.features);
+    stored_ = read_features(sessions_.files(), *manifest.names, *manifest.names_features, manifest.features);
+    for (size_t k = 0; k < stored_->names.size(); ++k) {
+        const float* row = stored_->features.row(k);
+        learned_[clean(stored_->names[k])] = std::make_shared<const Floats>(row, row + stored_->features.width);
     }
     return *stored_;
 }
 
-Names Words::vocabulary() {
-    const std::lock_guard<std::mutex> held(lock_);
-    return vocabulary_ ? stored().names : Names();
-}
+Names Words::vocabulary() { return vocabulary_ ? stored().names : Names(); }
 
+// No lock is held while names are read, or while anybody is told of it: a name that is known never waits.
 Features Words::features(const Names& names, samclip_task* task) {
     for (const std::string& name : names) check_text(name, "name");
-    const std::lock_guard<std::mutex> held(lock_);
-    learn(names, task);
+    if (vocabulary_) stored();
+    Known known;
+    Names missing;
+    {
+        const std::lock_guard<std::mutex> held(lock_);
+        for (const std::string& name : names) {
+            const auto found = learned_.find(clean(name));
+            if (found != learned_.end()) known.insert(*found);
+            else if (known.emplace(clean(name), nullptr).second) missing.push_back(name);
+        }
+        if (!missing.empty() && vocabulary_) {
+            throw InputError(
+                "name " + shown(missing[0]) + ": not in the bundle's vocabulary of " + std::to_string(learned_.size()) +
+                " names; choose one of them (`samclip-edge info` lists them) or export with the text encoder");
+        }
+    }
+    learn(missing, known, task);
     Features found{names.size(), static_cast<size_t>(sessions_.manifest().features), {}};
     for (const std::string& name : names) {
-        const Floats& own = learned_.at(clean(name));
+        const Floats& own = *known.at(clean(name));
         found.values.insert(found.values.end(), own.begin(), own.end());
     }
     return found;
 }
 
-void Words::learn(const Names& names, samclip_task* task) {
-    if (vocabulary_ && learned_.empty()) {
-        const Named& all = stored();
-        for (size_t k = 0; k < all.names.size(); ++k) {
-            learned_[clean(all.names[k])] = Floats(all.features.row(k), all.features.row(k) + all.features.width);
-        }
-    }
-    Names missing, keys;
-    for (const std::string& name : names) {
-        const std::string key = clean(name);
-        if (learned_.count(key) || std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
-        missing.push_back(name);
-        keys.push_back(key);
-    }
+void Words::learn(const Names& missing, Known& known, samclip_task* task) {
     if (missing.empty()) return;
-    if (vocabulary_) {
-        throw InputError("name " + shown(missing[0]) + ": not in the bundle's vocabulary of " +
-                         std::to_string(learned_.size()) +
-                         " names; choose one of them (`samclip-edge info` lists them) or export with the text encoder");
-    }
-    if (learned_.size() + missing.size() > kRemembered) {
-        std::map<std::string, Floats> kept;
-        for (const std::string& name : names) {
-            const auto found = learned_.find(clean(name));
-            if (found != learned_.end()) kept.insert(*found);
-        }
-        learned_ = std::move(kept);
-    }
     const size_t step = sessions_.manifest().dynamic ? 1 : kTogether;  // no name may change the feature of another
     const Names& patterns = templates();
     Steps steps(task, "reading names", (missing.size() + step - 1) / step);
@@ -170,7 +163,11 @@ void Words::learn(const Names& names, samclip_task* task) {
             }
             const float length = std::sqrt(dot(mean.data(), mean.data(), mean.size()));
             for (float& each : mean) each /= length;
-            learned_[keys[from + k]] = std::move(mean);
+            const std::string key = clean(missing[from + k]);
+            known[key] = std::make_shared<const Floats>(std::move(mean));
+            const std::lock_guard<std::mutex> held(lock_);
+            if (learned_.size() >= kRemembered) learned_.clear();
+            learned_[key] = known[key];
         }
     }
     steps.end();
@@ -181,7 +178,6 @@ Features Words::encode(const Names& texts, samclip_task* task) {
     if (vocabulary_) {
         throw InputError("text: the bundle holds a vocabulary, not a text encoder; use the names in it");
     }
-    const std::lock_guard<std::mutex> held(lock_);
     return encoded(texts, task);
 }
 

@@ -50,7 +50,8 @@ public:
 
 private:
     struct Call;
-    void learn(const Names& names, samclip_task* task);
+    using Known = std::map<std::string, std::shared_ptr<const Floats>>;  // by the name as `clean` leaves it
+    void learn(const Names& missing, Known& known, samclip_task* task);
     Features encoded(const Names& texts, samclip_task* task);
     std::vector<Call> calls(const Names& texts);
     const Tokenizer& tokenizer();
@@ -63,7 +64,7 @@ private:
     std::optional<Tokenizer> tokenizer_;
     std::optional<Names> templates_;
     std::optional<Named> stored_;
-    std::map<std::string, Floats> learned_;  // by the name as `clean` leaves it
+    Known learned_;
 };
 
 }  // namespace samclip

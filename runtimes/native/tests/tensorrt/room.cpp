@@ -210,7 +210,8 @@ Answers in_boxes(const Scene& scene, const Boxes& boxes) { return segmented(scen
 Answers find(const Scene& scene, const std::vector<const char*>& names) {
     samclip_masks* masks = nullptr;
     samclip_finding finding = {};
-    finding.naming.has_min_score = 1;  // 0: whatever the chance
+    const samclip_naming naming = {0, nullptr, 0, 1};
+    finding.naming = &naming;  // 0: whatever the chance
     REQUIRE_MESSAGE(samclip_find(scene.get(), {names.data(), names.size()}, &finding, nullptr, &masks) == SAMCLIP_OK,
                     samclip_error());
     return taken(masks);

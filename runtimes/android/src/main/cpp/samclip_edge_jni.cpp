@@ -256,7 +256,7 @@ NATIVE(jlong, find)(JNIEnv* env, jclass, jlong scene, jbyteArray labels, jbyteAr
         const samclip_grid grid = grid_of(env, numbers);
         samclip_finding finding = {};
         finding.size = sizeof(finding);
-        finding.naming = *how.get();
+        finding.naming = how.get();
         finding.no_refine = refine ? 0 : 1;
         finding.points = points;
         finding.threshold = threshold;
