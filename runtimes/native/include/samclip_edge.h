@@ -28,13 +28,14 @@
   `samclip_look` only.
 
   Threads. One model, and one scene, may be asked from many threads at once, as in Python. A list of masks is for one
-  thread at a time while `samclip_name` changes it. Do not free a handle while a call on it runs. Freeing NULL does nothing.
+  thread at a time while `samclip_name` changes it. Do not free a handle while a call on it runs. Freeing NULL does
+  nothing.
 
   Coordinates are pixels of the upright picture: after the turn and the mirror of its `samclip_image`. x grows to the
   right, y down; the first pixel covers 0 to 1.
 
-  Structures that begin with `size` grow in later versions, at their end: set it to the structure's sizeof, or 0 for the size that
-  they have in version 0.1, which `= {0}` does. Zero means "as in Python" in every field. */
+  Structures that begin with `size` grow in later versions, at their end: set it to the structure's sizeof, or 0 for the
+  size that they have in version 0.1, which `= {0}` does. Zero means "as in Python" in every field. */
 #ifndef SAMCLIP_EDGE_H
 #define SAMCLIP_EDGE_H
 
@@ -85,8 +86,7 @@ SAMCLIP_API const char* samclip_error(void);
 typedef struct samclip_task samclip_task;
 
 /* Called before each step of a long call, in the thread of that call, and once at the end (done == total). A step may
-   have steps of its own: each `what` counts by itself. Anything but
-   0 cancels. */
+   have steps of its own: each `what` counts by itself. Anything but 0 cancels. */
 typedef int (*samclip_progress)(void* context, const char* what, size_t done, size_t total);
 
 SAMCLIP_API samclip_status samclip_make_task(samclip_progress progress, void* context, samclip_task** task);
@@ -109,7 +109,8 @@ typedef struct samclip_options {
     const samclip_engine* engine; /* NULL: ONNX Runtime; else an engine of the app's, copied */
 } samclip_options;
 
-/* Open the bundle in a folder. Its graphs are checked and opened when first needed. */
+/* Open the bundle in a folder. Its files must not change while the model lives: they are mapped. Its graphs are checked
+   and opened when first needed. */
 SAMCLIP_API samclip_status samclip_load(const char* folder, const samclip_options* options, samclip_model** model);
 
 /* A file of a bundle that lies in another one, such as an Android package's uncompressed assets. */
@@ -253,11 +254,11 @@ typedef struct samclip_grid {
 typedef struct samclip_finding {
     size_t size;
     const samclip_naming* naming; /* NULL: as Python does by default */
-    int no_refine;            /* 1: the CLIP head's own map, without the mask decoder */
-    int points;               /* the most point prompts of a name, 1 to 3; 0: 3 */
-    double threshold;         /* the least chance of such a point, as a share of the name's highest */
-    int has_threshold;        /* 0: 0.5 */
-    const samclip_grid* grid; /* of SAM + CLIP: which masks there are to be named */
+    int no_refine;                /* 1: the CLIP head's own map, without the mask decoder */
+    int points;                   /* the most point prompts of a name, 1 to 3; 0: 3 */
+    double threshold;             /* the least chance of such a point, as a share of the name's highest */
+    int has_threshold;            /* 0: 0.5 */
+    const samclip_grid* grid;     /* of SAM + CLIP: which masks there are to be named */
 } samclip_finding;
 
 /* Where the named things are: one mask a name that is seen, highest score first, none overlapping. */
@@ -319,7 +320,8 @@ SAMCLIP_API samclip_status samclip_patch_features(samclip_scene* scene, samclip_
                                                   size_t* rows, size_t* columns);
 /* What is under each mask: writes (masks,E). */
 SAMCLIP_API samclip_status samclip_mask_features(samclip_masks* masks, samclip_task* task, float* features);
-/* Pictures as they come, all of the `size` of the first, looked at in a size (NULL: `samclip_names_size`): writes (count,E). */
+/* Pictures as they come, all of the `size` of the first, looked at in a size (NULL: `samclip_names_size`): writes
+ * (count,E). */
 SAMCLIP_API samclip_status samclip_embed(samclip_model* model, const samclip_image* images, size_t count,
                                          const samclip_size* size, samclip_task* task, float* features);
 /* Texts as they stand; names, where the bundle holds a vocabulary: writes (texts,E). */

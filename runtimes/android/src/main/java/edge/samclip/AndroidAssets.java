@@ -16,6 +16,9 @@ public final class AndroidAssets {
         try {
             List<BundleFile> files = new ArrayList<>();
             for (String name : assets.list(folder)) {
+                if (assets.list(folder + "/" + name).length > 0) {
+                    continue; // a folder, such as the test vectors, which nothing reads here
+                }
                 AssetFileDescriptor file = assets.openFd(folder + "/" + name);
                 open.add(file);
                 int descriptor = file.getParcelFileDescriptor().getFd();
