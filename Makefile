@@ -69,12 +69,13 @@ test-native: $(VENV)/.test native  ## its tests; SANITIZE=address,undefined or S
 	ctest --test-dir $(NATIVE) --output-on-failure
 	$(SANITIZED) OMP_NUM_THREADS=1 SAMCLIP_EDGE_NATIVE_BUILD=$(CURDIR)/$(NATIVE) $(BIN)/pytest runtimes/native/tests
 
-test-native-aarch64: $(VENV)/.export  ## build it for 64-bit ARM, and run its tests in C and C++ under QEMU
+test-native-aarch64: $(VENV)/.test native  ## build it for 64-bit ARM, and run its tests under QEMU, int8 among them
 	sh runtimes/native/tools/prepare.sh aarch64
 	$(CMAKE) -B build/native-aarch64 -DONNXRUNTIME_ROOT=$(CURDIR)/build/aarch64/onnxruntime -DSAMCLIP_EDGE_TESTS=ON \
 		-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DCMAKE_FIND_ROOT_PATH=$(CURDIR)/build/aarch64
 	cmake --build build/native-aarch64
 	ctest --test-dir build/native-aarch64 --output-on-failure
+	SAMCLIP_EDGE_NATIVE_BUILD=$(CURDIR)/$(NATIVE) $(BIN)/pytest runtimes/native/tests/aarch64/test_aarch64.py
 
 # The library's readers and questions, fed with any bytes, under the sanitizers: each fuzzer for so many seconds.
 FUZZERS ?= all

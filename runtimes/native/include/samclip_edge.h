@@ -4,8 +4,7 @@
     #include <stdio.h>
 
     int click(const unsigned char *rgb, int width, int height, double x, double y) {  // pixels of three bytes each
-        const char *names[] = {"dog", "cat", "grass"};
-        double point[] = {x, y};
+        const char *names[] = {"dog", "cat", "grass"}; double point[] = {x, y};
         samclip_model *model = NULL; samclip_scene *scene = NULL; samclip_masks *masks = NULL; samclip_mask mask;
         samclip_image photo = samclip_packed(SAMCLIP_RGB, rgb, width, height);
         samclip_prompts click = {.prompts = 1, .points_each = 1, .points = point};

@@ -14,6 +14,7 @@ import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+collect_ignore = ["aarch64"]  # which needs QEMU; `make test-native-aarch64` names it
 BUILD = Path(os.environ.get("SAMCLIP_EDGE_NATIVE_BUILD", HERE.parents[2] / "build" / "native"))
 
 

@@ -92,3 +92,17 @@ def test_the_program_in_c_tells_what_is_wrong(tmp_path: Path) -> None:
 def test_the_program_in_c_is_the_example_and_short() -> None:
     assert block("c") == (NATIVE / "examples" / "click.c").read_text()
     assert block("c").count("\n") <= 30
+
+
+def test_the_example_of_the_header_compiles(tmp_path: Path) -> None:
+    """The comment that `samclip_edge.h` opens with: fifteen lines of C, after the two of includes."""
+    text = (NATIVE / "include" / "samclip_edge.h").read_text()
+    indented = re.search(r"^    #include.*?^    }$", text, re.MULTILINE | re.DOTALL)
+    assert indented is not None
+    example = re.sub(r"^    ", "", indented[0], flags=re.MULTILINE)
+    assert len(example.strip().splitlines()) == 2 + 1 + 15  # and an empty one between
+    source = tmp_path / "example.c"
+    source.write_text(f"{example}\n")
+    command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE / 'include'}", "-fsyntax-only", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
