@@ -239,7 +239,8 @@ SAMCLIP_API samclip_status samclip_segment(samclip_scene* scene, const samclip_p
 SAMCLIP_API samclip_status samclip_segment_all(samclip_scene* scene, const samclip_prompts* prompts, samclip_task* task,
                                                samclip_masks** masks);
 
-/* Which masks of a grid of clicks are kept (SAM's automatic mask generator). Fields that are 0 have SAM's values. */
+/* Which masks of a grid of clicks are kept (SAM's automatic mask generator). Fields that are 0 have SAM's values; for 0
+   itself give a number beside it, such as DBL_MIN, or -DBL_MIN for `stability`. */
 typedef struct samclip_grid {
     size_t size;
     int points_per_side;  /* 0: 32 */

@@ -159,7 +159,10 @@ def _find(vectors: Vectors, step: Step) -> str:
 
 
 def _grid(given: dict[str, Any]) -> native.Grid:
-    return native.Grid(ctypes.sizeof(native.Grid), *given.pop("settings").values())
+    """0 stands for SAM's own value in C, so what is 0 is told by the numbers beside it."""
+    settings = given.pop("settings")
+    beside = {name: -5e-324 if name == "stability" else 5e-324 for name in settings}
+    return native.Grid(ctypes.sizeof(native.Grid), *(value or beside[name] for name, value in settings.items()))
 
 
 def _same(vectors: Vectors, masks: native.Masks, wanted: list[dict[str, Any]]) -> str:
