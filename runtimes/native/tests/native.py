@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import structures
+from structures import Grid, Image
 
 ROOT = Path(__file__).parents[3]
 BUILD = Path(os.environ.get("SAMCLIP_EDGE_NATIVE_BUILD", ROOT / "build" / "native"))
-FORMATS = ("rgb", "bgr", "rgba", "bgra", "grey", "nv12", "nv21", "i420", "yuyv", "planes")
 Progress = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)
 _Handle = ctypes.c_void_p
 
@@ -26,150 +27,13 @@ class NativeError(Exception):
         self.status = status
 
 
-class _Size(ctypes.Structure):
-    _fields_ = (("width", ctypes.c_int), ("height", ctypes.c_int))
-
-
-class _Plane(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("bytes", ctypes.c_size_t),
-        ("row_stride", ctypes.c_size_t),
-        ("pixel_stride", ctypes.c_size_t),
-    )
-
-
-class Image(ctypes.Structure):
-    """`samclip_image`."""
-
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("format", ctypes.c_int),
-        ("width", ctypes.c_int),
-        ("height", ctypes.c_int),
-        ("planes", _Plane * 3),
-        ("bt709", ctypes.c_int),
-        ("full_range", ctypes.c_int),
-        ("turn", ctypes.c_int),
-        ("mirror", ctypes.c_int),
-    )
-
-    @classmethod
-    def of(cls, kind: str, width: int, height: int, *planes: npt.NDArray[np.uint8], **more: int) -> Image:
-        """A picture whose planes lie without gaps. more: its other fields."""
-        kept = [np.ascontiguousarray(plane) for plane in planes]
-        image = cls(format=FORMATS.index(kind), width=width, height=height, **more)
-        for place, plane in zip(image.planes, kept, strict=False):
-            place.data, place.bytes = plane.ctypes.data, plane.nbytes
-        image.kept = kept
-        return image
-
-    @classmethod
-    def rgb(cls, pixels: npt.NDArray[np.uint8]) -> Image:
-        """A picture (H,W,3)."""
-        return cls.of("rgb", pixels.shape[1], pixels.shape[0], pixels)
-
-
-class _Names(ctypes.Structure):
-    _fields_ = (("names", ctypes.POINTER(ctypes.c_char_p)), ("count", ctypes.c_size_t))
-
-
-class _Naming(ctypes.Structure):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("background", ctypes.POINTER(_Names)),
-        ("min_score", ctypes.c_double),
-        ("has_min_score", ctypes.c_int),
-    )
-
-
-class _Prompts(ctypes.Structure):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("prompts", ctypes.c_size_t),
-        ("points_each", ctypes.c_size_t),
-        ("points", ctypes.c_void_p),
-        ("labels", ctypes.c_void_p),
-        ("boxes", ctypes.c_void_p),
-        ("masks", ctypes.c_void_p),
-    )
-
-
-class Grid(ctypes.Structure):
-    """`samclip_grid`."""
-
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("points_per_side", ctypes.c_int),
-        ("predicted_iou", ctypes.c_double),
-        ("stability", ctypes.c_double),
-        ("offset", ctypes.c_double),
-        ("overlap", ctypes.c_double),
-    )
-
-
-class _Finding(ctypes.Structure):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("naming", ctypes.POINTER(_Naming)),
-        ("no_refine", ctypes.c_int),
-        ("points", ctypes.c_int),
-        ("threshold", ctypes.c_double),
-        ("has_threshold", ctypes.c_int),
-        ("grid", ctypes.POINTER(Grid)),
-    )
-
-
-class _Guess(ctypes.Structure):
-    _fields_ = (
-        ("label", ctypes.c_char_p),
-        ("score", ctypes.c_double),
-        ("similarity", ctypes.c_double),
-        ("share", ctypes.c_double),
-    )
-
-
-class _Mask(ctypes.Structure):
-    _fields_ = (
-        ("width", ctypes.c_int),
-        ("height", ctypes.c_int),
-        ("area", ctypes.c_int64),
-        ("box", ctypes.c_int * 4),
-        ("predicted_iou", ctypes.c_double),
-        ("label", ctypes.c_char_p),
-        ("score", ctypes.c_double),
-        ("similarity", ctypes.c_double),
-        ("point", ctypes.c_double * 2),
-        ("rle", ctypes.c_char_p),
-        ("logits", ctypes.POINTER(ctypes.c_float)),
-    )
-
-
-class _Options(ctypes.Structure):
-    _fields_ = (
-        ("size", ctypes.c_size_t),
-        ("threads", ctypes.c_int),
-        ("device", ctypes.c_char_p),
-        ("engine", ctypes.c_void_p),
-    )
-
-
-class _File(ctypes.Structure):
-    _fields_ = (
-        ("path", ctypes.c_char_p),
-        ("descriptor", ctypes.c_int),
-        ("offset", ctypes.c_int64),
-        ("length", ctypes.c_int64),
-    )
-
-
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(BUILD / "libsamclip_edge.so"))
     library.samclip_error.restype = ctypes.c_char_p
     for name in ("sizes", "features", "mask_count", "guess_count"):
         getattr(library, f"samclip_{name}").restype = ctypes.c_size_t
     for name in ("names_size", "photo_size", "low_res"):
-        getattr(library, f"samclip_{name}").restype = _Size
+        getattr(library, f"samclip_{name}").restype = structures.Size
     return library
 
 
@@ -183,16 +47,16 @@ def call(name: str, *arguments: Any) -> None:
         raise NativeError(status, LIBRARY.samclip_error().decode())
 
 
-def _names(names: Sequence[str]) -> _Names:
+def _names(names: Sequence[str]) -> structures.Names:
     encoded = [name.encode("utf-8", "surrogateescape") for name in names]
     array = (ctypes.c_char_p * len(encoded))(*encoded)
-    made = _Names(array, len(encoded))
+    made = structures.Names(array, len(encoded))
     made.kept = array
     return made
 
 
-def _naming(background: Sequence[str] | None, min_score: float | None) -> _Naming:
-    made = _Naming(0, None, min_score or 0.0, min_score is not None)
+def _naming(background: Sequence[str] | None, min_score: float | None) -> structures.Naming:
+    made = structures.Naming(0, None, min_score or 0.0, min_score is not None)
     if background is not None:
         made.kept = _names(background)
         made.background = ctypes.pointer(made.kept)
@@ -275,7 +139,7 @@ class Masks:
         return [self._at(index) for index in range(LIBRARY.samclip_mask_count(self.handle))]
 
     def _at(self, index: int) -> Mask:
-        mask = _Mask()
+        mask = structures.Mask()
         call("mask_at", self.handle, ctypes.c_size_t(index), ctypes.byref(mask))
         pixels = np.full((mask.height, mask.width), 7, np.uint8)
         call("draw", self.handle, ctypes.c_size_t(index), 255, pixels.ctypes.data_as(ctypes.c_void_p), 0)
@@ -312,7 +176,7 @@ class Scene:
         corners, logits = array(boxes, np.float64, 1), array(masks, np.float32, 2)
         count = next((len(each) for each in (where, corners, logits) if each is not None), 0)
         address = [None if each is None else each.ctypes.data for each in (where, marks, corners, logits)]
-        prompts = _Prompts(0, count, 0 if where is None else where.shape[1], *address)
+        prompts = structures.Prompts(0, count, 0 if where is None else where.shape[1], *address)
         return self._masks(name, ctypes.byref(prompts), _task(task))
 
     def segment(
@@ -341,7 +205,7 @@ class Scene:
     ) -> Masks:
         """`samclip_find`."""
         naming = _naming(background, min_score)
-        how = _Finding(0, ctypes.pointer(naming), not refine, points, 0.0, 0)
+        how = structures.Finding(0, ctypes.pointer(naming), not refine, points, 0.0, 0)
         if grid is not None:
             how.grid = ctypes.pointer(grid)
         return self._masks("find", _names(labels), ctypes.byref(how), None)
@@ -366,7 +230,7 @@ class Scene:
         call("classify", self.handle, _names(labels), ctypes.byref(naming), _task(task), ctypes.byref(handle))
         found = []
         for index in range(LIBRARY.samclip_guess_count(handle)):
-            guess = _Guess()
+            guess = structures.Guess()
             call("guess_at", handle, ctypes.c_size_t(index), ctypes.byref(guess))
             found.append(Guess(guess.label.decode(), guess.score, guess.similarity, guess.share))
         LIBRARY.samclip_free_guesses(handle)
@@ -397,11 +261,13 @@ class Model:
         engine: int | None = None,
     ) -> None:
         self.handle = _Handle()
-        options = _Options(ctypes.sizeof(_Options), threads, device.encode() if device else None, engine)
+        options = structures.Options(
+            ctypes.sizeof(structures.Options), threads, device.encode() if device else None, engine
+        )
         if isinstance(bundle, str | Path):
             call("load", os.fsencode(bundle), ctypes.byref(options), ctypes.byref(self.handle))
         else:
-            files = (_File * len(bundle))(*[(path.encode(), *rest) for path, *rest in bundle])
+            files = (structures.File * len(bundle))(*[(path.encode(), *rest) for path, *rest in bundle])
             call("load_files", files, ctypes.c_size_t(len(files)), ctypes.byref(options), ctypes.byref(self.handle))
         self.features = LIBRARY.samclip_features(self.handle)
 
@@ -411,7 +277,7 @@ class Model:
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Width and height of each size."""
-        sizes = (_Size * 16)()
+        sizes = (structures.Size * 16)()
         count = LIBRARY.samclip_sizes(self.handle, sizes, ctypes.c_size_t(16))
         return [(each.width, each.height) for each in sizes[:count]]
 
@@ -420,7 +286,9 @@ class Model:
     ) -> Scene:
         """`samclip_look`. size: S, or width and height."""
         image = photo if isinstance(photo, Image) else Image.rgb(photo)
-        chosen = None if size is None else ctypes.byref(_Size(*((size, size) if isinstance(size, int) else size)))
+        chosen = (
+            None if size is None else ctypes.byref(structures.Size(*((size, size) if isinstance(size, int) else size)))
+        )
         handle = _Handle()
         call("look", self.handle, ctypes.byref(image), chosen, _task(task), ctypes.byref(handle))
         return Scene(self, handle)

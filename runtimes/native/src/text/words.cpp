@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kBatch = 32;           // texts in a call
 constexpr size_t kTogether = 32;        // names whose texts are read together
+constexpr size_t kMostTexts = 4096;     // that a graph may fix for a call: a manifest comes from anywhere
 constexpr size_t kRemembered = 10'000;  // names whose features are kept
 
 void check_text(const std::string& text, const std::string& argument) {
@@ -212,6 +213,10 @@ std::vector<Words::Call> Words::calls(const Names& texts) {
         by_length[length].push_back(tokens.size() - 1);
     }
     const size_t step = one_batch ? static_cast<size_t>(fixed_texts->second) : kBatch;
+    if (step > kMostTexts) {
+        throw InputError(sessions_.files().given() + ": its text_encoder takes " + std::to_string(step) +
+                         " texts in a call; export it for " + std::to_string(kMostTexts) + " at most");
+    }
     std::vector<Call> made;
     for (const auto& [length, same] : by_length) {
         for (size_t from = 0; from < same.size(); from += step) {
