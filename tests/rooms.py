@@ -58,7 +58,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "train/probing": (
         {"numpy", "torch", "torchvision", "accelerate", "open_clip", "PIL", "yaml", "pydantic"},
-        LOOK | {"samclip_edge/model", "train"},
+        LOOK | {"samclip_edge/model", "train", "train/data"},
     ),
     "benchmarks/evaluation": (
         {"numpy", "PIL", "cv2", "torch", "open_clip", "timm", "scipy", "pycocotools", "lvis", "pydantic"}

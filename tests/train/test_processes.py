@@ -65,7 +65,6 @@ from samclip_edge.train.recipe import read_recipe
 rank, folder = int(os.environ["RANK"]), Path(sys.argv[1])
 recipe = read_recipe(str(folder / "mine.yaml"))
 open_clip.add_model_config(folder / "small.json")
-(folder / f"{rank}.pid").write_text(str(os.getpid()))
 now, rate_at, losses = [], trainer.rate_at, gradients.losses
 
 def noted(stage, step, all_steps):
@@ -100,7 +99,7 @@ def fill_disk(run):
         raise OSError(28, os.strerror(28))
     trainer.save_state = save_state
 
-if not (folder / "killed").exists():
+def begin():
     for index in (0, 1, 4):
         found = gradients_of(trainer.Trainer(read_recipe(sys.argv[2]), folder / "short"), index)
         torch.save(found, folder / f"{index}.{rank}.pt")
@@ -116,7 +115,12 @@ if not (folder / "killed").exists():
     )
     tell("unlike shards", None, None)
     trainer.open_data = opening
-trainer.Trainer(recipe, folder / "killed").train()
+
+if __name__ == "__main__":  # and not in loader processes
+    (folder / f"{rank}.pid").write_text(str(os.getpid()))
+    if not (folder / "killed").exists():
+        begin()
+    trainer.Trainer(recipe, folder / "killed").train()
 """
 
 
@@ -184,7 +188,7 @@ def runs(recipe: Path, whole: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "1-teach_sam.safetensors",
         "2-probe.safetensors",
     }
-    assert launch(folder, recipe).wait() == 0, (folder / "log").read_text()
+    assert launch(folder, recipe).wait(600) == 0, (folder / "log").read_text()
     return folder
 
 

@@ -10,11 +10,12 @@ from typing import Any, Generic
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from samclip_edge.errors import InputError
 from samclip_edge.train.data.batches import Item, Steps
 from samclip_edge.train.data.files import TRIES, BrokenSample
+from samclip_edge.train.data.loader_processes import loader
 from samclip_edge.train.data.places import digest
 from samclip_edge.train.data.stream import Lane, Position, Stood, Stream
 
@@ -53,13 +54,7 @@ class Loader(Generic[Item]):
     def __iter__(self) -> Iterator[list[Item]]:
         stream = self.steps.source
         dataset = _Streamed(self.steps, self.positions) if isinstance(stream, Stream) else self.steps
-        made = DataLoader(
-            dataset,
-            batch_size=None,
-            num_workers=self.workers,
-            prefetch_factor=4 if self.workers else None,
-            pin_memory=torch.cuda.is_available(),
-        )
+        made = loader(dataset, self.workers, prefetch_factor=4 if self.workers else None)
         if not isinstance(stream, Stream):
             yield from _told(iter(made))
             return

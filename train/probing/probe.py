@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.files import replacing, write_whole
 from samclip_edge.train.batch_norm import share_statistics
+from samclip_edge.train.data.loader_processes import loader
 from samclip_edge.train.probing.backbones import Backbone
 from samclip_edge.train.probing.data import IGNORED, Labels, Photos, Shown, Steps
 from samclip_edge.train.probing.heads import Head, head
@@ -95,14 +95,8 @@ class Probe:
         recipe = self.recipe
         with together():
             step = self._restore()
-        loader = DataLoader(
-            Steps(self.photos, recipe, range(step, self.steps), self.share),
-            batch_size=None,
-            num_workers=recipe.workers,
-            multiprocessing_context="spawn" if recipe.workers else None,
-        )
+        batches = iter(loader(Steps(self.photos, recipe, range(step, self.steps), self.share), recipe.workers))
         self.head.train()
-        batches = iter(loader)
         while step < self.steps:
             with together():
                 pixels, truth = next(batches)
@@ -186,12 +180,8 @@ class Probe:
         skipped: dict[int, str] = {}
         numbers = range(self.share[0], photos.count, self.share[1])
         shown = Shown(photos, self.recipe.size, numbers)
-        context = "spawn" if self.recipe.workers else None
-        loader = DataLoader(
-            shown, batch_size=None, num_workers=self.recipe.workers, multiprocessing_context=context, collate_fn=_as_is
-        )
         with together():
-            for number, each in zip(numbers, loader, strict=True):
+            for number, each in zip(numbers, loader(shown, self.recipe.workers, collate_fn=_as_is), strict=True):
                 if isinstance(each, str):
                     skipped[number] = each
                     continue

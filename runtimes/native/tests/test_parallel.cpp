@@ -13,8 +13,8 @@
 #include "parallel.hpp"
 
 TEST_CASE("each part is done once, by no more threads than workers, and what is told rises to below the count") {
-    for (const size_t workers : {1, 2, 3, 8}) {
-        for (const size_t count : {0, 1, 2, 7, 100}) {
+    for (const size_t workers : {1u, 2u, 3u, 8u}) {
+        for (const size_t count : {0u, 1u, 2u, 7u, 100u}) {
             std::vector<std::atomic<int>> done(count);
             std::vector<size_t> told;
             std::mutex lock;
@@ -37,7 +37,7 @@ TEST_CASE("each part is done once, by no more threads than workers, and what is 
 }
 
 TEST_CASE("the first fault is thrown after the others have ended, and no further part begins") {
-    for (const size_t workers : {1, 4}) {
+    for (const size_t workers : {1u, 4u}) {
         std::atomic<size_t> begun{0}, ended{0};
         const auto part = [&](size_t index) {
             ++begun;
