@@ -62,8 +62,7 @@ typedef struct samclip_graph {
     size_t input_count;
     const samclip_port* outputs;
     size_t output_count;
-    int one_photo; /* each call has one photo, or one of what is made of it */
-    int threads;   /* see samclip_options */
+    int threads; /* see samclip_options */
     const char* device;
     const char* bundle;                         /* for messages: its folder */
     const samclip_built_engines* built_engines; /* NULL: none are built */

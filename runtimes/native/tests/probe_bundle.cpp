@@ -189,7 +189,6 @@ Json answer(const Json& asked) {
     if (ask == "sha256") return hashes(asked);
     if (ask == "npy") return npy(asked);
     if (ask == "repr") return python_repr(asked["text"].get<std::string>());
-    if (ask == "photos") return photos_in_a_call({asked["height"], asked["width"]});
     return size_of(asked["size"]) < size_of(asked["other"]);
 }
 

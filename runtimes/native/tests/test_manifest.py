@@ -12,7 +12,7 @@ import pytest
 from bundle_answers import python_answer
 from bundle_cases import Case, bases, changed, everywhere, file
 
-from samclip_edge.bundle.sizes import in_order, photos_in_a_call
+from samclip_edge.bundle.sizes import in_order
 
 Ask = Callable[..., Any]
 BASES = bases()
@@ -147,8 +147,6 @@ def test_sizes(ask: Ask) -> None:
     for one in sizes:
         for other in sizes:
             assert ask("sizes", size=one, other=other) == (in_order(one) < in_order(other))
-    for height, width in ((16, 16), (224, 224), (224, 240), (336, 336), (448, 448), (640, 640), (999984, 999984)):
-        assert ask("photos", height=height, width=width) == photos_in_a_call(height, width)
 
 
 def test_texts_in_messages(ask: Ask) -> None:

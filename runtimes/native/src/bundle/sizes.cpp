@@ -1,6 +1,5 @@
 #include "bundle/sizes.hpp"
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -8,8 +7,6 @@
 
 namespace samclip {
 namespace {
-
-constexpr int kPhotos = 8;  // the most photos in one call
 
 // A side: one to six digits.
 std::optional<int> side_of(const std::string& digits) {
@@ -40,11 +37,6 @@ Size size_of(const std::string& text) {
         throw std::invalid_argument("size " + text + " is not a positive multiple of " + std::to_string(kPatch));
     }
     return {*height, *width};
-}
-
-int photos_in_a_call(const Size& size) {
-    const int64_t pixels = std::max<int64_t>(int64_t{size.height} * size.width, 1);
-    return static_cast<int>(std::clamp<int64_t>(int64_t{kPhotos} * 224 * 224 / pixels, 1, kPhotos));
 }
 
 }  // namespace samclip

@@ -26,7 +26,4 @@ struct Size {
 // Of "256", or of "1024x576". Throws std::invalid_argument saying why it is none (`sides`).
 Size size_of(const std::string& text);
 
-// How many photos of a size are encoded in one call.
-int photos_in_a_call(const Size& size);
-
 }  // namespace samclip

@@ -17,24 +17,20 @@ namespace {
 Ort::Env& environment() {
     static Ort::Env* const env = [] {
         auto* made = new Ort::Env(ORT_LOGGING_LEVEL_FATAL, "samclip_edge");  // errors are told by status
-        // One arena for all sessions, which run one after another: what one gives back the next one takes. It grows by
-        // what is asked for, where by default it doubles.
+        // One arena for all sessions, which run one after another: what one gives back the next one takes.
         const Ort::MemoryInfo host = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-        constexpr int kByRequest = 1, kDefault = -1;
-        made->CreateAndRegisterAllocator(host, Ort::ArenaCfg(0, kByRequest, kDefault, kDefault));
+        made->CreateAndRegisterAllocator(host, Ort::ArenaCfg(0, -1, -1, -1));
         return made;
     }();
     return *env;
 }
 
 void on_the_cpu(Ort::SessionOptions& options, const samclip_graph& graph) {
-    // Without these, tensors of one size share a buffer that is held from the first to the last of them, which at 1024
-    // pixels is many times what is in use at any time. Only the sequential mode shares; with one thread between
-    // operations the other computes the same.
     options.AddConfigEntry("session.use_env_allocators", "1");
+    // Tensors of one known shape share a buffer, which is held from the first to the last of them. At 1024 pixels that
+    // is many times what is in use at any time. Python switches that off, for which C has no call: so the number of
+    // photos stays unknown here (`I`), and with it the shapes, and memory is freed at once.
     options.DisableMemPattern();
-    options.SetExecutionMode(ORT_PARALLEL);
-    options.SetInterOpNumThreads(1);
     // Pairs of QuantizeLinear and DequantizeLinear are for TensorRT; here they run as the graph says.
     options.AddConfigEntry("session.disable_quant_qdq", "1");
     // Packed weights are a second copy in memory; unpacked they stay pages of the file (docs/performance.md).
@@ -140,7 +136,6 @@ std::unique_ptr<OrtGraph> opened(const samclip_graph& graph) {
     // Each session has threads of its own. By default they go on asking for work in a loop after a run, and take the
     // cores from the session that runs next.
     options.AddConfigEntry("session.intra_op.allow_spinning", "0");
-    if (graph.one_photo) Ort::ThrowOnError(Ort::GetApi().AddFreeDimensionOverrideByName(options, "I", 1));
     const std::vector<Provider> providers = providers_of(made->device);
     const bool cpu = on_cpu(providers);
     if (cpu) on_the_cpu(options, graph);

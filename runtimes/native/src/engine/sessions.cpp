@@ -135,7 +135,6 @@ void Sessions::open_entry(Entry& entry, const Graph& graph, int threads) {
     told.input_count = inputs.size();
     told.outputs = outputs.data();
     told.output_count = outputs.size();
-    told.one_photo = graph.size && photos_in_a_call(*graph.size) == 1;
     told.threads = threads;
     told.device = device_.c_str();
     told.bundle = folder().c_str();
