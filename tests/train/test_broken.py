@@ -204,7 +204,7 @@ def test_data_of_which_nothing_can_be_used_ends_in_one_line(
             ExceptionWrapper(where="in DataLoader worker process 0").reraise()
 
     if in_worker:
-        monkeypatch.setattr("samclip_edge.train.data.loading.DataLoader", worker)
+        monkeypatch.setattr("samclip_edge.train.data.loader_processes.DataLoader", worker)
     with pytest.raises(InputError) as error:
         next(iter(Loader(spoilt, 0)))
     assert str(error.value).startswith("recipe: 100 broken samples in a row; the last: ")
