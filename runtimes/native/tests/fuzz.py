@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bundle_cases import bases
 from PIL import Image
 
 from samclip_edge import SamClip, data
 from samclip_edge.photo.masks import encode_rle
 
+sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
+from manifest_cases import bases  # of the package's own tests
+
 TESTS = Path(__file__).parent
+
 BUNDLES = (data.FOLDER / "photo", data.FOLDER / "tiny")
 PHOTOS = sorted((data.FOLDER / "photos").glob("*.jpg"))
 CAPTIONS = (

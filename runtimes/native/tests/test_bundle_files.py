@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bundle_answers import entry, python_answer
-from bundle_cases import bases
+from manifest_cases import bases
 
 from samclip_edge import data
 from samclip_edge.bundle.folder import Bundle

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from bundle_answers import python_answer
-from bundle_cases import Case, bases, changed, everywhere, file
+from manifest_cases import Case, bases, changed, everywhere, file
 
 from samclip_edge.bundle.sizes import in_order
 

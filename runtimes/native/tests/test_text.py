@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from text_answers import NASTY, ROOT, ask, different, known_to_both, strings, texts_in, word
+from hard_texts import NASTY
+from text_answers import ROOT, ask, different, known_to_both, strings, texts_in, word
 from tokenizers import normalizers
 
 from samclip_edge import data

@@ -6,7 +6,6 @@ import ctypes
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import native
 import numpy as np
 import numpy.typing as npt
 import pytest
-import two_models
 
 from samclip_edge.photo.masks import decode_rle
 
-WORDS = "white hexagon\nblue square\nred arrow\ngreen ring\nyellow heart\ncaf\u00e9\n"
-KINDS = ("photo", "tiny fp32", "tiny fp16", "tiny int8", "tiny words", "tiny static", "sam+clip")
+BUNDLES = native.ROOT / "build" / "vectors"  # which `make test-native` writes, by tests/vector_bundles.py
+KINDS = ("photo", "tiny-fp32", "tiny-fp16", "tiny-int8", "tiny-words", "tiny-static", "sam+clip")
 Step = dict[str, Any]
 
 
@@ -47,27 +45,9 @@ def _size(at: int | str) -> tuple[int, int]:
     return int(width), int(height or width)
 
 
-def _exported(kind: str, folder: Path) -> Path:
-    """A bundle of a kind, with its vectors."""
-    if kind == "sam+clip":
-        return two_models.export(folder)
-    bundle = folder / "bundle"
-    model, *rest = kind.split()
-    options = ["--model", model]
-    for word in rest:
-        if word == "words":
-            (folder / "words.txt").write_text(WORDS, "utf-8")
-            options += ["--vocabulary", str(folder / "words.txt")]
-        else:
-            options += ["--static"] if word == "static" else ["--precision", word]
-    command = [sys.executable, "-m", "samclip_edge.cli", "export", *options, "--test-vectors", "-o", str(bundle)]
-    subprocess.run(command, check=True, capture_output=True)
-    return bundle
-
-
 @pytest.fixture(scope="module", params=KINDS)
-def vectors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vectors:
-    return Vectors(_exported(request.param, tmp_path_factory.mktemp("bundle")))
+def vectors(request: pytest.FixtureRequest) -> Vectors:
+    return Vectors(BUNDLES / request.param)
 
 
 def test_pipeline(vectors: Vectors) -> None:

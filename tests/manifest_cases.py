@@ -1,4 +1,4 @@
-"""Manifests for test_bundle.py: of every kind of model, and ways to spoil one."""
+"""Manifests of every kind of model, and ways to spoil one, for runtimes in other languages."""
 
 from __future__ import annotations
 
