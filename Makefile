@@ -18,7 +18,7 @@ SANITIZED := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=ignore_no
 	LD_PRELOAD="$(call runtime_of,$(if $(filter thread,$(SANITIZE)),tsan,asan)) $(call runtime_of,stdc++)")
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
-.PHONY: help demo test lint format native test-native test-native-aarch64 fuzz-native test-android clean
+.PHONY: help demo test lint format native test-native test-native-aarch64 fuzz-native test-android web test-web clean
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1	\2/' | expand -t 26
@@ -63,7 +63,12 @@ native: $(VENV)/.export  ## the native library, in build/native
 		-DCMAKE_BUILD_TYPE=$(if $(SANITIZE),RelWithDebInfo,Release) -DSAMCLIP_EDGE_SANITIZE=$(SANITIZE)
 	cmake --build $(NATIVE)
 
-test-native: $(VENV)/.test native  ## its tests; SANITIZE=address,undefined or SANITIZE=thread
+# Bundles with Python's answers, for the runtimes in other languages.
+build/vectors/.made: $(VENV)/.test $(wildcard $(shell git ls-files samclip_edge export tests/vector_bundles.py))
+	$(BIN)/python tests/vector_bundles.py build/vectors
+	touch $@
+
+test-native: $(VENV)/.test native build/vectors/.made  ## its tests; SANITIZE=address,undefined or SANITIZE=thread
 	$(CMAKE) -B $(NATIVE) -DSAMCLIP_EDGE_TESTS=ON
 	cmake --build $(NATIVE)
 	ctest --test-dir $(NATIVE) --output-on-failure
@@ -90,6 +95,17 @@ fuzz-native: $(VENV)/.test  ## fuzz the native library; FUZZERS="fuzz_rle fuzz_t
 
 test-android: native  ## its Java classes on this machine's Java, held against Python's answers
 	sh runtimes/android/src/test/run.sh $(BIN)/python $(NATIVE)
+
+runtimes/web/node_modules/.made: runtimes/web/package-lock.json
+	cd runtimes/web && npm ci --no-audit --no-fund
+	touch $@
+
+web: runtimes/web/node_modules/.made  ## the runtime in TypeScript, in runtimes/web/dist; it needs Node.js 20 or later
+	cd runtimes/web && npm run build
+
+test-web: $(VENV)/.test web build/vectors/.made  ## its answers against this package's
+	$(BIN)/python runtimes/web/tests/references.py build/web
+	cd runtimes/web && npm run check && npm test
 
 clean:  ## remove the environment, the build and the demo
 	rm -rf $(VENV) build demo bench *.egg-info

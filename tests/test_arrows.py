@@ -23,7 +23,9 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-OTHERS = {ROOT / "runtimes" / name for name in ("native", "android")}  # C++ and Java, and scripts to test them
+OTHERS = {
+    ROOT / "runtimes" / name for name in ("native", "android", "web")
+}  # C++, Java and TypeScript, and scripts to test them
 PATHS = [
     p for top in ("samclip_edge", *FOLDERS) for p in sorted((ROOT / top).rglob("*.py")) if not OTHERS & {*p.parents}
 ]

@@ -1,0 +1,101 @@
+/** A bundle: every file is held against its sha256 before it is used. As `bundle/folder.py` and `bundle/sessions.py`. */
+
+import type { Engine, Held, Platform, Session, Tensor } from "./engine.js";
+import { ChecksumError, InputError, oneLine } from "./errors.js";
+import { MANIFEST, readManifest, type File, type Graph, type GraphName, type Manifest } from "./manifest.js";
+import type { Size } from "./sizes.js";
+
+export class Bundle {
+  private readonly sessions = new Map<string, Promise<Session>>();
+
+  private constructor(
+    readonly manifest: Manifest,
+    private readonly platform: Platform,
+    private readonly engine: Engine,
+    private readonly shown: string,
+  ) {}
+
+  /** shown: what the user calls it, in messages. Throws InputError when there is no bundle that this version can read. */
+  static async open(platform: Platform, engine: Engine, shown: string, signal?: AbortSignal): Promise<Bundle> {
+    let bytes: Uint8Array;
+    try {
+      bytes = await platform.read(MANIFEST, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new InputError(`${shown}: holds no ${MANIFEST} (${oneLine(error)}); pass the folder that \`samclip-edge export\` wrote`);
+    }
+    const manifest = readManifest(new TextDecoder().decode(bytes), `${shown}/${MANIFEST}`);
+    if (manifest.target !== "onnx") {
+      throw new InputError(`${shown}: is for target ${manifest.target}; export it with \`--target onnx\``);
+    }
+    return new Bundle(manifest, platform, engine, shown);
+  }
+
+  /** The bytes of a file, held against the manifest. Throws ChecksumError when it is missing or another file. */
+  async bytes(file: File, signal?: AbortSignal): Promise<Uint8Array> {
+    const path = `${this.shown}/${file.path}`;
+    const mend = "copy or export the bundle again";
+    let bytes: Uint8Array;
+    try {
+      bytes = await this.platform.read(file.path, signal, file.sha256);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new ChecksumError(`${path}: cannot be read (${oneLine(error)}); ${mend}`);
+    }
+    if (bytes.length !== file.bytes) {
+      throw new ChecksumError(`${path}: ${bytes.length} bytes where the manifest says ${file.bytes}; ${mend}`);
+    }
+    if ((await this.platform.sha256(bytes)) !== file.sha256) {
+      throw new ChecksumError(`${path}: its sha256 is not the manifest's; ${mend}`);
+    }
+    return bytes;
+  }
+
+  /** The text of a file. */
+  async text(file: File): Promise<string> {
+    return new TextDecoder().decode(await this.bytes(file));
+  }
+
+  /** The graph of that name, at that size where it has one. */
+  graph(name: GraphName, size: Size | null = null): Graph {
+    const found = this.manifest.graphs.find((each) => each.name === name && each.size === size);
+    if (found) return found;
+    throw new InputError(`${this.shown}: has no ${name} at size ${size}; its sizes are [${this.manifest.sizes.join(", ")}]`);
+  }
+
+  /** Run a graph, which is opened at the first call. */
+  async run(name: GraphName, size: Size | null, inputs: Record<string, Tensor | Held>): Promise<Record<string, Held>> {
+    return (await this.session(name, size)).run(inputs);
+  }
+
+  /** The session of a graph. One that could not be opened is tried anew. */
+  session(name: GraphName, size: Size | null): Promise<Session> {
+    const key = `${name} ${size}`;
+    let session = this.sessions.get(key);
+    if (!session) {
+      session = this.opened(this.graph(name, size));
+      this.sessions.set(key, session);
+      session.catch(() => this.sessions.delete(key));
+    }
+    return session;
+  }
+
+  private async opened(graph: Graph): Promise<Session> {
+    const [first, ...rest] = graph.files;
+    const bytes = await this.bytes(first!);
+    const weights = await Promise.all(rest.map(async (file) => ({ path: file.path, data: await this.bytes(file) })));
+    const outputs = graph.signature.outputs.map((each) => each.name);
+    try {
+      return await this.engine.open({ name: graph.name, graph: bytes, weights, outputs });
+    } catch (error) {
+      throw new InputError(`${this.shown}/${first!.path}: ONNX Runtime refuses it (${oneLine(error)}); export the bundle again`);
+    }
+  }
+
+  /** Close all graphs. */
+  async close(): Promise<void> {
+    const open = await Promise.allSettled(this.sessions.values());
+    this.sessions.clear();
+    for (const each of open) if (each.status === "fulfilled") await each.value.close();
+  }
+}

@@ -1,0 +1,56 @@
+/** What runs the graphs, and what else a platform has to bring. Both are handed in: nothing here imports them. */
+
+/** A tensor on the host. */
+export interface Tensor {
+  readonly type: "float32" | "int32";
+  readonly dims: readonly number[];
+  readonly data: Float32Array | Int32Array;
+}
+
+/** A tensor where the engine has it. It may go into another graph as it is. */
+export interface Held {
+  /** Its numbers, on the host. */
+  read(): Promise<Tensor>;
+  /** Let go of it. */
+  dispose(): void;
+}
+
+/** One graph, loaded into an engine. */
+export interface Session {
+  /** All inputs by name to all outputs by name. */
+  run(inputs: Readonly<Record<string, Tensor | Held>>): Promise<Record<string, Held>>;
+  close(): Promise<void>;
+}
+
+/** What is opened: the bytes of a graph and of the weights beside it, and how it is called. */
+export interface GraphFiles {
+  readonly name: string;
+  /** The graph. */
+  readonly graph: Uint8Array;
+  /** Weights that the graph names by their path. */
+  readonly weights: readonly { path: string; data: Uint8Array }[];
+  readonly outputs: readonly string[];
+}
+
+/** What runs graphs. */
+export interface Engine {
+  open(files: GraphFiles): Promise<Session>;
+}
+
+/** Where the files of a bundle come from, and what a platform does better than JavaScript. */
+export interface Platform {
+  /** The bytes of a file of the bundle. sha256: what the manifest says of it, where that is known. */
+  read(path: string, signal?: AbortSignal, sha256?: string): Promise<Uint8Array>;
+  /** The sha256 of bytes, in hexadecimal. */
+  sha256(bytes: Uint8Array): Promise<string>;
+}
+
+/** Numbers as a tensor. */
+export function tensor(data: Float32Array | Int32Array, ...dims: number[]): Tensor {
+  return { type: data instanceof Int32Array ? "int32" : "float32", dims, data };
+}
+
+/** The floats of a tensor that an engine holds. */
+export async function floats(held: Held): Promise<Float32Array> {
+  return (await held.read()).data as Float32Array;
+}

@@ -1,0 +1,14 @@
+export { ChecksumError, InputError } from "./errors.js";
+export type { Engine, GraphFiles, Held, Platform, Session, Tensor } from "./engine.js";
+export { onnxRuntime, type Ort } from "./engines/onnxruntime.js";
+export { BACKGROUND_NAMES, MIN_SCORE } from "./judge.js";
+export { Bits, decodeRle, encodeRle, Mask, type Box, type Rle } from "./masks.js";
+export type { BoxPrompt, Point, Pointing } from "./prompts.js";
+export { Grid, type Pixels } from "./resize.js";
+export { SamClip, type Loading } from "./samclip.js";
+export { browser, pixelsOf, type Fetching, type Picture } from "./platform/browser.js";
+export { Scene, type Naming } from "./scene.js";
+export type { Size } from "./sizes.js";
+export type { Guess } from "./tasks/classify.js";
+export { connect, RemoteSamClip, RemoteScene, serve, type Port } from "./worker.js";
+export { SETTINGS, type Settings, type Watching } from "./tasks/everything.js";

@@ -1,0 +1,108 @@
+/** Opens a bundle and looks at photos. As `pipeline.py`. */
+
+import { Bundle } from "./bundle.js";
+import { Merged, SideBySide } from "./encoded.js";
+import type { Engine, Platform } from "./engine.js";
+import { InputError } from "./errors.js";
+import { Frame } from "./frame.js";
+import { Judge } from "./judge.js";
+import { checkLabels } from "./names.js";
+import { quoted } from "./python.js";
+import type { Pixels } from "./resize.js";
+import { Scene } from "./scene.js";
+import { ofSides, sides, type Size } from "./sizes.js";
+import { dot, Words } from "./words.js";
+
+/** What a bundle is opened with. */
+export interface Loading {
+  /** What runs its graphs. */
+  engine: Engine;
+  /** What reads its files. */
+  platform: Platform;
+  /** What the user calls the bundle, in messages. */
+  shown: string;
+  signal?: AbortSignal;
+}
+
+/** A bundle that was opened. */
+export class SamClip {
+  readonly words: Words;
+  readonly judge: Judge;
+
+  private constructor(readonly bundle: Bundle) {
+    this.words = new Words(bundle);
+    this.judge = new Judge(this.words, bundle.manifest);
+  }
+
+  /** Open a bundle; its graphs are checked and opened when first needed. Throws InputError where there is none. */
+  static async load({ platform, engine, shown, signal }: Loading): Promise<SamClip> {
+    return new SamClip(await Bundle.open(platform, engine, shown, signal));
+  }
+
+  /** The input sizes that the bundle holds, rising: S, or "WxH". */
+  get sizes(): readonly Size[] {
+    return this.bundle.manifest.sizes;
+  }
+
+  /** Encode a photo, once. size: one of `sizes`; the largest where left out, which masks want. */
+  async look(photo: Pixels, size?: Size): Promise<Scene> {
+    const { height, width, data } = photo;
+    if (!(height > 0 && width > 0) || data.length !== 3 * height * width) {
+      throw new InputError(`photo: ${data.length} bytes are not ${width} x ${height} pixels of RGB; pass 3 bytes a pixel`);
+    }
+    const frame = new Frame(height, width, this.sizeOf(size ?? this.sizes.at(-1)!));
+    const encoded = new (this.bundle.manifest.kind === "sam+clip" ? SideBySide : Merged)(this.bundle, photo, frame);
+    await encoded.look();
+    return new Scene(this.words, this.judge, encoded);
+  }
+
+  private sizeOf(size: Size): Size {
+    try {
+      const found = ofSides(...sides(size));
+      if (this.sizes.includes(found)) return found;
+    } catch {
+      // said below
+    }
+    throw new InputError(` ${size}: the bundle holds ${this.sizes.join(", ")}; choose one of them`, "size");
+  }
+
+  /** The size at which photos are named: the smallest at which a trained model was trained, or the smallest. */
+  get namesSize(): Size {
+    const { trained, trained_at } = this.bundle.manifest;
+    const known = (trained && trained_at) || this.sizes;
+    return this.sizes.find((size) => known.includes(size)) ?? this.sizes[0]!;
+  }
+
+  /** The features (E) of photos, L2-normalised, to be compared with those of texts or of other photos. */
+  async embed(photos: readonly (Pixels | Scene)[], size: Size = this.namesSize): Promise<Float32Array[]> {
+    const rows: Float32Array[] = [];
+    for (const photo of photos) {
+      if (photo instanceof Scene) {
+        rows.push(await photo.imageFeatures());
+        continue;
+      }
+      const scene = await this.look(photo, size);
+      rows.push(await scene.imageFeatures());
+      await scene.dispose();
+    }
+    return rows;
+  }
+
+  /** The features (E) of texts as they stand, L2-normalised; of names, where the bundle holds a vocabulary. */
+  async embedText(texts: readonly string[]): Promise<Float32Array[]> {
+    if (typeof texts === "string") throw new InputError(`: ${quoted(texts)} is one string; pass a list of texts`, "texts");
+    return this.bundle.manifest.text.names ? this.words.features(texts) : this.words.encode(texts);
+  }
+
+  /** Photos by how well they fit a text, best first: the index in `photos`, and their cosine. */
+  async rank(photos: readonly (Pixels | Scene)[], text: string, size?: Size): Promise<[number, number][]> {
+    const [wanted] = await this.embedText(checkLabels([text], "text"));
+    const rows = await this.embed(photos, size);
+    return rows.map((row, index): [number, number] => [index, dot(row, wanted!)]).sort((a, b) => b[1] - a[1]);
+  }
+
+  /** Close all graphs. */
+  dispose(): Promise<void> {
+    return this.bundle.close();
+  }
+}
