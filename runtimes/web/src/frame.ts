@@ -6,7 +6,9 @@
  */
 
 import { Bits } from "./masks.js";
-import { between, firstRows, Grid, product, resize, roundEven, taps, type Pixels } from "./resize.js";
+import {
+  bands, between, firstRows, Grid, product, resize, roundEven, taps, transposedProduct, type Band, type Pixels,
+} from "./resize.js";
 import { grid, lowRes, MASK_STRIDE, PATCH, sides, type Size } from "./sizes.js";
 
 export const PIXEL_MEAN = [123.675, 116.28, 103.53] as const; // RGB, SAM's; also the padding colour
@@ -63,7 +65,8 @@ export class Frame {
   /** Low-res mask logits to logits over the photo's own pixels (SAM's `postprocess_masks`). */
   toPhoto(logits: Grid): Grid {
     const [rows, columns] = this.waysBack(logits);
-    return this.height <= this.width ? product(product(rows, logits), columns, true) : product(rows, product(logits, columns, true));
+    // Both products shrink with the smaller side first.
+    return this.height <= this.width ? transposedProduct(product(rows, logits), columns) : product(rows, transposedProduct(logits, columns));
   }
 
   /** Where `toPhoto` of low-res logits is above 0. */
@@ -71,14 +74,14 @@ export class Frame {
     const found = new Bits(this.height, this.width);
     const [rows, columns] = this.waysBack(logits);
     // Each pixel is a weighted mean of logits near it, so only what a logit above 0 reaches is computed.
-    const wide = product(columns, logits, true); // (photo columns, low-res rows)
-    const down = sparse(rows);
+    const wide = transposedProduct(logits, columns); // (low-res rows, photo columns)
+    const line = new Float32Array(logits.rows);
     for (let x = 0; x < this.width; x++) {
-      const line = wide.data.subarray(x * logits.rows, (x + 1) * logits.rows);
+      for (let row = 0; row < logits.rows; row++) line[row] = wide.data[row * this.width + x]!;
       if (!line.some((each) => each > 0)) continue;
       for (let y = 0; y < this.height; y++) {
         let sum = 0;
-        const { first, weights } = down[y]!;
+        const { first, weights } = rows[y]!;
         for (let k = 0; k < weights.length; k++) sum += weights[k]! * line[first + k]!;
         if (Math.fround(sum) > 0) found.data[x * this.height + y] = 1;
       }
@@ -87,7 +90,7 @@ export class Frame {
   }
 
   /** The matrices from rows and columns of a low-res mask to those of the photo, by way of the input. */
-  private waysBack(low: Grid): [Grid, Grid] {
+  private waysBack(low: Grid): [Band[], Band[]] {
     const [height, width] = this.scaled;
     const [down, across] = sides(this.size);
     return [wayBack(low.rows, down, height, this.height), wayBack(low.columns, across, width, this.width)];
@@ -131,31 +134,22 @@ export class Frame {
   enlarge(values: Grid): Grid {
     const side = this.cell(values.rows) / MASK_STRIDE;
     const [down, across] = this.lowRes;
-    const rows = firstRows(between(values.rows, values.rows * side), down);
-    const columns = firstRows(between(values.columns, values.columns * side), across);
-    return product(product(rows, values), columns, true);
+    const rows = bands(firstRows(between(values.rows, values.rows * side), down));
+    const columns = bands(firstRows(between(values.columns, values.columns * side), across));
+    return transposedProduct(product(rows, values), columns);
   }
 }
 
-const kept = new Map<string, Grid>(); // matrices, of the photos of late
+const kept = new Map<string, Band[]>(); // of the photos of late
 
-function wayBack(low: number, side: number, scaled: number, photo: number): Grid {
+/** The matrix (photo, low-res) from one side of a low-res mask to that of the photo, by way of the input. */
+function wayBack(low: number, side: number, scaled: number, photo: number): Band[] {
   const key = [low, side, scaled, photo].join();
-  const found = kept.get(key) ?? product(between(scaled, photo), firstRows(between(low, side), scaled));
+  const found = kept.get(key) ?? bands(product(bands(between(scaled, photo)), firstRows(between(low, side), scaled)));
   kept.delete(key);
   kept.set(key, found);
   if (kept.size > 8) kept.delete(kept.keys().next().value!);
   return found;
-}
-
-/** The rows of a matrix without the zeros around them. */
-function sparse(matrix: Grid): { first: number; weights: Float32Array }[] {
-  return Array.from({ length: matrix.rows }, (_, row) => {
-    const line = matrix.data.subarray(row * matrix.columns, (row + 1) * matrix.columns);
-    const first = line.findIndex((each) => each !== 0);
-    const last = line.findLastIndex((each) => each !== 0);
-    return { first: Math.max(first, 0), weights: line.subarray(Math.max(first, 0), last + 1) };
-  });
 }
 
 /** How much of each cell of a grid over a mask it covers: Pillow's `resize` with `BOX`. */

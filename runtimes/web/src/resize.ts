@@ -156,18 +156,45 @@ export function between(old: number, side: number): Grid {
   return matrix;
 }
 
-/** left @ right, with `right` transposed where asked. */
-export function product(left: Grid, right: Grid, transposed = false): Grid {
-  const inner = left.columns;
-  const columns = transposed ? right.rows : right.columns;
-  const out = new Grid(left.rows, columns);
+/** One row of a matrix, without the zeros before and behind its numbers. */
+export interface Band {
+  readonly first: number;
+  readonly weights: Float32Array;
+}
+
+/** The rows of a matrix whose numbers lie beside each other. */
+export function bands(matrix: Grid): Band[] {
+  return Array.from({ length: matrix.rows }, (_, row) => {
+    const line = matrix.data.subarray(row * matrix.columns, (row + 1) * matrix.columns);
+    const first = Math.max(line.findIndex((each) => each !== 0), 0);
+    return { first, weights: line.subarray(first, line.findLastIndex((each) => each !== 0) + 1) };
+  });
+}
+
+/** left @ right. */
+export function product(left: readonly Band[], right: Grid): Grid {
+  const { columns } = right;
+  const out = new Grid(left.length, columns);
+  left.forEach(({ first, weights }, row) => {
+    const line = out.data.subarray(row * columns, (row + 1) * columns);
+    weights.forEach((weight, k) => {
+      const from = (first + k) * columns;
+      for (let column = 0; column < columns; column++) line[column]! += weight * right.data[from + column]!;
+    });
+  });
+  return out;
+}
+
+/** left @ right.T */
+export function transposedProduct(left: Grid, right: readonly Band[]): Grid {
+  const out = new Grid(left.rows, right.length);
   for (let row = 0; row < left.rows; row++) {
-    for (let k = 0; k < inner; k++) {
-      const weight = left.data[row * inner + k]!;
-      if (weight === 0) continue;
-      for (let column = 0; column < columns; column++) {
-        out.data[row * columns + column]! += weight * right.data[transposed ? column * inner + k : k * columns + column]!;
-      }
+    const from = row * left.columns;
+    for (let column = 0; column < right.length; column++) {
+      const { first, weights } = right[column]!;
+      let sum = 0;
+      for (let k = 0; k < weights.length; k++) sum += weights[k]! * left.data[from + first + k]!;
+      out.data[row * right.length + column] = sum;
     }
   }
   return out;
