@@ -134,7 +134,8 @@ def answer(name: str, folder: Path) -> None:
     answers.record("error", "outside", error_of(lambda: scene.segment(points=[[width + 1.0, height / 2]])))
     answers.record("error", "no label", error_of(lambda: scene.classify([])))
     answers.record("error", "size", error_of(lambda: model.look(photo, 304)))
-    answers.record("error", "folder", error_of(lambda: SamClip.load("no such folder")))
+    hub = ", or name a repository"  # which only Python opens
+    answers.record("error", "folder", error_of(lambda: SamClip.load("no such folder")).partition(hub)[0])
     answers.write()
 
 
