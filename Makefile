@@ -100,8 +100,8 @@ runtimes/web/node_modules/.made: runtimes/web/package-lock.json
 	cd runtimes/web && npm ci --no-audit --no-fund
 	touch $@
 
-web: runtimes/web/node_modules/.made  ## the runtime in TypeScript, in runtimes/web/dist; it needs Node.js 20 or later
-	cd runtimes/web && npm run build
+web: runtimes/web/node_modules/.made  ## the runtime in TypeScript, and its page (runtimes/web); it needs Node.js 20 or later
+	cd runtimes/web && npm run build && npm run page
 
 test-web: $(VENV)/.test web build/vectors/.made  ## its answers against this package's
 	$(BIN)/python runtimes/web/tests/references.py build/web

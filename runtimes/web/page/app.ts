@@ -1,0 +1,222 @@
+/** The page: photos in, questions to the worker, answers drawn and listed. */
+
+import { connect, pixelsOf, type Mask, type Pixels, type Port, type RemoteSamClip, type RemoteScene } from "../src/index.js";
+import { coco, colour, cutOut, Picture } from "./picture.js";
+
+const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
+const [stage, status, answers] = [element("stage"), element("status"), element("answers")];
+const [words, stop] = [element<HTMLInputElement>("words"), element<HTMLButtonElement>("stop")];
+const picture = new Picture(element<HTMLCanvasElement>("photo"));
+const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
+const buttons = ["find", "everything", "undo", "cutout", "json"].map((id) => element<HTMLButtonElement>(id));
+
+interface Shown {
+  scene: RemoteScene;
+  pixels: Pixels;
+  name: string;
+  history: Mask[][]; // what was shown, the last is shown now
+  hover: Mask | null;
+  box: [number, number, number, number] | null;
+  mark: [number, number] | null;
+}
+
+let model: RemoteSamClip | null = null;
+let names: string[] = []; // that are offered before a person types
+let shown: Shown | null = null;
+let busy: AbortController | null = null;
+
+function say(text: string, wrong = false): void {
+  status.textContent = text;
+  status.classList.toggle("wrong", wrong);
+}
+
+function refresh(): void {
+  const masks = shown?.history.at(-1) ?? [];
+  if (shown) picture.draw(masks, shown.hover, shown.box, shown.mark);
+  const enabled: Record<string, boolean> = { find: true, everything: true, undo: (shown?.history.length ?? 0) > 1, cutout: masks.length > 0, json: masks.length > 0 };
+  for (const button of buttons) button.disabled = !shown || busy !== null || !enabled[button.id];
+  stop.hidden = busy === null;
+  answers.replaceChildren(
+    ...masks.map((mask, k) => {
+      const item = document.createElement("li");
+      item.style.setProperty("--colour", colour(k));
+      item.textContent = mask.label === null ? "none of the names" : `${mask.label}, ${Math.round(100 * mask.score!)} %`;
+      return item;
+    }),
+  );
+}
+
+/** Ask the worker; say what is going on, how long it took, and what went wrong. One question at a time. */
+async function asking<T>(what: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+  if (busy) return undefined;
+  busy = new AbortController();
+  say(`${what} …`);
+  refresh();
+  const began = performance.now();
+  try {
+    const answer = await ask(busy.signal);
+    say(`${what}: ${Math.round(performance.now() - began)} ms`);
+    return answer;
+  } catch (error) {
+    const stopped = busy.signal.aborted;
+    say(stopped ? `${what}: stopped` : (error as Error).message, !stopped);
+    return undefined;
+  } finally {
+    busy = null;
+    refresh();
+  }
+}
+
+const asked = (): string[] => words.value.split(",").map((each) => each.trim()).filter(Boolean);
+
+function keep(masks: Mask[]): void {
+  shown!.history.push(masks);
+  shown!.hover = null;
+  refresh();
+}
+
+async function open(file: Blob): Promise<void> {
+  const made = await asking("Looking at the photo", async () => {
+    const pixels = await pixelsOf(file);
+    const scene = await model!.look(pixels);
+    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+    return { scene, pixels, bitmap };
+  });
+  if (!made) return;
+  await shown?.scene.dispose();
+  picture.show(made.bitmap);
+  const name = (file as File).name ?? "photo";
+  shown = { scene: made.scene, pixels: made.pixels, name, history: [[]], hover: null, box: null, mark: null };
+  stage.classList.add("full");
+  refresh();
+}
+
+/** The thing under a click, or in a box, with its name. */
+async function point(pointing: Parameters<RemoteScene["segment"]>[0]): Promise<void> {
+  const { scene, history } = shown!;
+  const masks = await asking("Segmenting", async (signal) => {
+    const found = await scene.segment(pointing, { signal });
+    const offered = asked().length ? asked() : names;
+    return offered.length ? scene.name(found, offered) : found;
+  });
+  if (masks) keep([...history.at(-1)!, ...masks]);
+}
+
+element<HTMLFormElement>("ask").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const wanted = asked();
+  const masks = shown && (await asking("Finding words", (signal) => shown!.scene.find(wanted, { signal })));
+  if (!masks) return;
+  keep(masks);
+  const absent = wanted.filter((name) => !masks.some((mask) => mask.label === name));
+  if (absent.length) say(`${status.textContent}. Not in this photo: ${absent.join(", ")}`);
+});
+
+element("everything").addEventListener("click", async () => {
+  const labels = asked().length ? asked() : names;
+  const progress = (done: number, all: number): void => say(`Naming everything: ${Math.round((100 * done) / all)} %`);
+  const settings = { pointsPerSide: 16, predictedIou: 0.6, stability: 0.7 };
+  const how = labels.length ? { labels, settings, progress } : { settings, progress };
+  const masks = await asking("Naming everything", (signal) => shown!.scene.everything({ ...how, signal }));
+  if (masks) keep(masks);
+});
+
+element("undo").addEventListener("click", () => {
+  shown!.history.pop();
+  refresh();
+});
+stop.addEventListener("click", () => busy?.abort());
+element("cutout").addEventListener("click", async () => save(await cutOut(shown!.pixels, shown!.history.at(-1)!), "cut-out.png"));
+element("json").addEventListener("click", () => save(coco(shown!.pixels, shown!.history.at(-1)!, shown!.name), "masks.json"));
+
+function save(blob: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+let pressed: [number, number] | null = null;
+picture.canvas.addEventListener("pointerdown", (event) => {
+  pressed = picture.at(event);
+});
+picture.canvas.addEventListener("pointermove", (event) => {
+  if (!shown) return;
+  const [x, y] = picture.at(event);
+  if (pressed && event.pointerType !== "touch") {
+    const [px, py] = pressed;
+    const far = Math.hypot(x - px, y - py) > shown.scene.width / 50;
+    shown.box = far ? [Math.min(x, px), Math.min(y, py), Math.max(x, px), Math.max(y, py)] : null;
+    refresh();
+  } else if (!pressed && event.pointerType === "mouse") {
+    void hover(x, y);
+  }
+});
+picture.canvas.addEventListener("pointerup", (event) => {
+  if (!shown || !pressed) return;
+  const box = shown.box;
+  pressed = shown.box = null;
+  if (box && box[2] > box[0] && box[3] > box[1]) void point({ boxes: box });
+  else void point({ points: [picture.at(event)] });
+});
+picture.canvas.addEventListener("pointerleave", () => {
+  pressed = null;
+  if (shown) shown.hover = shown.box = null;
+  refresh();
+});
+
+let hovering = false;
+async function hover(x: number, y: number): Promise<void> {
+  if (hovering || busy || !shown) return;
+  hovering = true;
+  const { scene } = shown;
+  const [mask] = await scene.segment({ points: [[x, y]] }).catch(() => []);
+  hovering = false;
+  if (shown?.scene !== scene || busy) return;
+  shown.hover = mask ?? null;
+  refresh();
+}
+
+picture.canvas.addEventListener("keydown", (event) => {
+  if (!shown) return;
+  const { width, height } = shown.scene;
+  const steps: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const step = steps[event.key];
+  if (step) {
+    const [x, y] = shown.mark ?? [width / 2, height / 2];
+    shown.mark = [Math.min(Math.max(x + (step[0] * width) / 40, 0), width), Math.min(Math.max(y + (step[1] * height) / 40, 0), height)];
+  } else if ((event.key === "Enter" || event.key === " ") && shown.mark) {
+    void point({ points: [shown.mark] });
+  } else return;
+  event.preventDefault();
+  refresh();
+});
+
+element<HTMLInputElement>("file").addEventListener("change", (event) => {
+  const [file] = (event.target as HTMLInputElement).files ?? [];
+  if (file) void open(file);
+});
+for (const kind of ["dragover", "dragleave", "drop"] as const) {
+  stage.addEventListener(kind, (event) => {
+    event.preventDefault();
+    stage.classList.toggle("over", kind === "dragover");
+    const file = kind === "drop" ? event.dataTransfer?.files[0] : undefined;
+    if (file) void open(file);
+  });
+}
+
+async function start(): Promise<void> {
+  refresh();
+  const isolated = crossOriginIsolated ? "" : " (the page is not isolated from others, so one thread)";
+  element("where").textContent = `Runs here, by wasm with ${threads} thread${threads === 1 ? "" : "s"}${isolated}. No photo leaves this machine.`;
+  const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  const offered = await fetch(new URL("names.json", import.meta.url)).then((response) => (response.ok ? response.json() : []));
+  names = offered as string[];
+  words.placeholder = names.slice(0, 3).join(", ");
+  const opened = await asking("Loading the model", () => connect(worker as unknown as Port, threads));
+  if (!opened) return;
+  model = opened;
+  say("Choose a photo, or drop one.");
+}
+void start();
