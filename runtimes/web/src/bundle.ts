@@ -2,7 +2,8 @@
 
 import type { Engine, Held, Platform, Session, Tensor } from "./engine.js";
 import { ChecksumError, InputError, oneLine } from "./errors.js";
-import { MANIFEST, readManifest, type File, type Graph, type GraphName, type Manifest } from "./manifest.js";
+import type { GraphName } from "./contract.js";
+import { MANIFEST, readManifest, type File, type Graph, type Manifest } from "./manifest.js";
 import type { Size } from "./sizes.js";
 
 export class Bundle {

@@ -8,7 +8,7 @@ import type { Bundle } from "./bundle.js";
 import { floats, tensor, type Held } from "./engine.js";
 import { InputError } from "./errors.js";
 import type { Frame } from "./frame.js";
-import type { GraphName } from "./manifest.js";
+import type { GraphName } from "./contract.js";
 import { encodeRle, Mask, squareAround, type Bits } from "./masks.js";
 import { clipSquare, Grid, type Pixels } from "./resize.js";
 import { sides } from "./sizes.js";

@@ -4,10 +4,11 @@ import type { Bundle } from "./bundle.js";
 import { clean } from "./clean.js";
 import { floats, tensor } from "./engine.js";
 import { InputError, oneLine } from "./errors.js";
-import { endOfText, fixedSide, isFilled, type File } from "./manifest.js";
+import { fixedSide, type File } from "./manifest.js";
 import { checkText, readNames, readTemplates } from "./names.js";
 import { readNpy } from "./npy.js";
 import { quoted } from "./python.js";
+import { endOfText, isFilled } from "./spec.js";
 import { Tokenizer } from "./tokenizer.js";
 
 /** Names and their features (E), L2-normalised. */
