@@ -1,21 +1,16 @@
 // samclip-edge-cli: the verbs `classify` and `segment` of samclip-edge for one photo, without Python. Its JSON, its
 // errors and what its options mean are those of samclip_edge/cli/{classify,segment}.py.
-#include <algorithm>
-#include <cmath>
+#include <cctype>
 #include <fstream>
 #include <iostream>
-#include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "arguments.hpp"
 #include "picture.hpp"
 
 namespace {
-
 using Json = nlohmann::ordered_json;
-using samclip_edge::Masks, samclip_edge::Model, samclip_edge::Scene, samclip_edge::Size;
+using samclip_edge::Masks, samclip_edge::Model, samclip_edge::Prompts, samclip_edge::Scene, samclip_edge::Size;
 
 constexpr char kUsage[] = R"(samclip-edge-cli --bundle DIR [--size S|WxH] [--device DEVICE] [--threads N] VERB
 
@@ -31,7 +26,7 @@ there is too little memory; 2: bad input, told in one line on stderr.
 )";
 
 // What is asked of `segment`, checked in the order of `Question.of` of samclip_edge/cli/question.py.
-samclip_edge::Prompts prompts_of(const Arguments& given) {
+Prompts prompts_of(const Arguments& given) {
     for (const char* option : {"--min-iou", "--min-stability"}) {
         if (!given.has(option) || given.has("--everything")) continue;
         throw BadInput(std::string(option) + ": is for the masks of --everything; leave it out");
@@ -52,7 +47,7 @@ samclip_edge::Prompts prompts_of(const Arguments& given) {
     if (given.has("--min-score") && !given.has("--text") && !given.has("--label")) {
         throw BadInput("--min-score: is for names; give it with --text, or with --everything and --label");
     }
-    samclip_edge::Prompts prompts;
+    Prompts prompts;
     prompts.count = std::max<size_t>(boxes.size(), 1);
     for (const std::string& text : points) {
         const auto parts = numbers("--point", text, "x,y or x,y,0 or x,y,1", 2, 3);
@@ -98,9 +93,8 @@ std::string stripped(const std::string& name) {
 
 std::string folded(const std::string& name) {
     std::string made;
-    for (const char letter : stripped(name)) {
-        const bool space = letter == ' ' || (letter >= '\t' && letter <= '\r');
-        if (!space) made += static_cast<char>(letter >= 'A' && letter <= 'Z' ? letter + 32 : letter);
+    for (const unsigned char letter : stripped(name)) {
+        if (std::isspace(letter) == 0) made += static_cast<char>(std::tolower(letter));
         else if (made.back() != ' ') made += ' ';
     }
     return made;
@@ -108,11 +102,11 @@ std::string folded(const std::string& name) {
 
 // The names that were looked for and not seen.
 Json absent(const Strings& names, const Masks& masks) {
-    std::set<std::string> seen;
-    for (const auto& mask : masks) seen.insert(folded(mask.label.value_or("")));
+    std::map<std::string, int> seen;
+    for (const auto& mask : masks) seen[folded(mask.label.value_or(""))] = 1;
     Json found = Json::array();
     for (const std::string& name : names) {
-        if (seen.insert(folded(name)).second) found.push_back(stripped(name));
+        if (seen[folded(name)]++ == 0) found.push_back(stripped(name));
     }
     return found;
 }
@@ -151,8 +145,8 @@ Json classified(const Model& model, const Arguments& given, const std::string& p
 Masks every_mask(const Scene& scene, const Arguments& given, const samclip_edge::Naming& naming) {
     const double iou = given.number("--min-iou", 0.88), stability = given.number("--min-stability", 0.95);
     samclip_edge::Grid grid = {};
-    grid.predicted_iou = iou == 0 ? std::numeric_limits<double>::min() : iou;  // 0 stands for SAM's own value
-    grid.stability = stability == 0 ? std::numeric_limits<double>::min() : stability;
+    grid.predicted_iou = iou == 0 ? 1e-300 : iou;  // 0 stands for SAM's own value
+    grid.stability = stability == 0 ? 1e-300 : stability;
     Masks masks = scene.everything(given.all("--label"), naming, grid);
     if (masks.empty()) {
         std::cerr << "note: no mask reaches --min-iou " << iou << " and --min-stability " << stability
@@ -161,8 +155,7 @@ Masks every_mask(const Scene& scene, const Arguments& given, const samclip_edge:
     return masks;
 }
 
-Json segmented(const Model& model, const Arguments& given, const std::string& path,
-               const samclip_edge::Prompts& prompts) {
+Json segmented(const Model& model, const Arguments& given, const std::string& path, const Prompts& prompts) {
     const Size size = chosen(model, given, model.sizes().back());
     model.prepare(size);
     const Photo photo = read_photo(path);
@@ -198,11 +191,11 @@ Json answered(const Arguments& given) {
     if (!given.has("--bundle")) throw BadInput("Missing option '--bundle'. (see --help)");
     const std::string path = given.words[1], bundle = given.last("--bundle");
     const double threads = given.number("--threads", 1);
-    if (!(threads >= 1 && threads <= 1024 && threads == std::floor(threads))) {
+    if (!(threads >= 1 && threads <= 1024 && threads == static_cast<int>(threads))) {
         throw BadInput("--threads " + given.last("--threads") + ": give a whole number, 1 to 1024");
     }
     for (const char* option : {"--min-score", "--min-iou", "--min-stability"}) given.number(option, 0);
-    const auto prompts = segments ? prompts_of(given) : samclip_edge::Prompts();
+    const auto prompts = segments ? prompts_of(given) : Prompts();
     if (!segments && !given.has("--label")) throw BadInput("--label: no name; give at least one");
     if (given.has("-o")) check_picture(given.last("-o"), path);
 
@@ -215,11 +208,9 @@ Json answered(const Arguments& given) {
 
 // A line of the library's, which begins with the name of an argument: with the option's instead.
 std::string of_options(const Arguments& given, const std::string& line) {
-    const std::map<std::string, std::string> options = {{"device", "--device"},
-                                                        {"labels", given.has("--text") ? "--text" : "--label"},
-                                                        {"min_score", "--min-score"},
-                                                        {"predicted_iou", "--min-iou"},
-                                                        {"stability", "--min-stability"}};
+    const std::map<std::string, std::string> options = {
+        {"device", "--device"},        {"labels", given.has("--text") ? "--text" : "--label"}, {"min_score", "--min-score"},
+        {"predicted_iou", "--min-iou"}, {"stability", "--min-stability"}};
     const size_t end = line.find_first_of(" :");
     const auto found = options.find(line.substr(0, end));
     return found == options.end() ? line : found->second + line.substr(end);
@@ -235,7 +226,7 @@ int failed(const std::string& line, int code) {
 int main(int count, char** words) {
     Arguments given;
     try {
-        given = parsed(count, words);
+        given = Arguments(count, words);
         if (given.has("--help") || count == 1) {
             (count == 1 ? std::cerr : std::cout) << kUsage;
             return count == 1 ? 2 : 0;

@@ -1,5 +1,5 @@
 // Any bytes are a photo, or are refused: nothing else.
-#include "../cli/photo.hpp"
+#include "../photo_files/photo.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     try {
