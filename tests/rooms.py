@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "samclip_edge/tasks": ({"numpy"}, LOOK | {"samclip_edge/encoded"}),
     "samclip_edge/scene": ({"numpy"}, ASK - {"samclip_edge/scene", "samclip_edge/pipeline"}),
     "samclip_edge/pipeline": ({"numpy"}, ASK - {"samclip_edge/pipeline"}),
+    "samclip_edge/site": (set(), LOOK),
     "samclip_edge/library": ({"numpy", "PIL", "pyarrow", "lancedb", "lance_ray", "ray"}, ASK),
     "samclip_edge/rendered": ({"numpy", "cv2"}, set()),
     "samclip_edge/accuracy": ({"numpy", "cv2", "pycocotools"}, ASK | {"samclip_edge/rendered"}),
@@ -88,6 +89,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "benchmarks/evaluation",
             "benchmarks/library",
         }
-        | {"samclip_edge/accuracy", "samclip_edge/library", "samclip_edge/model"},
+        | {"samclip_edge/accuracy", "samclip_edge/library", "samclip_edge/model", "samclip_edge/site"},
     ),
 }

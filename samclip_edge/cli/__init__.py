@@ -27,6 +27,7 @@ from samclip_edge.cli import (
     segment,
     train,
     verify,
+    web,
 )
 from samclip_edge.cli.terminal import LOG, OutputError, Stopped, notes, signals, streams
 
@@ -49,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (init, get, export, classify, segment, index, search, info, verify, bench, doctor):
+for verb in (init, get, export, classify, segment, index, search, info, verify, web, bench, doctor):
     app.command(verb.__name__.rpartition(".")[2], cls=getattr(verb, "Command", None))(verb.run)
 app.add_typer(eval.app, name="eval")
 app.add_typer(train.app, name="train")

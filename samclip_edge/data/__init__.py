@@ -9,6 +9,7 @@ CAPTIONS = FOLDER / "templates.json"  # the sentences that the text tower of the
 RIVALS = FOLDER / "rivals.json"  # names that others are compared with, where a model has no rivals of its own
 PHOTO = FOLDER / "photo"  # the bundle that verbs run where none is named
 TINY = FOLDER / "tiny"  # the bundle of rendered shapes, for tests
+PAGE = FOLDER / "page"  # of `samclip-edge web`, as `make web` builds it
 CHECKPOINTS = {bundle.name: bundle / "model.safetensors" for bundle in (PHOTO, TINY)}  # which hold their weights
 
 

@@ -1,18 +1,21 @@
 /** The page: photos in, questions to the worker, answers drawn and listed. */
 
-import { connect, pixelsOf, type Mask, type Pixels, type Port, type RemoteSamClip, type RemoteScene } from "../src/index.js";
+import { connect, decoded, type Mask, type Port, type RemoteSamClip, type RemoteScene } from "../src/index.js";
+import { Camera } from "./camera.js";
 import { coco, colour, cutOut, Picture } from "./picture.js";
+import { placeHere, Times, told, type Place, type Report } from "./place.js";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const [stage, status, answers] = [element("stage"), element("status"), element("answers")];
 const [words, stop] = [element<HTMLInputElement>("words"), element<HTMLButtonElement>("stop")];
 const picture = new Picture(element<HTMLCanvasElement>("photo"));
-const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
+const camera = new Camera(element<HTMLVideoElement>("video"));
+const times = new Times();
 const buttons = ["find", "everything", "undo", "cutout", "json"].map((id) => element<HTMLButtonElement>(id));
 
 interface Shown {
   scene: RemoteScene;
-  pixels: Pixels;
+  photo: ImageBitmap;
   name: string;
   history: Mask[][]; // what was shown, the last is shown now
   hover: Mask | null;
@@ -32,7 +35,7 @@ function say(text: string, wrong = false): void {
 
 function refresh(): void {
   const masks = shown?.history.at(-1) ?? [];
-  if (shown) picture.draw(masks, shown.hover, shown.box, shown.mark);
+  if (shown) picture.draw(shown.photo, masks, shown.hover, shown.box, shown.mark);
   const enabled: Record<string, boolean> = { find: true, everything: true, undo: (shown?.history.length ?? 0) > 1, cutout: masks.length > 0, json: masks.length > 0 };
   for (const button of buttons) button.disabled = !shown || busy !== null || !enabled[button.id];
   stop.hidden = busy === null;
@@ -51,6 +54,7 @@ async function asking<T>(what: string, ask: (signal: AbortSignal) => Promise<T>)
   if (busy) return undefined;
   busy = new AbortController();
   say(`${what} …`);
+  times.clear();
   refresh();
   const began = performance.now();
   try {
@@ -64,6 +68,7 @@ async function asking<T>(what: string, ask: (signal: AbortSignal) => Promise<T>)
   } finally {
     busy = null;
     refresh();
+    element("times").textContent = String(times);
   }
 }
 
@@ -75,18 +80,18 @@ function keep(masks: Mask[]): void {
   refresh();
 }
 
-async function open(file: Blob): Promise<void> {
+/** Look at a photo. decode: makes it, of a file or of what the camera sees. */
+async function open(name: string, decode: () => Promise<ImageBitmap>): Promise<void> {
+  if (!model) return;
+  const opened = model;
   const made = await asking("Looking at the photo", async () => {
-    const pixels = await pixelsOf(file);
-    const scene = await model!.look(pixels);
-    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
-    return { scene, pixels, bitmap };
+    const photo = await decode();
+    return { photo, scene: await opened.look(photo) };
   });
   if (!made) return;
-  await shown?.scene.dispose();
-  picture.show(made.bitmap);
-  const name = (file as File).name ?? "photo";
-  shown = { scene: made.scene, pixels: made.pixels, name, history: [[]], hover: null, box: null, mark: null };
+  void shown?.scene.dispose();
+  shown?.photo.close();
+  shown = { ...made, name, history: [[]], hover: null, box: null, mark: null };
   stage.classList.add("full");
   refresh();
 }
@@ -126,8 +131,8 @@ element("undo").addEventListener("click", () => {
   refresh();
 });
 stop.addEventListener("click", () => busy?.abort());
-element("cutout").addEventListener("click", async () => save(await cutOut(shown!.pixels, shown!.history.at(-1)!), "cut-out.png"));
-element("json").addEventListener("click", () => save(coco(shown!.pixels, shown!.history.at(-1)!, shown!.name), "masks.json"));
+element("cutout").addEventListener("click", async () => save(await cutOut(shown!.photo, shown!.history.at(-1)!), "cut-out.png"));
+element("json").addEventListener("click", () => save(coco(shown!.photo, shown!.history.at(-1)!, shown!.name), "masks.json"));
 
 function save(blob: Blob, name: string): void {
   const link = document.createElement("a");
@@ -195,28 +200,69 @@ picture.canvas.addEventListener("keydown", (event) => {
 
 element<HTMLInputElement>("file").addEventListener("change", (event) => {
   const [file] = (event.target as HTMLInputElement).files ?? [];
-  if (file) void open(file);
+  (event.target as HTMLInputElement).value = ""; // so that the same photo can be chosen again
+  if (file) void open(file.name, () => decoded(file));
 });
 for (const kind of ["dragover", "dragleave", "drop"] as const) {
   stage.addEventListener(kind, (event) => {
     event.preventDefault();
     stage.classList.toggle("over", kind === "dragover");
     const file = kind === "drop" ? event.dataTransfer?.files[0] : undefined;
-    if (file) void open(file);
+    if (file) void open(file.name, () => decoded(file));
   });
+}
+
+function showCamera(open: boolean): void {
+  element("video").hidden = element("close").hidden = !open;
+  element("camera").textContent = open ? "Take the photo" : "Use the camera";
+  stage.classList.toggle("camera", open);
+}
+element("camera").addEventListener("click", async () => {
+  if (camera.open) {
+    await open("camera.jpg", () => camera.take());
+  } else {
+    await camera.start().catch((error: Error) => say(error.message, true));
+  }
+  showCamera(camera.open);
+});
+element("close").addEventListener("click", () => {
+  camera.stop();
+  showCamera(false);
+});
+
+/** The model in a worker of its own. Throws what loading throws. */
+async function load(place: Place): Promise<RemoteSamClip> {
+  const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
+    if ("graph" in data) times.add(data.graph, data.ms);
+    else if ("path" in data) say(`Loading the model … ${data.path}, ${(data.done / 1e6).toFixed(1)} of ${(data.all / 1e6).toFixed(1)} MB`);
+  });
+  try {
+    return await connect(worker as unknown as Port, place);
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  }
 }
 
 async function start(): Promise<void> {
   refresh();
-  const isolated = crossOriginIsolated ? "" : " (the page is not isolated from others, so one thread)";
-  element("where").textContent = `Runs here, by wasm with ${threads} thread${threads === 1 ? "" : "s"}${isolated}. No photo leaves this machine.`;
-  const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  const offered = await fetch(new URL("names.json", import.meta.url)).then((response) => (response.ok ? response.json() : []));
-  names = offered as string[];
+  let place = await placeHere();
+  let why = "";
+  model = (await asking("Loading the model", () =>
+    load(place).catch((error: Error) => {
+      if (place.engine === "wasm") throw error;
+      why = ` WebGPU was tried first: ${error.message}`;
+      place = { ...place, engine: "wasm" };
+      return load(place);
+    }),
+  )) ?? null;
+  element("where").textContent = `Runs here, by ${told(place)}. No photo leaves this machine.${why}`;
+  if (!model) return;
+  names = await model.names();
   words.placeholder = names.slice(0, 3).join(", ");
-  const opened = await asking("Loading the model", () => connect(worker as unknown as Port, threads));
-  if (!opened) return;
-  model = opened;
+  element("names").textContent = names.join(", ");
+  element("offered").hidden = !names.length;
   say("Choose a photo, or drop one.");
 }
 void start();

@@ -1,6 +1,6 @@
 /** What the page draws: a photo, masks over it, a box that is being dragged, and the keyboard's mark. */
 
-import type { Mask, Pixels } from "../src/index.js";
+import type { Mask } from "../src/index.js";
 
 const COLOURS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000"] as const;
 
@@ -10,28 +10,25 @@ export function colour(k: number): string {
 }
 
 export class Picture {
-  private photo: ImageBitmap | null = null;
+  private readonly layers = new WeakMap<Mask, { colour: string; at: [number, number]; canvas: OffscreenCanvas }>(); // as they were drawn last
 
   constructor(readonly canvas: HTMLCanvasElement) {}
 
-  show(photo: ImageBitmap): void {
-    this.photo?.close();
-    this.photo = photo;
-    [this.canvas.width, this.canvas.height] = [photo.width, photo.height];
-  }
-
   /** Draw the photo, masks over it, and what a person is about to ask. */
-  draw(masks: readonly Mask[], hover: Mask | null, box: readonly [number, number, number, number] | null, mark: readonly [number, number] | null): void {
+  draw(photo: ImageBitmap, masks: readonly Mask[], hover: Mask | null, box: readonly number[] | null, mark: readonly number[] | null): void {
+    if (this.canvas.width !== photo.width || this.canvas.height !== photo.height) {
+      [this.canvas.width, this.canvas.height] = [photo.width, photo.height];
+    }
     const context = this.canvas.getContext("2d")!;
-    context.drawImage(this.photo!, 0, 0);
+    context.drawImage(photo, 0, 0);
     masks.forEach((mask, k) => this.tint(context, mask, colour(k), 130));
     if (hover) this.tint(context, hover, "#ffffff", 90);
-    context.lineWidth = Math.max(this.canvas.width / 300, 2);
+    context.lineWidth = Math.max(photo.width / 300, 2);
     context.strokeStyle = "#ffcc00";
-    if (box) context.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+    if (box) context.strokeRect(box[0]!, box[1]!, box[2]! - box[0]!, box[3]! - box[1]!);
     if (mark) {
-      const [x, y] = mark;
-      const arm = this.canvas.width / 40;
+      const [x, y] = mark as [number, number];
+      const arm = photo.width / 40;
       context.beginPath();
       context.moveTo(x - arm, y);
       context.lineTo(x + arm, y);
@@ -42,17 +39,15 @@ export class Picture {
   }
 
   private tint(context: CanvasRenderingContext2D, mask: Mask, colour: string, alpha: number): void {
-    const { height, width, data } = mask.bits;
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) as [number, number, number];
-    const layer = new ImageData(width, height);
-    for (let x = 0; x < width; x++) {
-      for (let y = 0; y < height; y++) {
-        if (data[x * height + y]) layer.data.set([red, green, blue, alpha], (y * width + x) * 4);
-      }
+    if (!mask.area) return;
+    let layer = this.layers.get(mask);
+    if (layer?.colour !== colour) {
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) as [number, number, number];
+      const [x, y] = mask.box;
+      layer = { colour, at: [x, y], canvas: painted(mask, (pixel) => pixel.set([red, green, blue, alpha])) };
+      this.layers.set(mask, layer);
     }
-    const canvas = new OffscreenCanvas(width, height);
-    canvas.getContext("2d")!.putImageData(layer, 0, 0);
-    context.drawImage(canvas, 0, 0);
+    context.drawImage(layer.canvas, ...layer.at);
   }
 
   /** Where a pointer is, in pixels of the photo. */
@@ -65,31 +60,41 @@ export class Picture {
   }
 }
 
-/** What is in the masks, cut out of a photo, as a PNG; transparent around it. */
-export async function cutOut(pixels: Pixels, masks: readonly Mask[]): Promise<Blob> {
-  const { height, width } = pixels;
-  const image = new ImageData(width, height);
-  for (const { data } of masks.map((mask) => mask.bits)) {
-    for (let x = 0; x < width; x++) {
-      for (let y = 0; y < height; y++) {
-        const at = y * width + x;
-        if (data[x * height + y]) image.data.set([pixels.data[3 * at]!, pixels.data[3 * at + 1]!, pixels.data[3 * at + 2]!, 255], 4 * at);
-      }
+/** A mask's box as a picture, whose pixels inside the mask are painted, and the others left clear. */
+function painted(mask: Mask, paint: (pixel: Uint8ClampedArray) => void): OffscreenCanvas {
+  const [x0, y0, x1, y1] = mask.box;
+  const { height, data } = mask.bits;
+  const image = new ImageData(x1 - x0, y1 - y0);
+  for (let x = x0; x < x1; x++) {
+    for (let y = y0; y < y1; y++) {
+      const at = 4 * ((y - y0) * (x1 - x0) + x - x0);
+      if (data[x * height + y]) paint(image.data.subarray(at, at + 4));
     }
   }
-  const boxes = masks.map((mask) => mask.box).filter(([x0, , x1]) => x1 > x0);
+  const canvas = new OffscreenCanvas(x1 - x0, y1 - y0);
+  canvas.getContext("2d")!.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** What is in the masks, cut out of a photo, as a PNG; transparent around it. */
+export async function cutOut(photo: ImageBitmap, masks: readonly Mask[]): Promise<Blob> {
+  const seen = masks.filter((mask) => mask.area > 0);
+  const boxes = seen.map((mask) => mask.box);
   const [x0, y0] = [Math.min(...boxes.map((box) => box[0])), Math.min(...boxes.map((box) => box[1]))];
   const [x1, y1] = [Math.max(...boxes.map((box) => box[2])), Math.max(...boxes.map((box) => box[3]))];
   const canvas = new OffscreenCanvas(x1 - x0, y1 - y0);
-  canvas.getContext("2d")!.putImageData(image, -x0, -y0);
+  const context = canvas.getContext("2d")!;
+  seen.forEach((mask, k) => context.drawImage(painted(mask, (pixel) => pixel.fill(255)), boxes[k]![0] - x0, boxes[k]![1] - y0));
+  context.globalCompositeOperation = "source-in"; // of the photo, what the masks cover
+  context.drawImage(photo, -x0, -y0);
   return canvas.convertToBlob({ type: "image/png" });
 }
 
 /** Masks in COCO's format, as one file. name: of the photo. */
-export function coco(pixels: Pixels, masks: readonly Mask[], name: string): Blob {
+export function coco(photo: ImageBitmap, masks: readonly Mask[], name: string): Blob {
   const names = [...new Set(masks.map((mask) => mask.label ?? "thing"))];
   const told = {
-    images: [{ id: 1, file_name: name, height: pixels.height, width: pixels.width }],
+    images: [{ id: 1, file_name: name, height: photo.height, width: photo.width }],
     categories: names.map((each, k) => ({ id: k + 1, name: each })),
     annotations: masks.map((mask, k) => {
       const [x0, y0, x1, y1] = mask.box;

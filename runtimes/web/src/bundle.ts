@@ -1,44 +1,69 @@
 /** A bundle: every file is held against its sha256 before it is used. As `bundle/folder.py` and `bundle/sessions.py`. */
 
-import type { Engine, Held, Platform, Session, Tensor } from "./engine.js";
+import type { Engine, Held, Platform, Reading, Session, Tensor } from "./engine.js";
 import { ChecksumError, InputError, oneLine } from "./errors.js";
 import type { GraphName } from "./contract.js";
+import { checkMemory } from "./memory.js";
 import { MANIFEST, readManifest, type File, type Graph, type Manifest } from "./manifest.js";
 import type { Size } from "./sizes.js";
+
+/** What a bundle is opened with. */
+export interface Loading {
+  /** What runs its graphs. */
+  readonly engine: Engine;
+  /** What reads its files. */
+  readonly platform: Platform;
+  /** Ends what is being read. */
+  readonly signal?: AbortSignal;
+  /** Called while a file comes: its path, the bytes that are there, and how many there will be. */
+  readonly progress?: (path: string, done: number, all: number) => void;
+  /** A bundle that would need more memory is refused. */
+  readonly mostBytes?: number;
+}
+
+/** The files of a bundle by their paths, in the place of an address. */
+export type Files = Readonly<Record<string, Uint8Array | { arrayBuffer(): Promise<ArrayBuffer> }>>;
 
 export class Bundle {
   private readonly sessions = new Map<string, Promise<Session>>();
 
   private constructor(
     readonly manifest: Manifest,
-    private readonly platform: Platform,
-    private readonly engine: Engine,
+    private readonly loading: Loading,
+    private readonly read: (path: string, how: Reading) => Promise<Uint8Array>,
     private readonly shown: string,
   ) {}
 
-  /** shown: what the user calls it, in messages. Throws InputError when there is no bundle that this version can read. */
-  static async open(platform: Platform, engine: Engine, shown: string, signal?: AbortSignal): Promise<Bundle> {
+  /** given: its address, or its files. Throws InputError when there is no bundle that this version can read. */
+  static async open(given: string | URL | Files, loading: Loading): Promise<Bundle> {
+    const placed = typeof given === "string" || "href" in given;
+    const shown = placed ? String(given).replace(/\/+$/, "") : "files";
+    const read = placed
+      ? (path: string, how: Reading) => loading.platform.read(`${shown}/${path}`, how)
+      : (path: string) => bytesOf(given as Files, path);
     let bytes: Uint8Array;
     try {
-      bytes = await platform.read(MANIFEST, signal);
+      bytes = await read(MANIFEST, { signal: loading.signal });
     } catch (error) {
-      signal?.throwIfAborted();
+      loading.signal?.throwIfAborted();
       throw new InputError(`${shown}: holds no ${MANIFEST} (${oneLine(error)}); pass the folder that \`samclip-edge export\` wrote`);
     }
     const manifest = readManifest(new TextDecoder().decode(bytes), `${shown}/${MANIFEST}`);
     if (manifest.target !== "onnx") {
       throw new InputError(`${shown}: is for target ${manifest.target}; export it with \`--target onnx\``);
     }
-    return new Bundle(manifest, platform, engine, shown);
+    if (loading.mostBytes !== undefined) checkMemory(manifest, loading.mostBytes, shown);
+    return new Bundle(manifest, loading, read, shown);
   }
 
   /** The bytes of a file, held against the manifest. Throws ChecksumError when it is missing or another file. */
-  async bytes(file: File, signal?: AbortSignal): Promise<Uint8Array> {
+  async bytes(file: File): Promise<Uint8Array> {
+    const { signal, progress, platform } = this.loading;
     const path = `${this.shown}/${file.path}`;
     const mend = "copy or export the bundle again";
     let bytes: Uint8Array;
     try {
-      bytes = await this.platform.read(file.path, signal, file.sha256);
+      bytes = await this.read(file.path, { signal, sha256: file.sha256, progress: (done, all) => progress?.(file.path, done, all) });
     } catch (error) {
       signal?.throwIfAborted();
       throw new ChecksumError(`${path}: cannot be read (${oneLine(error)}); ${mend}`);
@@ -46,7 +71,7 @@ export class Bundle {
     if (bytes.length !== file.bytes) {
       throw new ChecksumError(`${path}: ${bytes.length} bytes where the manifest says ${file.bytes}; ${mend}`);
     }
-    if ((await this.platform.sha256(bytes)) !== file.sha256) {
+    if ((await platform.sha256(bytes)) !== file.sha256) {
       throw new ChecksumError(`${path}: its sha256 is not the manifest's; ${mend}`);
     }
     return bytes;
@@ -87,10 +112,16 @@ export class Bundle {
     const weights = await Promise.all(rest.map(async (file) => ({ path: file.path, data: await this.bytes(file) })));
     const outputs = graph.signature.outputs.map((each) => each.name);
     try {
-      return await this.engine.open({ name: graph.name, graph: bytes, weights, outputs });
+      return await this.loading.engine.open({ name: graph.name, graph: bytes, weights, outputs });
     } catch (error) {
       throw new InputError(`${this.shown}/${first!.path}: ONNX Runtime refuses it (${oneLine(error)}); export the bundle again`);
     }
+  }
+
+  /** Open the graphs of a size, and the text encoder. */
+  async prepare(size: Size): Promise<void> {
+    const wanted = this.manifest.graphs.filter((each) => each.size === size || each.size === null);
+    for (const graph of wanted) await this.session(graph.name, graph.size);
   }
 
   /** Close all graphs. */
@@ -99,4 +130,10 @@ export class Bundle {
     this.sessions.clear();
     for (const each of open) if (each.status === "fulfilled") await each.value.close();
   }
+}
+
+async function bytesOf(files: Files, path: string): Promise<Uint8Array> {
+  const file = Object.hasOwn(files, path) ? files[path]! : null;
+  if (!file) throw new Error("is not among the files");
+  return file instanceof Uint8Array ? file : new Uint8Array(await file.arrayBuffer());
 }

@@ -10,7 +10,8 @@ import { InputError } from "./errors.js";
 import type { Frame } from "./frame.js";
 import type { GraphName } from "./contract.js";
 import { encodeRle, Mask, squareAround, type Bits } from "./masks.js";
-import { clipSquare, Grid, type Pixels } from "./resize.js";
+import { clipSquare, Grid } from "./resize.js";
+import type { Pixels } from "./pixels.js";
 import { sides } from "./sizes.js";
 import { normalised } from "./words.js";
 

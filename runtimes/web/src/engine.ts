@@ -1,5 +1,7 @@
 /** What runs the graphs, and what else a platform has to bring. Both are handed in: nothing here imports them. */
 
+import type { Pixels } from "./pixels.js";
+
 /** A tensor on the host. */
 export interface Tensor {
   readonly type: "float32" | "int32";
@@ -37,12 +39,23 @@ export interface Engine {
   open(files: GraphFiles): Promise<Session>;
 }
 
-/** Where the files of a bundle come from, and what a platform does better than JavaScript. */
+/** How a file is read. */
+export interface Reading {
+  readonly signal?: AbortSignal | undefined;
+  /** What the manifest says of the file: by it a platform may know a file that it kept. */
+  readonly sha256?: string | undefined;
+  /** Called while the file comes: the bytes that are there, and how many there will be (0: nobody says). */
+  readonly progress?: ((done: number, all: number) => void) | undefined;
+}
+
+/** What a place brings that JavaScript runs in: files, a hash, and pictures. */
 export interface Platform {
-  /** The bytes of a file of the bundle. sha256: what the manifest says of it, where that is known. */
-  read(path: string, signal?: AbortSignal, sha256?: string): Promise<Uint8Array>;
+  /** The bytes of the file at an address: that of a bundle, "/", and the file's path in it. */
+  read(address: string, how: Reading): Promise<Uint8Array>;
   /** The sha256 of bytes, in hexadecimal. */
   sha256(bytes: Uint8Array): Promise<string>;
+  /** A picture as pixels, where the place has pictures of its own. Throws InputError for what is none. */
+  pixels?(picture: unknown): Promise<Pixels>;
 }
 
 /** Numbers as a tensor. */

@@ -6,9 +6,8 @@
  */
 
 import { Bits } from "./masks.js";
-import {
-  bands, between, firstRows, Grid, product, resize, roundEven, taps, transposedProduct, type Band, type Pixels,
-} from "./resize.js";
+import { bands, between, firstRows, Grid, product, resize, roundEven, taps, transposedProduct, type Band } from "./resize.js";
+import type { Pixels } from "./pixels.js";
 import { grid, lowRes, MASK_STRIDE, PATCH, sides, type Size } from "./sizes.js";
 
 export const PIXEL_MEAN = [123.675, 116.28, 103.53] as const; // RGB, SAM's; also the padding colour

@@ -1,11 +1,6 @@
 /** Resizing: photos as Pillow does it, to the last bit, and maps as torch does it. As `photo/resize.py`. */
 
-/** A photo: height, width, and H * W * 3 bytes of RGB, row after row. */
-export interface Pixels {
-  readonly height: number;
-  readonly width: number;
-  readonly data: Uint8Array | Uint8ClampedArray;
-}
+import type { Pixels } from "./pixels.js";
 
 /** Numbers (rows, columns), row after row. */
 export class Grid {

@@ -1,42 +1,44 @@
 /** Opens a bundle and looks at photos. As `pipeline.py`. */
 
-import { Bundle } from "./bundle.js";
+import { Bundle, type Files, type Loading } from "./bundle.js";
 import { Merged, SideBySide } from "./encoded.js";
-import type { Engine, Platform } from "./engine.js";
 import { InputError } from "./errors.js";
 import { Frame } from "./frame.js";
 import { Judge } from "./judge.js";
 import { checkLabels } from "./names.js";
 import { quoted } from "./python.js";
-import type { Pixels } from "./resize.js";
+import { isPixels, rgb, type Pixels } from "./pixels.js";
 import { Scene } from "./scene.js";
 import { ofSides, sides, type Size } from "./sizes.js";
 import { dot, Words } from "./words.js";
 
-/** What a bundle is opened with. */
-export interface Loading {
-  /** What runs its graphs. */
-  engine: Engine;
-  /** What reads its files. */
-  platform: Platform;
-  /** What the user calls the bundle, in messages. */
-  shown: string;
-  signal?: AbortSignal;
-}
+/** A photo: its pixels, RGB or RGBA, row after row; or a picture that the platform knows, such as a Blob or an ImageBitmap. */
+export type Photo<Picture = unknown> = Pixels | Picture;
 
 /** A bundle that was opened. */
 export class SamClip {
   readonly words: Words;
   readonly judge: Judge;
 
-  private constructor(readonly bundle: Bundle) {
+  private constructor(
+    readonly bundle: Bundle,
+    private readonly loading: Loading,
+  ) {
     this.words = new Words(bundle);
     this.judge = new Judge(this.words, bundle.manifest);
   }
 
-  /** Open a bundle; its graphs are checked and opened when first needed. Throws InputError where there is none. */
-  static async load({ platform, engine, shown, signal }: Loading): Promise<SamClip> {
-    return new SamClip(await Bundle.open(platform, engine, shown, signal));
+  /**
+   * Open a bundle, by its address or by its files; its graphs are checked and opened when first needed. Throws InputError
+   * where there is none.
+   */
+  static async load(bundle: string | URL | Files, loading: Loading): Promise<SamClip> {
+    return new SamClip(await Bundle.open(bundle, loading), loading);
+  }
+
+  /** Open what a photo at that size is looked at and asked with, words too, so that the first question need not wait. */
+  async prepare(size: Size = this.sizes.at(-1)!): Promise<void> {
+    await this.bundle.prepare(this.sizeOf(size));
   }
 
   /** The input sizes that the bundle holds, rising: S, or "WxH". */
@@ -45,15 +47,19 @@ export class SamClip {
   }
 
   /** Encode a photo, once. size: one of `sizes`; the largest where left out, which masks want. */
-  async look(photo: Pixels, size?: Size): Promise<Scene> {
-    const { height, width, data } = photo;
-    if (!(height > 0 && width > 0) || data.length !== 3 * height * width) {
-      throw new InputError(`photo: ${data.length} bytes are not ${width} x ${height} pixels of RGB; pass 3 bytes a pixel`);
-    }
-    const frame = new Frame(height, width, this.sizeOf(size ?? this.sizes.at(-1)!));
-    const encoded = new (this.bundle.manifest.kind === "sam+clip" ? SideBySide : Merged)(this.bundle, photo, frame);
+  async look(photo: Photo, size?: Size): Promise<Scene> {
+    const wanted = this.sizeOf(size ?? this.sizes.at(-1)!);
+    const pixels = isPixels(photo) ? rgb(photo) : await this.pixels(photo);
+    const frame = new Frame(pixels.height, pixels.width, wanted);
+    const encoded = new (this.bundle.manifest.kind === "sam+clip" ? SideBySide : Merged)(this.bundle, pixels, frame);
     await encoded.look();
     return new Scene(this.words, this.judge, encoded);
+  }
+
+  private async pixels(picture: unknown): Promise<Pixels> {
+    const { pixels } = this.loading.platform;
+    if (!pixels) throw new InputError("photo: this platform decodes no pictures; pass {data, width, height}");
+    return rgb(await pixels(picture));
   }
 
   private sizeOf(size: Size): Size {
@@ -74,7 +80,7 @@ export class SamClip {
   }
 
   /** The features (E) of photos, L2-normalised, to be compared with those of texts or of other photos. */
-  async embed(photos: readonly (Pixels | Scene)[], size: Size = this.namesSize): Promise<Float32Array[]> {
+  async embed(photos: readonly (Photo | Scene)[], size: Size = this.namesSize): Promise<Float32Array[]> {
     const rows: Float32Array[] = [];
     for (const photo of photos) {
       if (photo instanceof Scene) {
@@ -95,10 +101,15 @@ export class SamClip {
   }
 
   /** Photos by how well they fit a text, best first: the index in `photos`, and their cosine. */
-  async rank(photos: readonly (Pixels | Scene)[], text: string, size?: Size): Promise<[number, number][]> {
+  async rank(photos: readonly (Photo | Scene)[], text: string, size?: Size): Promise<[number, number][]> {
     const [wanted] = await this.embedText(checkLabels([text], "text"));
     const rows = await this.embed(photos, size);
     return rows.map((row, index): [number, number] => [index, dot(row, wanted!)]).sort((a, b) => b[1] - a[1]);
+  }
+
+  /** Names to offer, which cost no run of the text encoder: the vocabulary, or the rivals of the bundle. */
+  names(): Promise<readonly string[]> {
+    return this.words.known();
   }
 
   /** Close all graphs. */

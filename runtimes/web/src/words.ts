@@ -45,6 +45,16 @@ export class Words {
     }
   }
 
+  /** Names whose features the bundle holds, so that asking for them runs nothing: its vocabulary, or else its rivals. */
+  async known(): Promise<readonly string[]> {
+    const vocabulary = await this.vocabulary();
+    const rivals = this.bundle.manifest.calibration;
+    if (vocabulary || !rivals) return vocabulary ?? [];
+    const { names, features } = await this.stored(rivals.names, rivals.features);
+    names.forEach((name, k) => this.learned.set(clean(name), features[k]!));
+    return names;
+  }
+
   /** The names of a bundle without a text encoder; null where any word will do. */
   async vocabulary(): Promise<readonly string[] | null> {
     return (await this.own())?.names ?? null;

@@ -8,8 +8,8 @@
 import { ChecksumError, InputError } from "./errors.js";
 import { Mask } from "./masks.js";
 import type { Pointing } from "./prompts.js";
-import { Grid, type Pixels } from "./resize.js";
-import type { SamClip } from "./samclip.js";
+import { Grid } from "./resize.js";
+import type { Photo, SamClip } from "./samclip.js";
 import type { Naming, Scene } from "./scene.js";
 import type { Size } from "./sizes.js";
 import type { Guess } from "./tasks/classify.js";
@@ -19,6 +19,8 @@ import type { Settings, Watching } from "./tasks/everything.js";
 export interface Port {
   postMessage(message: unknown): void;
   onmessage: ((event: { data: any }) => void) | null;
+  /** Of a worker: it fell, and answers nothing more. */
+  onerror?: ((event: any) => void) | null;
 }
 
 type Told = { id: number } & (
@@ -56,6 +58,8 @@ export function serve(port: Port, load: (...given: any[]) => Promise<SamClip>): 
       scenes.set(number, scene);
       return { number, height: scene.height, width: scene.width, size: scene.size } satisfies SceneFacts;
     },
+    prepare: async ([size]) => (await model!).prepare(size),
+    names: async () => (await model!).names(),
     embed: async ([photos, size]) => (await model!).embed(photos, size),
     embedText: async ([texts]) => (await model!).embedText(texts),
     rank: async ([photos, text, size]) => (await model!).rank(photos, text, size),
@@ -118,6 +122,10 @@ class Line {
       this.waiting.delete(data.id);
       if ("error" in data) call.reject(errorOf(data.error));
       else if ("answer" in data) call.resolve(data.answer);
+    };
+    port.onerror = ({ message }: { message?: string }) => {
+      for (const { reject } of this.waiting.values()) reject(new Error(`the worker fell (${message ?? "it did not start"}); load the page again`));
+      this.waiting.clear();
     };
   }
 
@@ -200,11 +208,20 @@ export class RemoteSamClip {
     readonly namesSize: Size,
   ) {}
 
-  async look(photo: Pixels, size?: Size): Promise<RemoteScene> {
+  /** photo: pixels, or what the worker's platform knows. */
+  async look(photo: Photo, size?: Size): Promise<RemoteScene> {
     return new RemoteScene(this.line, await this.line.ask(null, "look", [photo, size]));
   }
 
-  embed(photos: readonly Pixels[], size?: Size): Promise<Float32Array[]> {
+  prepare(size?: Size): Promise<void> {
+    return this.line.ask(null, "prepare", [size]);
+  }
+
+  names(): Promise<string[]> {
+    return this.line.ask(null, "names", []);
+  }
+
+  embed(photos: readonly Photo[], size?: Size): Promise<Float32Array[]> {
     return this.line.ask(null, "embed", [photos, size]);
   }
 
@@ -212,7 +229,7 @@ export class RemoteSamClip {
     return this.line.ask(null, "embedText", [texts]);
   }
 
-  rank(photos: readonly Pixels[], text: string, size?: Size): Promise<[number, number][]> {
+  rank(photos: readonly Photo[], text: string, size?: Size): Promise<[number, number][]> {
     return this.line.ask(null, "rank", [photos, text, size]);
   }
 

@@ -43,7 +43,7 @@ test("a file that was changed, or is missing, is named", async () => {
   await expect(cut.look(photo)).rejects.toThrow(/weights: \d+ bytes where the manifest says \d+; copy or export/);
   await expect(open("/nowhere")).rejects.toThrow("/nowhere: holds no manifest.json (");
   await expect(model.look(photo, 999)).rejects.toThrow("size 999: the bundle holds 128, 256; choose one of them");
-  await expect(model.look({ height: 2, width: 2, data: new Uint8Array(3) })).rejects.toThrow("photo: 3 bytes are not 2 x 2");
+  await expect(model.look({ height: 2, width: 2, data: new Uint8Array(3) })).rejects.toThrow("photo: 3 bytes are not 2 x 2 pixels; pass 3 or 4 bytes a pixel");
 });
 
 test("a call is aborted", async () => {

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-node";
 import { onnxRuntime, SamClip, type Platform } from "../src/index.js";
@@ -14,9 +14,9 @@ export const BUILD = join(ROOT, "build", "web");
 /** A bundle's folder. spoil: changes what is read. */
 export function open(folder: string, spoil: (path: string, bytes: Uint8Array) => Uint8Array = (_, bytes) => bytes): Promise<SamClip> {
   const platform: Platform = {
-    read: async (path) => spoil(path, new Uint8Array(await readFile(join(folder, path)))),
+    read: async (path) => spoil(relative(folder, path), new Uint8Array(await readFile(path))),
     sha256: async (bytes) => createHash("sha256").update(bytes).digest("hex"),
   };
   const engine = onnxRuntime(ort, { intraOpNumThreads: 1 });
-  return SamClip.load({ platform, engine, shown: folder });
+  return SamClip.load(folder, { platform, engine });
 }

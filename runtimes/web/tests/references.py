@@ -1,7 +1,8 @@
 """Writes what Python says, by which the tests of this folder hold the runtime: `references.py FOLDER`.
 
 texts.json: texts with their cleanings and token ids. manifests.json: manifests, and why Python refuses them.
-questions.json: prompts and names, and what Python makes of them, or why it refuses them.
+questions.json: prompts and names, and what Python makes of them, or why it refuses them. page.json: what the page's
+buttons are to answer of `page-photo.png` and `page-tiny.png`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
+import numpy as np
 from hard_texts import NASTY, random_strings, strings_of_tests
 from manifest_cases import Case, bases, everywhere
+from PIL import Image
 
-from samclip_edge import data
+from samclip_edge import Mask, SamClip, data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.spec import TextSpec
 from samclip_edge.errors import InputError
 from samclip_edge.photo.frame import Frame
+from samclip_edge.tasks.everything import Settings
 from samclip_edge.tasks.prompts import prepare
 from samclip_edge.text.names import check_labels
 from samclip_edge.text.tokenizer import Tokenizer, cleaned
@@ -101,10 +105,51 @@ def questions() -> dict[str, list[dict[str, Any]]]:
     return {"prompts": prompts, "names": names}
 
 
+def page(folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """A click in the middle, the names that are there, and every mask, with the settings of the page."""
+    vectors = Path(__file__).parents[3] / "build" / "vectors"
+    with Image.open(data.FOLDER / "photos" / "chelsea.jpg") as photo:
+        photo.save(folder / "page-photo.png")
+    scene_of_tiny = np.fromfile(vectors / "tiny-fp32" / "vectors" / "pipeline.photo.bin", np.uint8)
+    Image.fromarray(scene_of_tiny.reshape(144, 160, 3)).save(folder / "page-tiny.png")
+    told = {}
+    for name in ("photo", "tiny-fp32", "tiny-fp16", "tiny-int8"):
+        model = SamClip.load(data.PHOTO if name == "photo" else vectors / name)
+        offered = json.loads((Path(model.bundle.folder) / "rivals.json").read_text("utf-8"))
+        scene = model.look(folder / f"page-{name.partition('-')[0]}.png")
+        height, width = scene.pixels.shape[:2]
+        click = scene.name(scene.segment(points=[[width / 2, height / 2]]), offered)
+        there = [str(mask.label) for mask in scene.find(offered[:40])]
+        settings = Settings(points_per_side=16, predicted_iou=0.6, stability=0.7)
+        answers = {
+            "click": click,
+            "find": scene.find([*there, "zebra"]),
+            "everything": scene.everything(offered, settings),
+        }
+        told[name] = {question: [_mask(each) for each in masks] for question, masks in answers.items()}
+    _large(folder / "large" / "bundle")
+    return told
+
+
+def _large(folder: Path) -> None:
+    """The manifest of a bundle whose encoder says that it has 400 MB: enough to be refused by."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = json.loads((data.PHOTO / "manifest.json").read_text("utf-8"))
+    for graph in manifest["graphs"]:
+        if graph["name"] == "image_encoder":
+            graph["files"][-1]["bytes"] = 400_000_000
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+
+
+def _mask(mask: Mask) -> dict[str, Any]:
+    return {"label": mask.label, "score": mask.score, "segmentation": mask.rle}
+
+
 def main(folder: Path) -> None:
     """Write them as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, told in (("texts", texts()), ("manifests", manifests()), ("questions", questions())):
+    every = (("texts", texts()), ("manifests", manifests()), ("questions", questions()), ("page", page(folder)))
+    for name, told in every:
         (folder / f"{name}.json").write_text(json.dumps(told), "ascii")
 
 

@@ -35,31 +35,36 @@ class OrtHeld implements Held {
 
 /** options: of each session, as ONNX Runtime's `InferenceSession.SessionOptions` has them. */
 export function onnxRuntime(ort: Ort, options: Record<string, unknown> = {}): Engine {
+  // One call at a time, of all sessions together: with WebGPU two at once spoil each other's memory.
+  let turn: Promise<unknown> = Promise.resolve();
+  function inTurn<T>(call: () => Promise<T>): Promise<T> {
+    const called = turn.then(call);
+    turn = called.catch(() => undefined);
+    return called;
+  }
   return {
     async open({ graph, weights }) {
-      const session = await ort.InferenceSession.create(graph, {
+      const made = {
         logSeverityLevel: 3,
         ...options,
         // Some builds take no empty file.
         externalData: weights.map(({ path, data }) => ({ path, data: data.length ? data : new Uint8Array(1) })),
         // Pairs of QuantizeLinear and DequantizeLinear are for TensorRT; here they run as the graph says.
         extra: { session: { disable_quant_qdq: "1" } },
-      });
-      // A session runs one question at a time.
-      let turn: Promise<unknown> = Promise.resolve();
+      };
+      const session = await inTurn(() => ort.InferenceSession.create(graph, made));
       return {
-        run(inputs) {
+        async run(inputs) {
           const feeds = Object.fromEntries(
             Object.entries(inputs).map(([name, each]) => [
               name,
               each instanceof OrtHeld ? each.own : new ort.Tensor((each as Tensor).type, (each as Tensor).data, (each as Tensor).dims),
             ]),
           );
-          const ran = turn.then(() => session.run(feeds));
-          turn = ran.catch(() => undefined);
-          return ran.then((said) => Object.fromEntries(Object.entries(said).map(([name, each]) => [name, new OrtHeld(each)])));
+          const said = await inTurn(() => session.run(feeds));
+          return Object.fromEntries(Object.entries(said).map(([name, each]) => [name, new OrtHeld(each)]));
         },
-        close: () => session.release(),
+        close: () => inTurn(() => session.release()),
       };
     },
   };

@@ -1,0 +1,269 @@
+/** What a person does with the page: each of its ways to ask, what it says where something is wrong, and what it leaves. */
+
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { BUILD, ROOT } from "../node.js";
+import { CAT, launch, open, PHOTOS, serve, serveAnyhow, type Opened, type Served } from "./browser.js";
+
+const IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1";
+let browser: Browser;
+let served: Served;
+let scratch: string;
+
+beforeAll(async () => {
+  browser = await launch("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream");
+  served = await serve("photo");
+  scratch = mkdtempSync(join(tmpdir(), "samclip-page-"));
+});
+afterAll(async () => {
+  served.stop();
+  await browser.close();
+  rmSync(scratch, { recursive: true });
+});
+
+async function ready(options: Parameters<typeof open>[2] = {}, query = ""): Promise<Opened> {
+  const page = await open(browser, served.url + query, options);
+  await page.ready();
+  return page;
+}
+
+describe("asking", () => {
+  test("a tap on a phone's screen is answered by a name", async () => {
+    const page = await ready({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+    await page.shot("phone-empty");
+    await page.look();
+    await page.page.touchscreen.tap(...(await page.on(0.5, 0.5)));
+    await page.status(/^Segmenting: \d+ ms$/);
+    expect(await page.answers()).toEqual(["cat, 97 %"]);
+    expect(await page.text("times")).toMatch(/^prompt encoder \d+ ms, mask decoder \d+ ms/);
+    expect(await page.page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+    await page.shot("phone");
+    await page.close();
+  });
+
+  test("a box, words of which one is absent, everything, undo", async () => {
+    const page = await ready({ colorScheme: "dark" });
+    await page.look();
+    expect(await page.text("times")).toMatch(/^image encoder \d+ ms$/);
+    await page.page.mouse.move(...(await page.on(0.2, 0.1)));
+    await page.page.mouse.down();
+    await page.page.mouse.move(...(await page.on(0.9, 0.9)), { steps: 5 });
+    await page.shot("dark-box");
+    await page.page.mouse.up();
+    await page.status(/^Segmenting: \d+ ms$/);
+    expect(await page.answers()).toEqual(["cat, 98 %"]);
+    expect(await page.find("cat, zebra")).toMatch(/ms\. Not in this photo: zebra$/);
+    expect(await page.answers()).toEqual([expect.stringMatching(/^cat, \d+ %$/)]);
+    await page.page.click("#everything");
+    await page.status(/^Naming everything: \d+ ms$/);
+    expect((await page.answers()).filter((each) => each.startsWith("cat"))).not.toEqual([]);
+    await page.shot("dark-everything");
+    for (const left of ["cat", "cat", ""]) {
+      await page.page.click("#undo");
+      expect((await page.answers()).map((each) => each.split(",")[0])).toEqual(left ? [left] : []);
+    }
+    expect(await page.page.isDisabled("#undo")).toBe(true);
+    await page.close();
+  });
+
+  test("by the keyboard alone", async () => {
+    const page = await ready({ viewport: { width: 360, height: 740 } });
+    await page.look();
+    await page.page.focus("#photo");
+    await page.page.keyboard.press("ArrowRight");
+    await page.page.keyboard.press("ArrowLeft");
+    await page.page.keyboard.press("Enter");
+    await page.status(/^Segmenting: \d+ ms$/);
+    expect(await page.answers()).toEqual(["cat, 97 %"]);
+    await page.page.focus("#words");
+    await page.page.keyboard.type("cat");
+    await page.page.keyboard.press("Enter");
+    await page.status(/^Finding words: \d+ ms$/);
+    expect(await page.page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+    const unnamed = "[...document.querySelectorAll('button, input, canvas, video')].filter((each) => !each.ariaLabel && !each.labels?.length && !each.textContent.trim()).length";
+    expect(await page.page.evaluate(unnamed)).toBe(0);
+    await page.shot("narrow");
+    await page.close();
+  });
+
+  test("what a mouse is over is shown before it is clicked", async () => {
+    const page = await ready();
+    await page.look();
+    const drawn = (): Promise<string> => page.page.evaluate(() => (document.getElementById("photo") as HTMLCanvasElement).toDataURL());
+    const before = await drawn();
+    await page.page.mouse.move(...(await page.on(0.5, 0.5)));
+    await expect.poll(drawn, { timeout: 20_000 }).not.toBe(before);
+    await page.page.mouse.move(1, 1);
+    await expect.poll(drawn, { timeout: 20_000 }).toBe(before);
+    expect(await page.answers()).toEqual([]);
+    await page.close();
+  });
+
+  test("the camera", async () => {
+    const page = await ready({ permissions: ["camera"] });
+    await page.page.click("#camera");
+    await page.page.locator("#video").waitFor();
+    await page.page.click("text=Take the photo");
+    await page.status(/^Looking at the photo: \d+ ms$/);
+    await page.page.locator("#video").waitFor({ state: "hidden" });
+    await page.click(0.5, 0.5);
+    expect(await page.answers()).toHaveLength(1);
+    await page.page.click("#camera");
+    await page.page.click("#close");
+    expect(await page.page.isVisible("#video")).toBe(false);
+    await page.close();
+    const refused = await ready();
+    await refused.page.evaluate("navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied'))");
+    await refused.page.click("#camera");
+    expect(await refused.status(/camera/)).toBe("the camera: Permission denied; allow it, or choose a photo");
+    await refused.close();
+  });
+
+  test("a cut-out, which is the photo inside the mask and clear around it", async () => {
+    const page = await ready();
+    await page.look();
+    await page.click(0.5, 0.5);
+    const cut = readFileSync(await page.saved("cutout"));
+    const { annotations } = JSON.parse(readFileSync(await page.saved("json"), "utf-8"));
+    const [facts, opaque] = await page.page.evaluate(async (bytes) => {
+      const bitmap = await createImageBitmap(new Blob([Uint8Array.from(bytes)]));
+      const canvas = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d")!;
+      canvas.drawImage(bitmap, 0, 0);
+      const { data } = canvas.getImageData(0, 0, bitmap.width, bitmap.height);
+      return [[bitmap.width, bitmap.height], data.filter((value, at) => at % 4 === 3 && value === 255).length] as const;
+    }, [...cut]);
+    expect(facts).toEqual(annotations[0].bbox.slice(2));
+    expect(opaque).toBe(annotations[0].area);
+    await page.close();
+  });
+});
+
+describe("where something is wrong", () => {
+  test("a file that is no photo, or half of one, is refused in Python's words, and the photo before it stays", async () => {
+    const page = await ready();
+    await page.look();
+    const png = readFileSync(join(BUILD, "page-photo.png"));
+    writeFileSync(join(scratch, "cut.png"), png.subarray(0, 60));
+    writeFileSync(join(scratch, "empty.jpg"), "");
+    for (const [file, shown, mend] of [
+      [join(ROOT, "README.md"), "README.md", "not a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF photo; convert it to one"],
+      [join(scratch, "empty.jpg"), "empty.jpg", "the file is empty; pass a photo"],
+      [join(scratch, "cut.png"), "cut.png", "the photo is truncated or damaged ("],
+    ] as const) {
+      await page.page.setInputFiles("#file", file);
+      const line = await page.status(shown);
+      const python = pythonSays(file).replace(file, shown);
+      expect(line.startsWith(`${shown}: ${mend}`), line).toBe(true);
+      expect(python.startsWith(`${shown}: ${mend}`), python).toBe(true);
+    }
+    await page.click(0.5, 0.5);
+    expect(await page.answers()).toEqual(["cat, 97 %"]);
+    await page.close();
+  });
+
+  test("a bundle with one changed byte is refused, and names the file", async () => {
+    const site = join(scratch, "changed");
+    execFileSync(join(ROOT, ".venv", "bin", "samclip-edge"), ["web", "photo", "-o", site]);
+    const file = join(site, "bundle", "mask_decoder.weights");
+    const bytes = readFileSync(file);
+    bytes[1000]! ^= 1;
+    writeFileSync(file, bytes);
+    const other = await serveAnyhow(site);
+    const page = await open(browser, other.url);
+    expect(await page.status(/sha256/)).toBe(`${other.url}bundle/mask_decoder.weights: its sha256 is not the manifest's; copy or export the bundle again`);
+    await page.close();
+    rmSync(join(site, "engine"), { recursive: true });
+    const bare = await open(browser, other.url);
+    expect(await bare.status(/engine/)).toMatch(/^engine\/ort\.wasm\.min\.mjs: cannot be loaded \(.*\); write the site again$/);
+    await bare.close();
+    other.stop();
+  });
+
+  test("on an iPhone it runs on one thread, and takes no bundle that needs more than 512 MB", async () => {
+    const page = await ready({ userAgent: IPHONE });
+    expect(await page.text("where")).toMatch(/^Runs here, by wasm on 1 thread\./);
+    await page.close();
+    const site = join(scratch, "large");
+    cpSync(join(BUILD, "large"), site, { recursive: true });
+    execFileSync(join(ROOT, ".venv", "bin", "samclip-edge"), ["web", "photo", "-o", join(scratch, "small")]);
+    for (const each of readdirSync(join(scratch, "small"))) {
+      if (!existsSync(join(site, each))) cpSync(join(scratch, "small", each), join(site, each), { recursive: true });
+    }
+    const other = await serveAnyhow(site);
+    const large = await open(browser, other.url, { userAgent: IPHONE });
+    expect(await large.status(/MB/)).toMatch(/\/bundle: needs about \d+ MB of memory, more than the 512 MB that are allowed here; export a smaller model/);
+    await large.close();
+    other.stop();
+  });
+});
+
+describe("where it runs", () => {
+  test("without isolation on one thread, and it says why; files are kept in the browser's cache", async () => {
+    const site = join(scratch, "plain");
+    execFileSync(join(ROOT, ".venv", "bin", "samclip-edge"), ["web", "photo", "-o", site]);
+    const other = await serveAnyhow(site);
+    const page = await open(browser, other.url);
+    await page.ready();
+    expect(await page.text("where")).toBe("Runs here, by wasm on 1 thread, because this page is not isolated from others. No photo leaves this machine.");
+    await page.look(CAT);
+    const asked: string[] = [];
+    page.page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    await page.page.reload();
+    await page.ready();
+    expect(asked.filter((each) => each.startsWith("/bundle/"))).toEqual(["/bundle/manifest.json"]);
+    await page.close();
+    other.stop();
+  });
+
+  test("WebGPU, made of software, answers as wasm does", async () => {
+    const gpu = await launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--ignore-gpu-blocklist");
+    const tiny = await serve(join(ROOT, "build", "vectors", "tiny-fp32"));
+    const saved: any[] = [];
+    for (const engine of ["webgpu", "wasm"]) {
+      const page = await open(gpu, `${tiny.url}?engine=${engine}`);
+      await page.ready();
+      expect(await page.text("where")).toContain(engine === "wasm" ? "by wasm on" : "by WebGPU.");
+      await page.look(join(BUILD, "page-tiny.png"));
+      await page.click(0.5, 0.5);
+      saved.push(JSON.parse(readFileSync(await page.saved("json"), "utf-8")));
+      await page.close();
+    }
+    expect(saved[0].categories).toEqual(saved[1].categories);
+    const [one, other] = saved.map(({ annotations }) => annotations[0]);
+    expect(Math.abs(one.area - other.area)).toBeLessThanOrEqual(0.005 * other.area);
+    expect(one.bbox.map((value: number, k: number) => Math.abs(value - other.bbox[k]) <= 1)).toEqual([true, true, true, true]);
+    expect(Math.abs(one.score - other.score)).toBeLessThanOrEqual(1e-3);
+    tiny.stop();
+    await gpu.close();
+  });
+
+  test("after fifty photos it takes no more memory than after ten", async () => {
+    const page = await ready();
+    const big = join(scratch, "big.png"); // 11 MB of pixels, which a page that keeps photos would keep fifty times
+    execFileSync(join(ROOT, ".venv", "bin", "python"), ["-c", `from PIL import Image; Image.open(${JSON.stringify(CAT)}).resize((2200, 1650)).save(${JSON.stringify(big)})`]);
+    const session = await browser.newBrowserCDPSession();
+    const renderers = async (): Promise<number> => {
+      const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+      const status = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => readFileSync(`/proc/${id}/status`, "utf-8"));
+      return status.reduce((sum, each) => sum + Number(/VmRSS:\s+(\d+)/.exec(each)![1]) / 1000, 0); // MB
+    };
+    let after10 = 0;
+    for (let k = 1; k <= 50; k++) {
+      await page.look(k % 2 ? big : join(PHOTOS, "coffee.jpg"));
+      await page.click(0.5, 0.5);
+      if (k === 10) after10 = await renderers();
+    }
+    expect(await renderers()).toBeLessThan(after10 + 150);
+    await page.close();
+  });
+});
+
+/** The line in which Python refuses a photo. */
+function pythonSays(file: string): string {
+  const code = "import sys\nfrom samclip_edge.photo.read import read_photo\ntry: read_photo(sys.argv[1])\nexcept Exception as error: print(error)";
+  return execFileSync(join(ROOT, ".venv", "bin", "python"), ["-c", code, file], { encoding: "utf-8" }).trim();
+}
