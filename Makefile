@@ -103,7 +103,8 @@ runtimes/web/node_modules/.made: runtimes/web/package-lock.json
 web: runtimes/web/node_modules/.made  ## the runtime in TypeScript, and its page (runtimes/web); it needs Node.js 20 or later
 	cd runtimes/web && npm run build && npm run page
 
-test-web: $(VENV)/.test web build/vectors/.made  ## its answers against this package's
+test-web: $(VENV)/.test web build/vectors/.made  ## its answers against this package's; the page in Chromium and in WebKit
+	sh runtimes/web/tools/prepare.sh
 	$(BIN)/python runtimes/web/tests/references.py build/web
 	cd runtimes/web && npm run check && npm test
 

@@ -19,7 +19,7 @@ PAGE = ("index.html", "style.css", "app.js", "worker.js", "licences.txt")
 _WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 _WEBGPU = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
 # In a checkout, what `make web` fetched.
-_FETCHED = data.FOLDER.parents[1] / "runtimes" / "web" / "node_modules" / "onnxruntime-web" / "dist"
+FETCHED = data.FOLDER.parents[1] / "runtimes" / "web" / "node_modules" / "onnxruntime-web" / "dist"
 # With these a page is isolated from others, and may use several threads.
 HEADERS = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
@@ -41,7 +41,7 @@ def files_of(bundle: Bundle, engine: Path | None = None) -> dict[str, Path]:
         raise InputError(
             "web: this installation is without the page; run `make web` in the repository, and install again"
         )
-    folder = _FETCHED if engine is None else engine
+    folder = FETCHED if engine is None else engine
     missing = next((name for name in _WASM if not (folder / name).is_file()), None)
     if missing is not None and engine is None:
         raise InputError(

@@ -18,6 +18,11 @@ function isIphone(): boolean {
   return /iPhone|iPad|iPod/.test(navigator.userAgent) || (/Mac/.test(navigator.userAgent) && navigator.maxTouchPoints > 1);
 }
 
+/** Whether threads may share memory, as wasm's do. */
+function shares(): boolean {
+  return crossOriginIsolated && typeof SharedArrayBuffer !== "undefined";
+}
+
 async function hasGpu(): Promise<boolean> {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
   return !!adapter && !adapter.info.isFallbackAdapter; // one made of software is slower than wasm
@@ -28,7 +33,7 @@ export async function placeHere(): Promise<Place> {
   const asked = new URLSearchParams(location.search);
   const engine = asked.get("engine");
   const iphone = isIphone();
-  const most = crossOriginIsolated && !iphone ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
+  const most = shares() && !iphone ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
   const threads = Number(asked.get("threads")) || most;
   return {
     engine: engine === "wasm" || engine === "webgpu" ? engine : !iphone && (await hasGpu()) ? "webgpu" : "wasm",
@@ -40,7 +45,8 @@ export async function placeHere(): Promise<Place> {
 /** A place in words. */
 export function told({ engine, threads }: Place): string {
   if (engine === "webgpu") return "WebGPU";
-  const why = crossOriginIsolated ? "" : ", because this page is not isolated from others";
+  const apart = ", because this page is not isolated from others", alone = ", because this browser shares no memory between threads";
+  const why = shares() ? "" : crossOriginIsolated ? alone : apart;
   return `wasm on ${threads} thread${threads === 1 ? "" : "s"}${threads === 1 ? why : ""}`;
 }
 
