@@ -18,7 +18,7 @@ SANITIZED := $(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=ignore_no
 	LD_PRELOAD="$(call runtime_of,$(if $(filter thread,$(SANITIZE)),tsan,asan)) $(call runtime_of,stdc++)")
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 
-.PHONY: help demo test lint format native test-native test-native-aarch64 fuzz-native test-android web test-web clean
+.PHONY: help demo test lint format native test-native test-native-aarch64 fuzz-native test-android web wheel test-web clean
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1	\2/' | expand -t 26
@@ -28,16 +28,20 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
 $(VENV)/.export: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[export]'
-	touch $@
+	touch $@ $(VENV)/.run
 
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --no-deps 'lvis>=0.5.3'  # it asks for opencv-python, over opencv-python-headless
 	rm -rf $(STUBS) && $(BIN)/python -m pip install --quiet --no-deps --target $(STUBS) 'tensorrt-stubs>=10.13'
 	cd $(STUBS)/tensorrt_bindings && sed '$(MEND)' tensorrt.pyi >fixed && mv fixed tensorrt.pyi
-	touch $@ $(VENV)/.export
+	touch $@ $(VENV)/.export $(VENV)/.run
 
 demo: $(VENV)/.export  ## the main job: the shipped model, from checkpoint to bundle to pictures in demo/
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/demo.sh
@@ -100,8 +104,11 @@ runtimes/web/node_modules/.made: runtimes/web/package-lock.json
 	cd runtimes/web && npm ci --no-audit --no-fund
 	touch $@
 
-web: runtimes/web/node_modules/.made  ## the runtime in TypeScript, and its page (runtimes/web); it needs Node.js 20 or later
+web: $(VENV)/.run runtimes/web/node_modules/.made  ## the page that `samclip-edge web` serves, and its package; it needs Node.js 20
 	cd runtimes/web && npm run build && npm run page
+
+wheel: web  ## the package as a wheel, with the page in it, in build/wheel
+	rm -rf build/lib build/bdist.* && $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 
 test-web: $(VENV)/.test web build/vectors/.made  ## its answers against this package's; the page in Chromium and in WebKit
 	sh runtimes/web/tools/prepare.sh

@@ -11,3 +11,8 @@ samclip-edge segment $photos/coffee.jpg --everything --grid 12 --min-iou 0.6 --m
     --label cup --label table --label dog -o demo/everything.png
 samclip-edge index $photos docs/temple.jpg -o demo/library.db --things
 samclip-edge search demo/library.db cup --things -o demo/search.png
+set +x
+echo
+echo 'The same model in a page, in your browser (the first line needs Node.js 20):'
+echo '    make web'
+echo '    .venv/bin/samclip-edge web --serve'

@@ -1,6 +1,6 @@
 /** The page: photos in, questions to the worker, answers drawn and listed. */
 
-import { connect, decoded, type Mask, type Port, type RemoteSamClip, type RemoteScene } from "../src/index.js";
+import { connect, decoded, type Mask, type RemoteSamClip, type RemoteScene } from "../src/index.js";
 import { Camera } from "./camera.js";
 import { coco, colour, cutOut, Picture } from "./picture.js";
 import { placeHere, Times, told, type Place, type Report } from "./place.js";
@@ -238,7 +238,7 @@ async function load(place: Place): Promise<RemoteSamClip> {
     else if ("path" in data) say(`Loading the model … ${data.path}, ${(data.done / 1e6).toFixed(1)} of ${(data.all / 1e6).toFixed(1)} MB`);
   });
   try {
-    return await connect(worker as unknown as Port, place);
+    return await connect(worker, place);
   } catch (error) {
     worker.terminate();
     throw error;

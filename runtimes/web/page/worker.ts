@@ -5,11 +5,6 @@ import type { Place, Report } from "./place.js";
 
 type OrtModule = Ort & { env: { wasm: { wasmPaths: string; numThreads: number } } };
 
-const port: Port = {
-  postMessage: (message) => self.postMessage(message),
-  onmessage: null,
-};
-self.onmessage = (event) => port.onmessage?.(event);
 const report = (told: Report): void => self.postMessage(told);
 
 /** An engine that tells how long each graph takes. */
@@ -30,7 +25,7 @@ function timed(engine: Engine): Engine {
   };
 }
 
-serve(port, async ({ engine, threads, mostBytes }: Place) => {
+serve(self as Port, async ({ engine, threads, mostBytes }: Place) => {
   const folder = new URL("engine/", import.meta.url).href;
   const file = `ort.${engine}.min.mjs`;
   const ort = (await import(folder + file).catch((error: Error) => {

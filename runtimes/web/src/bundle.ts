@@ -112,7 +112,7 @@ export class Bundle {
     const weights = await Promise.all(rest.map(async (file) => ({ path: file.path, data: await this.bytes(file) })));
     const outputs = graph.signature.outputs.map((each) => each.name);
     try {
-      return await this.loading.engine.open({ name: graph.name, graph: bytes, weights, outputs });
+      return await this.loading.engine.open({ name: graph.name, address: `${this.shown}/${first!.path}`, graph: bytes, weights, outputs });
     } catch (error) {
       throw new InputError(`${this.shown}/${first!.path}: ONNX Runtime refuses it (${oneLine(error)}); export the bundle again`);
     }

@@ -27,6 +27,8 @@ export interface Session {
 /** What is opened: the bytes of a graph and of the weights beside it, and how it is called. */
 export interface GraphFiles {
   readonly name: string;
+  /** Where the graph lies, as the platform reads it; its weights lie beside it. */
+  readonly address: string;
   /** The graph. */
   readonly graph: Uint8Array;
   /** Weights that the graph names by their path. */

@@ -18,7 +18,7 @@ import type { Settings, Watching } from "./tasks/everything.js";
 /** A worker from the page's side, the worker's own side, or an end of a MessageChannel. */
 export interface Port {
   postMessage(message: unknown): void;
-  onmessage: ((event: { data: any }) => void) | null;
+  onmessage: ((event: any) => void) | null;
   /** Of a worker: it fell, and answers nothing more. */
   onerror?: ((event: any) => void) | null;
 }

@@ -12,7 +12,7 @@ import { ROOT } from "./node.js";
 test("the example says what is under a click", async () => {
   const bundle = join(ROOT, "build", "vectors", "photo");
   const readme = readFileSync(join(ROOT, "runtimes", "web", "README.md"), "utf-8");
-  const code = /```ts\n(.*?)```/s.exec(readme)![1]!.replace(/^import .*$/gm, "").replace("`bundle/${path}`", "`${bundle}/${path}`");
+  const code = /```ts\n(.*?)```/s.exec(readme)![1]!.replace(/^import .*$/gm, "").replace('"bundle"', "bundle");
   const told = JSON.parse(readFileSync(join(bundle, "vectors", "pipeline.json"), "utf-8"));
   const [height, width] = told.photo.shape;
   const data = new Uint8Array(readFileSync(join(bundle, "vectors", told.photo.file)));

@@ -4,7 +4,7 @@ import type { Engine, Held, Tensor } from "../engine.js";
 
 /** What of a package of ONNX Runtime is used: `import * as ort from "onnxruntime-web"`, or another of them. */
 export interface Ort {
-  readonly InferenceSession: { create(model: Uint8Array, options?: Record<string, unknown>): Promise<OrtSession> };
+  readonly InferenceSession: { create(model: any, options?: Record<string, unknown>): Promise<OrtSession> };
   readonly Tensor: new (type: string, data: Float32Array | Int32Array, dims: readonly number[]) => OrtTensor;
 }
 
@@ -33,8 +33,12 @@ class OrtHeld implements Held {
   }
 }
 
-/** options: of each session, as ONNX Runtime's `InferenceSession.SessionOptions` has them. */
-export function onnxRuntime(ort: Ort, options: Record<string, unknown> = {}): Engine {
+/**
+ * options: of each session, as ONNX Runtime's `InferenceSession.SessionOptions` has them. byAddress: open graphs by the addresses
+ * that the platform reads them from, paths of files, and not by their bytes; onnxruntime-react-native takes weights in no other
+ * way (1.24, `cpp/InferenceSessionHostObject.cpp`).
+ */
+export function onnxRuntime(ort: Ort, options: Record<string, unknown> = {}, byAddress = false): Engine {
   // One call at a time, of all sessions together: with WebGPU two at once spoil each other's memory.
   let turn: Promise<unknown> = Promise.resolve();
   function inTurn<T>(call: () => Promise<T>): Promise<T> {
@@ -43,16 +47,16 @@ export function onnxRuntime(ort: Ort, options: Record<string, unknown> = {}): En
     return called;
   }
   return {
-    async open({ graph, weights }) {
+    async open({ address, graph, weights }) {
       const made = {
         logSeverityLevel: 3,
         ...options,
         // Some builds take no empty file.
-        externalData: weights.map(({ path, data }) => ({ path, data: data.length ? data : new Uint8Array(1) })),
+        ...(byAddress ? {} : { externalData: weights.map(({ path, data }) => ({ path, data: data.length ? data : new Uint8Array(1) })) }),
         // Pairs of QuantizeLinear and DequantizeLinear are for TensorRT; here they run as the graph says.
         extra: { session: { disable_quant_qdq: "1" } },
       };
-      const session = await inTurn(() => ort.InferenceSession.create(graph, made));
+      const session = await inTurn(() => ort.InferenceSession.create(byAddress ? address : graph, made));
       return {
         async run(inputs) {
           const feeds = Object.fromEntries(
