@@ -145,16 +145,17 @@ function save(blob: Blob, name: string): void {
 let pressed: [number, number] | null = null;
 picture.canvas.addEventListener("pointerdown", (event) => {
   pressed = picture.at(event);
+  picture.canvas.setPointerCapture(event.pointerId); // a box may be drawn beyond the photo's edge
 });
 picture.canvas.addEventListener("pointermove", (event) => {
   if (!shown) return;
   const [x, y] = picture.at(event);
-  if (pressed && event.pointerType !== "touch") {
+  if (pressed) {
     const [px, py] = pressed;
     const far = Math.hypot(x - px, y - py) > shown.scene.width / 50;
     shown.box = far ? [Math.min(x, px), Math.min(y, py), Math.max(x, px), Math.max(y, py)] : null;
     refresh();
-  } else if (!pressed && event.pointerType === "mouse") {
+  } else if (event.pointerType === "mouse") {
     void hover(x, y);
   }
 });
@@ -165,11 +166,13 @@ picture.canvas.addEventListener("pointerup", (event) => {
   if (box && box[2] > box[0] && box[3] > box[1]) void point({ boxes: box });
   else void point({ points: [picture.at(event)] });
 });
-picture.canvas.addEventListener("pointerleave", () => {
-  pressed = null;
-  if (shown) shown.hover = shown.box = null;
-  refresh();
-});
+for (const kind of ["pointerleave", "pointercancel"]) {
+  picture.canvas.addEventListener(kind, () => { // cancelled: the finger scrolls the page
+    pressed = null;
+    if (shown) shown.hover = shown.box = null;
+    refresh();
+  });
+}
 
 let hovering = false;
 async function hover(x: number, y: number): Promise<void> {

@@ -53,7 +53,7 @@ function python(bundle, threads) {
 
 async function served(bundle) {
   const server = spawn(join(BIN, "samclip-edge"), ["web", bundle, "--serve", "--port", "0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
-  for await (const part of server.stdout) return { url: JSON.parse(String(part)).url, stop: () => server.kill() };
+  for await (const part of server.stdout) return { url: JSON.parse(String(part)).url, stop: () => server.kill("SIGINT") };
   throw new Error("the server ended");
 }
 

@@ -6,32 +6,38 @@ import { pixelsOf, type Picture } from "./pictures.js";
 
 /**
  * Files by `fetch`, hashes by WebCrypto, photos by the browser's decoders. cache: the browser's cache that keeps files whose
- * sha256 is known; null: none. A file that is kept is fetched anew where the manifest says another sha256.
+ * sha256 is known; null: none. Only a file that has this sha256 is kept, and taken from it.
  */
 export function browser({ cache = "samclip-edge" }: { cache?: string | null } = {}): Platform {
   return {
+    sha256: sha256Of,
     pixels: (picture) => pixelsOf(picture as Picture),
     async read(path, { signal, sha256, progress }) {
       const address = new URL(path, globalThis.location?.href).href;
       const kept = cache !== null && sha256 !== undefined && globalThis.caches ? await caches.open(cache).catch(() => null) : null;
       const key = `${address}?sha256=${sha256}`;
       const found = await kept?.match(key);
-      if (found) return new Uint8Array(await found.arrayBuffer());
+      if (found) {
+        const bytes = new Uint8Array(await found.arrayBuffer());
+        if ((await sha256Of(bytes)) === sha256) return bytes;
+      }
       const response = await fetch(address, signal ? { signal } : {});
       if (!response.ok) throw new Error(`${response.status} ${response.statusText}`.trim());
       const bytes = await received(response, (done, all) => progress?.(done, all));
-      // A full disk keeps nothing, and nothing is lost.
-      await kept?.put(key, new Response(bytes)).catch(() => undefined);
+      if (kept && (await sha256Of(bytes)) === sha256) {
+        await kept.put(key, new Response(bytes)).catch(() => undefined); // a full disk keeps nothing, and nothing is lost
+      }
       return bytes;
     },
-    async sha256(bytes) {
-      if (!globalThis.crypto?.subtle) {
-        throw new InputError("page: is not secure, so no sha256 can be checked; serve it by https, or from localhost");
-      }
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource));
-      return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    },
   };
+}
+
+async function sha256Of(bytes: Uint8Array): Promise<string> {
+  if (!globalThis.crypto?.subtle) {
+    throw new InputError("page: is not secure, so no sha256 can be checked; serve it by https, or from localhost");
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function received(response: Response, progress: (done: number, all: number) => void): Promise<Uint8Array<ArrayBuffer>> {

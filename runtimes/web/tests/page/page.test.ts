@@ -42,6 +42,18 @@ describe("asking", () => {
     expect(await page.text("times")).toMatch(/^prompt encoder \d+ ms, mask decoder \d+ ms/);
     expect(await page.page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
     await page.shot("phone");
+    const finger = await page.page.context().newCDPSession(page.page);
+    const touch = async (type: string, ...at: [] | [number, number]): Promise<void> => {
+      const [x, y] = at.length ? await page.on(...at) : [];
+      await finger.send("Input.dispatchTouchEvent", { type: type as "touchStart", touchPoints: x === undefined ? [] : [{ x, y: y! }] });
+    };
+    await touch("touchStart", 0.2, 0.1);
+    for (const step of [0.3, 0.5, 0.7, 0.9]) await touch("touchMove", step, step - 0.1);
+    await touch("touchEnd");
+    await page.page.locator("#answers li").nth(1).waitFor();
+    expect(await page.answers()).toEqual(["cat, 97 %", expect.stringMatching(/^cat, 9\d %$/)]);
+    const [tapped, boxed] = JSON.parse(readFileSync(await page.saved("json"), "utf-8")).annotations;
+    expect(boxed.area).not.toBe(tapped.area); // a box, and no second tap
     await page.close();
   });
 
