@@ -102,7 +102,7 @@ async function point(pointing: Parameters<RemoteScene["segment"]>[0]): Promise<v
   const masks = await asking("Segmenting", async (signal) => {
     const found = await scene.segment(pointing, { signal });
     const offered = asked().length ? asked() : names;
-    return offered.length ? scene.name(found, offered) : found;
+    return offered.length ? scene.name(found, offered, { signal }) : found;
   });
   if (masks) keep([...history.at(-1)!, ...masks]);
 }
@@ -110,6 +110,7 @@ async function point(pointing: Parameters<RemoteScene["segment"]>[0]): Promise<v
 element<HTMLFormElement>("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
   const wanted = asked();
+  if (!wanted.length) return say("Words: type at least one.", true);
   const masks = shown && (await asking("Finding words", (signal) => shown!.scene.find(wanted, { signal })));
   if (!masks) return;
   keep(masks);
@@ -128,6 +129,7 @@ element("everything").addEventListener("click", async () => {
 
 element("undo").addEventListener("click", () => {
   shown!.history.pop();
+  say("");
   refresh();
 });
 stop.addEventListener("click", () => busy?.abort());
@@ -139,6 +141,7 @@ function save(blob: Blob, name: string): void {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
+  say(`Saved as ${name}.`);
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
@@ -224,12 +227,14 @@ element("camera").addEventListener("click", async () => {
   if (camera.open) {
     await open("camera.jpg", () => camera.take());
   } else {
-    await camera.start().catch((error: Error) => say(error.message, true));
+    say("Opening the camera …");
+    await camera.start().then(() => say("The camera is open."), (error: Error) => say(error.message, true));
   }
   showCamera(camera.open);
 });
 element("close").addEventListener("click", () => {
   camera.stop();
+  say("");
   showCamera(false);
 });
 

@@ -44,6 +44,7 @@ export class Bundle {
     let bytes: Uint8Array;
     try {
       bytes = await read(MANIFEST, { signal: loading.signal });
+      if (bytes[0] === 0x3c) throw new Error("a page is there"); // "<": some servers answer with one for what is missing
     } catch (error) {
       loading.signal?.throwIfAborted();
       throw new InputError(`${shown}: holds no ${MANIFEST} (${oneLine(error)}); pass the folder that \`samclip-edge export\` wrote`);
@@ -114,6 +115,7 @@ export class Bundle {
     try {
       return await this.loading.engine.open({ name: graph.name, address: `${this.shown}/${first!.path}`, graph: bytes, weights, outputs });
     } catch (error) {
+      if (error instanceof InputError) throw error;
       throw new InputError(`${this.shown}/${first!.path}: ONNX Runtime refuses it (${oneLine(error)}); export the bundle again`);
     }
   }

@@ -4,6 +4,7 @@
  * Two kinds with one interface: `Merged`, one encoder with two heads, and `SideBySide`, SAM and CLIP as two models.
  */
 
+import { breathe } from "./abort.js";
 import type { Bundle } from "./bundle.js";
 import { floats, tensor, type Held } from "./engine.js";
 import { InputError } from "./errors.js";
@@ -45,6 +46,7 @@ export abstract class Encoded {
   /** Whether the CLIP of this kind says what each patch is of. */
   abstract readonly hasPatches: boolean;
   protected readonly known = new Map<GraphName, Promise<Record<string, Held>>>();
+  private gone = false;
 
   constructor(
     readonly bundle: Bundle,
@@ -62,7 +64,8 @@ export abstract class Encoded {
   abstract featuresUnder(mask: Bits): Promise<Float32Array>;
 
   /** What a graph that takes nothing but the photo says. It runs at most once. */
-  protected ask(graph: GraphName, run: () => Promise<Record<string, Held>>): Promise<Record<string, Held>> {
+  protected async ask(graph: GraphName, run: () => Promise<Record<string, Held>>): Promise<Record<string, Held>> {
+    if (this.gone) throw new InputError("scene: was disposed of; look at the photo again");
     let said = this.known.get(graph);
     if (!said) {
       said = run();
@@ -97,7 +100,7 @@ export abstract class Encoded {
     const [rows, columns] = this.frame.lowRes;
     const low = rows * columns;
     for (let start = 0; start < prompts.count; start += step) {
-      signal?.throwIfAborted();
+      await breathe(signal);
       const count = Math.min(step, prompts.count - start);
       const masks = own ? count : 1;
       const mask = new Float32Array(masks * low);
@@ -134,6 +137,7 @@ export abstract class Encoded {
 
   /** Let go of what lies in the engine's memory. */
   async dispose(): Promise<void> {
+    this.gone = true;
     const said = await Promise.allSettled(this.known.values());
     this.known.clear();
     for (const each of said) if (each.status === "fulfilled") Object.values(each.value).forEach((held) => held.dispose());

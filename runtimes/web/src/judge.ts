@@ -45,10 +45,10 @@ export class Judge {
   }
 
   /** What is asked of names: `Judge.log_odds` of Python, whose rivals it names. background: further rivals. */
-  async question(names: readonly string[], background: readonly string[]): Promise<Question> {
-    const own = await this.words.features(names);
+  async question(names: readonly string[], background: readonly string[], signal?: AbortSignal): Promise<Question> {
+    const own = await this.words.features(names, signal);
     const rivals = await (this.rivals ??= this.theirs());
-    const further = background.length ? await this.words.features(background) : [];
+    const further = background.length ? await this.words.features(background, signal) : [];
     const against = [...rivals.features, ...further];
     const spelled = [...rivals.names, ...background].map(clean);
     const bias = this.words.logitBias;

@@ -75,11 +75,11 @@ export class Scene {
     const minScore = how.minScore ?? MIN_SCORE;
     checkScore(minScore);
     const masks = await everything(this.encoded, settled(how.settings), how);
-    return names ? nameMasks(this.encoded, this.judge, masks, names, rivals, minScore) : masks;
+    return names ? nameMasks(this.encoded, this.judge, masks, names, rivals, minScore, how.signal) : masks;
   }
 
   /** Masks of this photo, from wherever they are, named as `everything` names its own. */
-  async name(masks: readonly Mask[], labels: readonly string[], naming: Naming = {}): Promise<Mask[]> {
+  async name(masks: readonly Mask[], labels: readonly string[], naming: Naming & Pick<Watching, "signal"> = {}): Promise<Mask[]> {
     const names = checkLabels(labels);
     const rivals = checkBackground(naming.background ?? BACKGROUND_NAMES);
     const minScore = naming.minScore ?? MIN_SCORE;
@@ -92,7 +92,7 @@ export class Scene {
         "masks",
       );
     });
-    return nameMasks(this.encoded, this.judge, masks, names, rivals, minScore);
+    return nameMasks(this.encoded, this.judge, masks, names, rivals, minScore, naming.signal);
   }
 
   /** The photo in CLIP's space (E), L2-normalised. */

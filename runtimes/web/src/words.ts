@@ -1,5 +1,6 @@
 /** Words to text features, once each: by the bundle's text encoder, or looked up in its vocabulary. As `text/words.py`. */
 
+import { breathe } from "./abort.js";
 import type { Bundle } from "./bundle.js";
 import { clean } from "./clean.js";
 import { floats, tensor } from "./engine.js";
@@ -70,11 +71,11 @@ export class Words {
    *
    * Throws InputError for a name that the bundle's vocabulary does not hold, or that is no text.
    */
-  async features(names: readonly string[]): Promise<Float32Array[]> {
+  async features(names: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> {
     for (const name of names) checkText(name, "name");
     const keys = names.map(clean);
     if (!keys.every((key) => this.learned.has(key))) {
-      this.turn = this.turn.then(() => this.learn(new Map(keys.map((key, k) => [key, names[k]!]))));
+      this.turn = this.turn.then(() => this.learn(new Map(keys.map((key, k) => [key, names[k]!])), signal));
       const turn = this.turn;
       this.turn = turn.catch(() => undefined);
       await turn;
@@ -82,7 +83,7 @@ export class Words {
     return keys.map((key) => this.learned.get(key)!);
   }
 
-  private async learn(names: Map<string, string>): Promise<void> {
+  private async learn(names: Map<string, string>, signal?: AbortSignal): Promise<void> {
     const own = await this.own();
     if (own && !this.learned.size) own.names.forEach((name, k) => this.learned.set(clean(name), own.features[k]!));
     const missing = [...names].filter(([key]) => !this.learned.has(key));
@@ -103,7 +104,7 @@ export class Words {
     for (let start = 0; start < missing.length; start += step) {
       const part = missing.slice(start, start + step);
       const texts = part.flatMap(([, name]) => templates.map((template) => template.replaceAll("{}", () => name)));
-      const features = await this.encoded(texts);
+      const features = await this.encoded(texts, signal);
       part.forEach(([key], k) => {
         const mean = new Float32Array(features[0]!.length);
         for (const each of features.slice(k * templates.length, (k + 1) * templates.length)) {
@@ -142,7 +143,7 @@ export class Words {
       .then((json) => new Tokenizer(json, tower, length, text.tokenizer!.path)));
   }
 
-  private async encoded(texts: readonly string[]): Promise<Float32Array[]> {
+  private async encoded(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> {
     const tokenizer = await this.tokenizer();
     const tokens = texts.map((text) => tokenizer.read(text));
     const graph = this.bundle.graph("text_encoder");
@@ -158,6 +159,7 @@ export class Words {
     const found: Float32Array[] = [];
     for (const [length, same] of byLength) {
       for (let start = 0; start < same.length; start += rows ?? BATCH) {
+        await breathe(signal);
         const part = same.slice(start, start + (rows ?? BATCH));
         // Engines have a way of their own for a single text, whose last bits differ. So it is read twice.
         const batch = rows ?? Math.max(part.length, 2);

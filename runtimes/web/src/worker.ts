@@ -75,7 +75,7 @@ export function serve(port: Port, load: (...given: any[]) => Promise<SamClip>): 
     segmentAll: (scene, [pointing], watching) => scene.segmentAll(revived(pointing), watching),
     find: (scene, [labels, how], watching) => scene.find(labels, { ...how, ...watching }),
     everything: (scene, [how], watching) => scene.everything({ ...how, ...watching }),
-    name: (scene, [masks, labels, naming]) => scene.name(masks.map(maskOf), labels, naming),
+    name: (scene, [masks, labels, naming], { signal }) => scene.name(masks.map(maskOf), labels, { ...naming, ...watchingOf(signal) }),
     imageFeatures: (scene) => scene.imageFeatures(),
   };
 
@@ -183,8 +183,8 @@ export class RemoteScene {
     return this.masks("everything", [rest], watchingOf(signal, progress));
   }
 
-  async name(masks: readonly Mask[], labels: readonly string[], naming: Naming = {}): Promise<Mask[]> {
-    return this.masks("name", [masks, labels, naming]);
+  async name(masks: readonly Mask[], labels: readonly string[], { signal, ...naming }: Naming & Pick<Watching, "signal"> = {}): Promise<Mask[]> {
+    return this.masks("name", [masks, labels, naming], watchingOf(signal));
   }
 
   imageFeatures(): Promise<Float32Array> {

@@ -58,4 +58,11 @@ test("a call is aborted", async () => {
   await expect(scene.everything({ settings: { pointsPerSide: 16 }, progress, signal: abort.signal })).rejects.toThrow("enough");
   expect(told).toEqual([16]);
   expect(await scene.segment({ points: [[40, 30]] })).toHaveLength(1);
+  // An abort that comes as a message, while names are read, ends it too.
+  const later = new AbortController();
+  setTimeout(() => later.abort(new Error("enough of names")), 20);
+  const names = Array.from({ length: 400 }, (_, k) => `thing number ${k}`);
+  await expect(scene.find(names, { signal: later.signal })).rejects.toThrow("enough of names");
+  await scene.dispose();
+  await expect(scene.segment({ points: [[40, 30]] })).rejects.toThrow("scene: was disposed of; look at the photo again");
 });

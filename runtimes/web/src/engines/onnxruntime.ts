@@ -1,5 +1,6 @@
 /** Runs graphs by ONNX Runtime's JavaScript API, which onnxruntime-web, -node and -react-native share. */
 
+import { InputError, oneLine } from "../errors.js";
 import type { Engine, Held, Tensor } from "../engine.js";
 
 /** What of a package of ONNX Runtime is used: `import * as ort from "onnxruntime-web"`, or another of them. */
@@ -56,7 +57,10 @@ export function onnxRuntime(ort: Ort, options: Record<string, unknown> = {}, byA
         // Pairs of QuantizeLinear and DequantizeLinear are for TensorRT; here they run as the graph says.
         extra: { session: { disable_quant_qdq: "1" } },
       };
-      const session = await inTurn(() => ort.InferenceSession.create(byAddress ? address : graph, made));
+      const session = await inTurn(() => ort.InferenceSession.create(byAddress ? address : graph, made)).catch((error: Error) => {
+        if (!/no available backend/.test(error.message)) throw error;
+        throw new InputError(`engine: ONNX Runtime does not start (${oneLine(error)}); see that its files lie where it looks for them`);
+      });
       return {
         async run(inputs) {
           const feeds = Object.fromEntries(

@@ -3,6 +3,7 @@
  * `tasks/everything.py`. Source: `segment_anything/automatic_mask_generator.py` with one crop, whose defaults these are.
  */
 
+import { breathe } from "../abort.js";
 import type { Encoded } from "../encoded.js";
 import { InputError } from "../errors.js";
 import type { Judge, Question } from "../judge.js";
@@ -117,10 +118,12 @@ export async function nameMasks(
   names: readonly string[],
   background: readonly string[],
   minScore: number,
+  signal?: AbortSignal,
 ): Promise<Mask[]> {
-  const question = await judge.question(names, background);
+  const question = await judge.question(names, background, signal);
   const named: Mask[] = [];
   for (const mask of masks) {
+    if (!encoded.hasPatches) await breathe(signal); // each is shown to CLIP
     const fits = await nameFits(encoded, judge, mask, question);
     const best = fits.reduce((one, other) => (other.logOdds > one.logOdds ? other : one));
     const { name: label, score, similarity } = best;

@@ -1,5 +1,6 @@
 /** Text to masks: where the named things are, and no answer for a name that is not there. As `tasks/find.py`. */
 
+import { breathe } from "../abort.js";
 import type { Encoded } from "../encoded.js";
 import { InputError } from "../errors.js";
 import { checkScore, sigmoid, strongest, type Judge } from "../judge.js";
@@ -67,7 +68,7 @@ function check(encoded: Encoded, how: FindSettings): void {
 async function amongPatches(encoded: Encoded, judge: Judge, names: string[], how: FindSettings, watching: Watching): Promise<Claim[]> {
   const { frame } = encoded;
   const { rows, columns, features } = await encoded.patches();
-  const question = await judge.question(names, how.background);
+  const question = await judge.question(names, how.background, watching.signal);
   const odds = features.map((each) => question.logOdds(each));
   const [down, across] = frame.cells(rows);
   const claims: Claim[] = [];
@@ -91,9 +92,10 @@ async function amongPatches(encoded: Encoded, judge: Judge, names: string[], how
 
 /** SAM + CLIP's way: every mask of the photo is found and judged; a name claims all masks that it fits. */
 async function amongMasks(encoded: Encoded, judge: Judge, names: string[], how: FindSettings, watching: Watching): Promise<Claim[]> {
-  const question = await judge.question(names, how.background);
+  const question = await judge.question(names, how.background, watching.signal);
   const claims = new Map<string, Claim>();
   for (const mask of await everything(encoded, how.settings, watching)) {
+    await breathe(watching.signal);
     for (const { name, logOdds, score, similarity } of await nameFits(encoded, judge, mask, question)) {
       if (score < how.minScore) continue;
       const claim: Claim = { name, bits: mask.bits, logOdds, score, similarity, predictedIou: mask.predictedIou, low: null };

@@ -82,6 +82,21 @@ describe("asking", () => {
     await page.close();
   });
 
+  test("Stop ends the work, and not just the wait for it", async () => {
+    const page = await ready({}, "?threads=1");
+    await page.look();
+    await page.page.click("#everything");
+    await page.status(/^Naming everything: \d+ %$/);
+    await page.page.click("#stop");
+    await page.status("Naming everything: stopped");
+    await page.click(0.5, 0.5);
+    expect(await page.answers()).toEqual(["cat, 97 %"]);
+    // Two runs for the click, one for what the mouse was over, and at most one that was under way.
+    const runs = Number(/mask decoder \d+ ms(?: in (\d+) runs)?/.exec((await page.text("times"))!)![1] ?? 1);
+    expect(runs).toBeLessThanOrEqual(4);
+    await page.close();
+  });
+
   test("by the keyboard alone", async () => {
     const page = await ready({ viewport: { width: 360, height: 740 } });
     await page.look();
