@@ -1,9 +1,10 @@
 /** The page: photos in, questions to the worker, answers drawn and listed. */
 
-import { connect, decoded, type Mask, type RemoteSamClip, type RemoteScene } from "../src/index.js";
+import type { Mask, RemoteSamClip, RemoteScene } from "../src/index.js";
 import { Camera } from "./camera.js";
-import { coco, colour, cutOut, Picture } from "./picture.js";
-import { placeHere, Times, told, type Place, type Report } from "./place.js";
+import { load } from "./model.js";
+import { coco, colour, cutOut, Picture, preview } from "./picture.js";
+import { placeHere, Times, told, type Report } from "./place.js";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const [stage, status, answers] = [element("stage"), element("status"), element("answers")];
@@ -13,9 +14,11 @@ const camera = new Camera(element<HTMLVideoElement>("video"));
 const times = new Times();
 const buttons = ["find", "everything", "undo", "cutout", "json"].map((id) => element<HTMLButtonElement>(id));
 
+type Photo = Blob | ImageBitmap;
 interface Shown {
   scene: RemoteScene;
-  photo: ImageBitmap;
+  photo: Photo;
+  drawn: ImageBitmap;
   name: string;
   history: Mask[][]; // what was shown, the last is shown now
   hover: Mask | null;
@@ -24,9 +27,11 @@ interface Shown {
 }
 
 let model: RemoteSamClip | null = null;
-let names: string[] = []; // that are offered before a person types
+let names: readonly string[] = []; // that are offered before a person types
 let shown: Shown | null = null;
 let busy: AbortController | null = null;
+let stoppable = false;
+let wanted: [string, Photo] | null = null; // a photo that was chosen while something else was going on
 
 function say(text: string, wrong = false): void {
   status.textContent = text;
@@ -35,10 +40,14 @@ function say(text: string, wrong = false): void {
 
 function refresh(): void {
   const masks = shown?.history.at(-1) ?? [];
-  if (shown) picture.draw(shown.photo, masks, shown.hover, shown.box, shown.mark);
-  const enabled: Record<string, boolean> = { find: true, everything: true, undo: (shown?.history.length ?? 0) > 1, cutout: masks.length > 0, json: masks.length > 0 };
+  if (shown) picture.draw(shown.drawn, shown.scene.width, masks, shown.hover, shown.box, shown.mark);
+  const enabled: Record<string, boolean> = { find: true, everything: true, undo: (shown?.history.length ?? 0) > 1, cutout: masks.some((mask) => mask.area > 0), json: masks.length > 0 };
   for (const button of buttons) button.disabled = !shown || busy !== null || !enabled[button.id];
-  stop.hidden = busy === null;
+  stop.hidden = busy === null || !stoppable;
+}
+
+function list(): void {
+  const masks = shown?.history.at(-1) ?? [];
   answers.replaceChildren(
     ...masks.map((mask, k) => {
       const item = document.createElement("li");
@@ -49,11 +58,16 @@ function refresh(): void {
   );
 }
 
-/** Ask the worker; say what is going on, how long it took, and what went wrong. One question at a time. */
+/**
+ * Ask the worker; say what is going on, how long it took, and what went wrong. One question at a time. An `ask` that takes the
+ * signal can be stopped.
+ */
 async function asking<T>(what: string, ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
   if (busy) return undefined;
   busy = new AbortController();
+  stoppable = ask.length > 0;
   say(`${what} …`);
+  await hovering;
   times.clear();
   refresh();
   const began = performance.now();
@@ -69,31 +83,55 @@ async function asking<T>(what: string, ask: (signal: AbortSignal) => Promise<T>)
     busy = null;
     refresh();
     element("times").textContent = String(times);
+    setTimeout(next);
   }
 }
 
-const asked = (): string[] => words.value.split(",").map((each) => each.trim()).filter(Boolean);
+/** Open the photo that was chosen meanwhile. */
+function next(): void {
+  const chosen = wanted;
+  wanted = null;
+  if (chosen) void open(...chosen);
+}
+
+function asked(): string[] {
+  const all = words.value.split(",").map((each) => each.trim()).filter(Boolean);
+  return all.filter((each, k) => all.findIndex((other) => same(other, each)) === k);
+}
+
+/** Whether two words are one name to the model. */
+function same(one: string, other: string): boolean {
+  const plain = (text: string): string => text.toLowerCase().replace(/\s+/g, " ");
+  return plain(one) === plain(other);
+}
 
 function keep(masks: Mask[]): void {
   shown!.history.push(masks);
   shown!.hover = null;
   refresh();
+  list();
 }
 
-/** Look at a photo. decode: makes it, of a file or of what the camera sees. */
-async function open(name: string, decode: () => Promise<ImageBitmap>): Promise<void> {
-  if (!model) return;
+/** Look at a photo; one that is chosen while something is going on has its turn after that, or ends it. */
+async function open(name: string, photo: Photo): Promise<void> {
+  closeCamera();
+  if (!model || busy) {
+    wanted = [name, photo];
+    if (stoppable) busy?.abort();
+    return;
+  }
   const opened = model;
   const made = await asking("Looking at the photo", async () => {
-    const photo = await decode();
-    return { photo, scene: await opened.look(photo) };
+    const scene = await opened.look(photo);
+    return { scene, photo, drawn: await preview(photo, scene.height, scene.width) };
   });
   if (!made) return;
   void shown?.scene.dispose();
-  shown?.photo.close();
+  shown?.drawn.close();
   shown = { ...made, name, history: [[]], hover: null, box: null, mark: null };
   stage.classList.add("full");
   refresh();
+  list();
 }
 
 /** The thing under a click, or in a box, with its name. */
@@ -109,21 +147,26 @@ async function point(pointing: Parameters<RemoteScene["segment"]>[0]): Promise<v
 
 element<HTMLFormElement>("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const wanted = asked();
-  if (!wanted.length) return say("Words: type at least one.", true);
-  const masks = shown && (await asking("Finding words", (signal) => shown!.scene.find(wanted, { signal })));
+  const labels = asked();
+  if (!labels.length) return say("Words: type at least one.", true);
+  if (!shown) return;
+  const { scene } = shown;
+  // A bundle of fixed shapes takes prompts of so many points only, the one that follows clicks counted.
+  const how = model?.points ? { points: Math.min(Math.max(model.points - 1, 1), 3) } : {};
+  const masks = await asking("Finding words", (signal) => scene.find(labels, { signal, ...how }));
   if (!masks) return;
   keep(masks);
-  const absent = wanted.filter((name) => !masks.some((mask) => mask.label === name));
+  const absent = labels.filter((label) => !masks.some((mask) => same(mask.label ?? "", label)));
   if (absent.length) say(`${status.textContent}. Not in this photo: ${absent.join(", ")}`);
 });
 
 element("everything").addEventListener("click", async () => {
+  const { scene } = shown!;
   const labels = asked().length ? asked() : names;
   const progress = (done: number, all: number): void => say(`Naming everything: ${Math.round((100 * done) / all)} %`);
   const settings = { pointsPerSide: 16, predictedIou: 0.6, stability: 0.7 };
   const how = labels.length ? { labels, settings, progress } : { settings, progress };
-  const masks = await asking("Naming everything", (signal) => shown!.scene.everything({ ...how, signal }));
+  const masks = await asking("Naming everything", (signal) => scene.everything({ ...how, signal }));
   if (masks) keep(masks);
 });
 
@@ -131,10 +174,14 @@ element("undo").addEventListener("click", () => {
   shown!.history.pop();
   say("");
   refresh();
+  list();
 });
 stop.addEventListener("click", () => busy?.abort());
 element("cutout").addEventListener("click", async () => save(await cutOut(shown!.photo, shown!.history.at(-1)!), "cut-out.png"));
-element("json").addEventListener("click", () => save(coco(shown!.photo, shown!.history.at(-1)!, shown!.name), "masks.json"));
+element("json").addEventListener("click", () => {
+  const { name, scene, history } = shown!;
+  save(coco(name, scene.height, scene.width, history.at(-1)!), "masks.json");
+});
 
 function save(blob: Blob, name: string): void {
   const link = document.createElement("a");
@@ -146,20 +193,23 @@ function save(blob: Blob, name: string): void {
 }
 
 let pressed: [number, number] | null = null;
+const place = (event: PointerEvent): [number, number] => picture.at(event, shown!.scene.height, shown!.scene.width);
 picture.canvas.addEventListener("pointerdown", (event) => {
-  pressed = picture.at(event);
+  if (!shown || event.button !== 0) return;
+  pressed = place(event);
   picture.canvas.setPointerCapture(event.pointerId); // a box may be drawn beyond the photo's edge
 });
 picture.canvas.addEventListener("pointermove", (event) => {
   if (!shown) return;
-  const [x, y] = picture.at(event);
+  const [x, y] = place(event);
   if (pressed) {
     const [px, py] = pressed;
     const far = Math.hypot(x - px, y - py) > shown.scene.width / 50;
     shown.box = far ? [Math.min(x, px), Math.min(y, py), Math.max(x, px), Math.max(y, py)] : null;
     refresh();
   } else if (event.pointerType === "mouse") {
-    void hover(x, y);
+    over = [x, y];
+    void hover();
   }
 });
 picture.canvas.addEventListener("pointerup", (event) => {
@@ -167,26 +217,30 @@ picture.canvas.addEventListener("pointerup", (event) => {
   const box = shown.box;
   pressed = shown.box = null;
   if (box && box[2] > box[0] && box[3] > box[1]) void point({ boxes: box });
-  else void point({ points: [picture.at(event)] });
+  else void point({ points: [place(event)] });
 });
 for (const kind of ["pointerleave", "pointercancel"]) {
   picture.canvas.addEventListener(kind, () => { // cancelled: the finger scrolls the page
-    pressed = null;
+    pressed = over = null;
     if (shown) shown.hover = shown.box = null;
     refresh();
   });
 }
 
-let hovering = false;
-async function hover(x: number, y: number): Promise<void> {
-  if (hovering || busy || !shown) return;
-  hovering = true;
-  const { scene } = shown;
-  const [mask] = await scene.segment({ points: [[x, y]] }).catch(() => []);
-  hovering = false;
-  if (shown?.scene !== scene || busy) return;
-  shown.hover = mask ?? null;
-  refresh();
+let over: [number, number] | null = null; // where the mouse is
+let hovering: Promise<void> | null = null;
+/** Show what the mouse is over, again and again until it stays where it is. */
+function hover(): Promise<void> | null {
+  return (hovering ??= (async () => {
+    for (let at: typeof over = null; over && at !== over && shown && !busy; ) {
+      at = over;
+      const { scene } = shown;
+      const [mask] = await scene.segment({ points: [at] }).catch(() => []);
+      if (shown?.scene === scene && over && !busy) shown.hover = mask ?? null;
+      refresh();
+    }
+    hovering = null;
+  })());
 }
 
 picture.canvas.addEventListener("keydown", (event) => {
@@ -206,71 +260,65 @@ picture.canvas.addEventListener("keydown", (event) => {
 
 element<HTMLInputElement>("file").addEventListener("change", (event) => {
   const [file] = (event.target as HTMLInputElement).files ?? [];
+  if (file) void open(file.name, file);
   (event.target as HTMLInputElement).value = ""; // so that the same photo can be chosen again
-  if (file) void open(file.name, () => decoded(file));
 });
 for (const kind of ["dragover", "dragleave", "drop"] as const) {
-  stage.addEventListener(kind, (event) => {
+  addEventListener(kind, (event) => { // anywhere: else the browser leaves the page for the photo
     event.preventDefault();
     stage.classList.toggle("over", kind === "dragover");
     const file = kind === "drop" ? event.dataTransfer?.files[0] : undefined;
-    if (file) void open(file.name, () => decoded(file));
+    if (file) void open(file.name, file);
   });
 }
 
-function showCamera(open: boolean): void {
-  element("video").hidden = element("close").hidden = !open;
-  element("camera").textContent = open ? "Take the photo" : "Use the camera";
-  stage.classList.toggle("camera", open);
+const cameraButton = element<HTMLButtonElement>("camera");
+function showCamera(): void {
+  element("video").hidden = element("close").hidden = !camera.open;
+  cameraButton.textContent = camera.open ? "Take the photo" : "Use the camera";
+  stage.classList.toggle("camera", camera.open);
 }
-element("camera").addEventListener("click", async () => {
-  if (camera.open) {
-    await open("camera.jpg", () => camera.take());
-  } else {
-    say("Opening the camera …");
-    await camera.start().then(() => say("The camera is open."), (error: Error) => say(error.message, true));
-  }
-  showCamera(camera.open);
+function closeCamera(): void {
+  camera.stop();
+  showCamera();
+}
+cameraButton.addEventListener("click", async () => {
+  if (camera.open) return open("camera.jpg", await camera.take());
+  cameraButton.disabled = true; // one camera is enough
+  say("Opening the camera …");
+  await camera.start().then(() => say("The camera is open."), (error: Error) => say(error.message, true));
+  cameraButton.disabled = false;
+  showCamera();
 });
 element("close").addEventListener("click", () => {
-  camera.stop();
+  closeCamera();
   say("");
-  showCamera(false);
 });
 
-/** The model in a worker of its own. Throws what loading throws. */
-async function load(place: Place): Promise<RemoteSamClip> {
-  const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
-    if ("graph" in data) times.add(data.graph, data.ms);
-    else if ("path" in data) say(`Loading the model … ${data.path}, ${(data.done / 1e6).toFixed(1)} of ${(data.all / 1e6).toFixed(1)} MB`);
-  });
-  try {
-    return await connect(worker, place);
-  } catch (error) {
-    worker.terminate();
-    throw error;
-  }
+function report(data: Report): void {
+  if ("graph" in data) times.add(data.graph, data.ms);
+  else if ("path" in data) say(`Loading the model … ${data.path}, ${(data.done / 1e6).toFixed(1)} of ${(data.all / 1e6).toFixed(1)} MB`);
 }
 
 async function start(): Promise<void> {
   refresh();
   let place = await placeHere();
   let why = "";
-  model = (await asking("Loading the model", () =>
-    load(place).catch((error: Error) => {
+  const opened = await asking("Loading the model", () =>
+    load(place, report).catch((error: Error) => {
       if (place.engine === "wasm") throw error;
       why = ` WebGPU was tried first: ${error.message}`;
       place = { ...place, engine: "wasm" };
-      return load(place);
+      return load(place, report);
     }),
-  )) ?? null;
+  );
   element("where").textContent = `Runs here, by ${told(place)}. No photo leaves this machine.${why}`;
-  if (!model) return;
-  names = await model.names();
+  if (!opened) return;
+  ({ model, names } = opened);
   words.placeholder = names.slice(0, 3).join(", ");
   element("names").textContent = names.join(", ");
   element("offered").hidden = !names.length;
   say("Choose a photo, or drop one.");
+  next();
 }
 void start();

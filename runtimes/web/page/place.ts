@@ -25,7 +25,7 @@ function shares(): boolean {
 
 async function hasGpu(): Promise<boolean> {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  return !!adapter && !adapter.info.isFallbackAdapter; // one made of software is slower than wasm
+  return !!adapter && !(adapter.info?.isFallbackAdapter ?? (adapter as { isFallbackAdapter?: boolean }).isFallbackAdapter); // one made of software is slower than wasm
 }
 
 /** The place that fits this browser; `?engine=wasm` and `?threads=1` in the address choose another. */

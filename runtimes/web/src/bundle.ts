@@ -26,6 +26,7 @@ export type Files = Readonly<Record<string, Uint8Array | { arrayBuffer(): Promis
 
 export class Bundle {
   private readonly sessions = new Map<string, Promise<Session>>();
+  private closed = false;
 
   private constructor(
     readonly manifest: Manifest,
@@ -39,7 +40,7 @@ export class Bundle {
     const placed = typeof given === "string" || "href" in given;
     const shown = placed ? String(given).replace(/\/+$/, "") : "files";
     const read = placed
-      ? (path: string, how: Reading) => loading.platform.read(`${shown}/${path}`, how)
+      ? (path: string, how: Reading) => loading.platform.read(addressOf(loading.platform, shown, path), how)
       : (path: string) => bytesOf(given as Files, path);
     let bytes: Uint8Array;
     try {
@@ -96,7 +97,8 @@ export class Bundle {
   }
 
   /** The session of a graph. One that could not be opened is tried anew. */
-  session(name: GraphName, size: Size | null): Promise<Session> {
+  async session(name: GraphName, size: Size | null): Promise<Session> {
+    if (this.closed) throw new InputError("model: was disposed of; load it again");
     const key = `${name} ${size}`;
     let session = this.sessions.get(key);
     if (!session) {
@@ -113,7 +115,7 @@ export class Bundle {
     const weights = await Promise.all(rest.map(async (file) => ({ path: file.path, data: await this.bytes(file) })));
     const outputs = graph.signature.outputs.map((each) => each.name);
     try {
-      return await this.loading.engine.open({ name: graph.name, address: `${this.shown}/${first!.path}`, graph: bytes, weights, outputs });
+      return await this.loading.engine.open({ name: graph.name, address: addressOf(this.loading.platform, this.shown, first!.path), graph: bytes, weights, outputs });
     } catch (error) {
       if (error instanceof InputError) throw error;
       throw new InputError(`${this.shown}/${first!.path}: ONNX Runtime refuses it (${oneLine(error)}); export the bundle again`);
@@ -128,10 +130,15 @@ export class Bundle {
 
   /** Close all graphs. */
   async close(): Promise<void> {
+    this.closed = true;
     const open = await Promise.allSettled(this.sessions.values());
     this.sessions.clear();
     for (const each of open) if (each.status === "fulfilled") await each.value.close();
   }
+}
+
+function addressOf(platform: Platform, bundle: string, path: string): string {
+  return platform.join?.(bundle, path) ?? `${bundle}/${path}`;
 }
 
 async function bytesOf(files: Files, path: string): Promise<Uint8Array> {

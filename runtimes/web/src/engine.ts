@@ -52,7 +52,9 @@ export interface Reading {
 
 /** What a place brings that JavaScript runs in: files, a hash, and pictures. */
 export interface Platform {
-  /** The bytes of the file at an address: that of a bundle, "/", and the file's path in it. */
+  /** The address of a file: by that of its bundle, and its path in it. Left out: the two with "/" between. */
+  join?(bundle: string, path: string): string;
+  /** The bytes of the file at an address. */
   read(address: string, how: Reading): Promise<Uint8Array>;
   /** The sha256 of bytes, in hexadecimal. */
   sha256(bytes: Uint8Array): Promise<string>;

@@ -62,6 +62,11 @@ export class SamClip {
     return rgb(await pixels(picture));
   }
 
+  /** How many points each prompt has, the one that follows clicks counted, in a bundle that fixes it; else null. */
+  get points(): number | null {
+    return this.bundle.manifest.graphs.find((each) => each.name === "prompt_encoder")?.points ?? null;
+  }
+
   private sizeOf(size: Size): Size {
     try {
       const found = ofSides(...sides(size));

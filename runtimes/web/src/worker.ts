@@ -49,8 +49,8 @@ export function serve(port: Port, load: (...given: any[]) => Promise<SamClip>): 
   const calls: Record<string, (given: any[], watching: Watching) => Promise<unknown>> = {
     load: async (given) => {
       model = load(...given);
-      const { sizes, namesSize } = await model;
-      return { sizes, namesSize };
+      const { sizes, namesSize, points } = await model;
+      return { sizes, namesSize, points };
     },
     look: async ([photo, size]) => {
       const scene = await (await model!).look(photo, size);
@@ -101,7 +101,7 @@ export function serve(port: Port, load: (...given: any[]) => Promise<SamClip>): 
       }
       port.postMessage({ id, answer });
     } catch (error) {
-      const { name, message, argument = "" } = error as InputError;
+      const { name = "Error", message = String(error), argument = "" } = Object(error) as Partial<InputError>; // wasm throws numbers
       port.postMessage({ id, error: { name, message, argument } });
     } finally {
       running.delete(id);
@@ -112,6 +112,7 @@ export function serve(port: Port, load: (...given: any[]) => Promise<SamClip>): 
 /** The page's side of a port: calls, and their answers. */
 class Line {
   private next = 0;
+  private fallen: Error | null = null;
   private readonly waiting = new Map<number, { resolve: (answer: any) => void; reject: (error: unknown) => void; watching: Watching }>();
 
   constructor(private readonly port: Port) {
@@ -124,7 +125,8 @@ class Line {
       else if ("answer" in data) call.resolve(data.answer);
     };
     port.onerror = ({ message }: { message?: string }) => {
-      for (const { reject } of this.waiting.values()) reject(new Error(`the worker fell (${message ?? "it did not start"}); load the page again`));
+      this.fallen = new Error(`the worker fell (${message ?? "it did not start"}); load the page again`);
+      for (const { reject } of this.waiting.values()) reject(this.fallen);
       this.waiting.clear();
     };
   }
@@ -133,13 +135,19 @@ class Line {
     const id = this.next++;
     const { signal } = watching;
     return new Promise<T>((resolve, reject) => {
+      if (this.fallen) return reject(this.fallen);
       if (signal?.aborted) return reject(signal.reason);
       signal?.addEventListener("abort", () => {
         this.port.postMessage({ id, abort: true });
         if (this.waiting.delete(id)) reject(signal.reason);
       });
       this.waiting.set(id, { resolve, reject, watching });
-      this.port.postMessage({ id, scene, method, given, watched: watching.progress !== undefined });
+      try {
+        this.port.postMessage({ id, scene, method, given, watched: watching.progress !== undefined });
+      } catch (error) {
+        this.waiting.delete(id); // what cannot be sent
+        reject(error);
+      }
     });
   }
 }
@@ -206,6 +214,7 @@ export class RemoteSamClip {
     private readonly line: Line,
     readonly sizes: readonly Size[],
     readonly namesSize: Size,
+    readonly points: number | null,
   ) {}
 
   /** photo: pixels, or what the worker's platform knows. */
@@ -241,8 +250,8 @@ export class RemoteSamClip {
 /** Open a model in a worker. given: what `serve`'s `load` takes there. Throws what loading throws. */
 export async function connect(port: Port, ...given: unknown[]): Promise<RemoteSamClip> {
   const line = new Line(port);
-  const { sizes, namesSize } = await line.ask<{ sizes: Size[]; namesSize: Size }>(null, "load", given);
-  return new RemoteSamClip(line, sizes, namesSize);
+  const { sizes, namesSize, points } = await line.ask<{ sizes: Size[]; namesSize: Size; points: number | null }>(null, "load", given);
+  return new RemoteSamClip(line, sizes, namesSize, points);
 }
 
 function watchingOf(signal?: AbortSignal, progress?: Watching["progress"]): Watching {

@@ -69,7 +69,8 @@ test("an address without a bundle", async () => {
 
 test("what a browser keeps is asked for once, under its sha256", async () => {
   const kept = new Map<string, Response>();
-  const cache = { match: async (key: string) => kept.get(key)?.clone(), put: async (key: string, answer: Response) => void kept.set(key, answer) };
+  const forget = async (key: string): Promise<boolean> => kept.delete(key);
+  const cache = { keys: async () => [...kept.keys()].map((url) => ({ url })), delete: forget, match: async (key: string) => kept.get(key)?.clone(), put: async (key: string, answer: Response) => void kept.set(key, answer) };
   Object.assign(globalThis, { caches: { open: async () => cache } });
   try {
     const sha256 = createHash("sha256").update(readFileSync(join(BUNDLE, "tokenizer.json"))).digest("hex");
@@ -85,8 +86,10 @@ test("what a browser keeps is asked for once, under its sha256", async () => {
     await own.read(`${url}tokenizer.json`, { sha256: "0".repeat(64) });
     expect([...kept.keys()]).toEqual([`${url}tokenizer.json?sha256=${sha256}`]);
     kept.set(`${url}tokenizer.json?sha256=${sha256}`, new Response("spoilt"));
+    kept.set(`${url}tokenizer.json?sha256=${"1".repeat(64)}`, new Response("of the bundle before"));
     expect(await own.read(`${url}tokenizer.json`, { sha256 })).toEqual(one);
     expect(asked).toHaveLength(4);
+    expect([...kept.keys()]).toEqual([`${url}tokenizer.json?sha256=${sha256}`]);
     await own.read(`${url}tokenizer.json`, { sha256 });
     expect(asked).toHaveLength(4);
   } finally {

@@ -75,6 +75,7 @@ describe.each(KINDS)("%s", (kind) => {
   }
 
   function alike(ours: readonly Float32Array[], theirs: Float32Array, wide: number): void {
+    expect(ours).toHaveLength(theirs.length / wide);
     ours.forEach((each, k) => {
       expect(dot(each, theirs.subarray(k * wide, (k + 1) * wide))).toBeGreaterThanOrEqual(holds["cosine"]!);
     });

@@ -47,6 +47,21 @@ test("a scene's answers", async () => {
   expect(steps).toEqual([16, 32, 36]);
 });
 
+test("what is thrown reaches the page, whatever it is; a worker that falls is told, then and later", async () => {
+  for (const [thrown, line] of [[7, "7"], ["out of memory", "out of memory"], [undefined, "undefined"], [null, "null"]] as const) {
+    const { port1: inside, port2: outside } = new MessageChannel();
+    serve(inside as unknown as Port, () => Promise.reject(thrown));
+    await expect(connect(outside as unknown as Port)).rejects.toThrow(line);
+    outside.close();
+  }
+  const fallen: Port = { postMessage: () => undefined, onmessage: null };
+  const opening = connect(fallen);
+  fallen.onerror!({ message: "memory access out of bounds" });
+  await expect(opening).rejects.toThrow("the worker fell (memory access out of bounds); load the page again");
+  await expect(remote.rank([{ height: 1, width: 1, data: new Uint8Array(3), then: () => undefined } as never], "cat")).rejects.toThrow();
+  expect(await remote.names()).toContain("red circle");
+});
+
 test("errors keep their kind, and an abort ends the call there too", async () => {
   const scene = await remote.look(PHOTO, 128);
   const refused = await scene.classify([]).catch((error: unknown) => error);

@@ -11,12 +11,14 @@ import { pixelsOf, type Picture } from "./pictures.js";
 export function browser({ cache = "samclip-edge" }: { cache?: string | null } = {}): Platform {
   return {
     sha256: sha256Of,
+    // Each part by itself: no name may be read as another place, nor as a question or a fragment.
+    join: (bundle, path) => [bundle, ...path.split("/").map(encodeURIComponent)].join("/"),
     pixels: (picture) => pixelsOf(picture as Picture),
     async read(path, { signal, sha256, progress }) {
       const address = new URL(path, globalThis.location?.href).href;
       const kept = cache !== null && sha256 !== undefined && globalThis.caches ? await caches.open(cache).catch(() => null) : null;
       const key = `${address}?sha256=${sha256}`;
-      const found = await kept?.match(key);
+      const found = await kept?.match(key).catch(() => undefined);
       if (found) {
         const bytes = new Uint8Array(await found.arrayBuffer());
         if ((await sha256Of(bytes)) === sha256) return bytes;
@@ -25,11 +27,17 @@ export function browser({ cache = "samclip-edge" }: { cache?: string | null } = 
       if (!response.ok) throw new Error(`${response.status} ${response.statusText}`.trim());
       const bytes = await received(response, (done, all) => progress?.(done, all));
       if (kept && (await sha256Of(bytes)) === sha256) {
-        await kept.put(key, new Response(bytes)).catch(() => undefined); // a full disk keeps nothing, and nothing is lost
+        await keep(kept, address, key, bytes).catch(() => undefined); // a full disk keeps nothing, and nothing is lost
       }
       return bytes;
     },
   };
+}
+
+/** Put a file into the cache, in the place of those that lay at its address before. */
+async function keep(kept: Cache, address: string, key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  for (const { url } of await kept.keys()) if (url !== key && url.startsWith(`${address}?sha256=`)) await kept.delete(url);
+  await kept.put(key, new Response(bytes));
 }
 
 async function sha256Of(bytes: Uint8Array): Promise<string> {

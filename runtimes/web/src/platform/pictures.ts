@@ -15,6 +15,9 @@ const MARKS = [
   "....ftypavif", "....ftypavis", "....ftypheic", "....ftypheix", "....ftypmif1", "....ftypmsf1",
 ] as const; // prettier-ignore
 
+// Colours as they are stored: Python reads no profile either.
+const HOW = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" } as const;
+
 /** A picture upright, as RGB or RGBA. Throws InputError for what is no photo, is damaged, or is too large. */
 export async function pixelsOf(picture: Picture): Promise<Pixels> {
   if (picture instanceof Blob) {
@@ -45,7 +48,8 @@ export async function decoded(file: Blob): Promise<ImageBitmap> {
   }
   let bitmap: ImageBitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+    // A JPEG that breaks off is shown as far as it goes, once it has an end.
+    bitmap = await createImageBitmap(file, HOW).catch(() => createImageBitmap(new Blob([file, Uint8Array.of(0xff, 0xd9)]), HOW));
   } catch (error) {
     if (/^[IM]|ftyp/.test(mark)) throw new InputError(`${name}: this browser does not read photos of its kind; ${MEND}`);
     throw new InputError(`${name}: the photo is truncated or damaged (${oneLine(error)}); fetch it again`);
