@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from typing import Any
 from samclip_edge import data
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import MANIFEST
+from samclip_edge.bundle.writing import Kind, new_folder
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.json_files import read_json
 
 PAGE = ("index.html", "style.css", "app.js", "worker.js", "licences.txt")
 _WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -57,22 +58,25 @@ def files_of(bundle: Bundle, engine: Path | None = None) -> dict[str, Path]:
 
 
 def write(files: dict[str, Path], output: Path) -> None:
-    """Write a site into a folder: a new or empty one, or one that holds a site and nothing else, which is replaced.
+    """Write a site into a folder: a new or empty one, or one that holds a site, which is replaced (`new_folder`).
 
-    Raises InputError for a folder that cannot be written, or that holds anything else. It is written whole, or not.
+    Other files beside that site stay. Raises InputError for a folder that cannot be written, or that holds other files
+    and no site. It is written whole, or not.
     """
-    target = Path(os.path.realpath(output))
-    if target.exists() and not target.is_dir():
-        raise InputError(f"-o {output}: is a file; name a folder to write the site to")
-    if target.is_dir() and not all(
-        _of_a_site(each.relative_to(target)) for each in target.rglob("*") if not each.is_dir()
-    ):
-        raise InputError(f"-o {output}: holds other files; name a new or empty folder")
+    with new_folder(output, _SITE) as partial:
+        place(files, partial, shutil.copyfile)
+        (partial / _SITE.manifest).write_text(json.dumps({"files": sorted(files)}, indent=1), "utf-8")
+
+
+def _listed(folder: Path) -> list[str]:
+    manifest = folder / _SITE.manifest
     try:
-        with _beside(target) as partial:
-            place(files, partial, lambda source, goal: shutil.copyfile(source, goal))
-    except OSError as error:
-        raise InputError(f"-o {output}: cannot be written ({error.strerror or one_line(error)})") from error
+        return [str(each) for each in read_json(manifest)["files"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{manifest}: not a list of files ({one_line(error)})") from None
+
+
+_SITE = Kind("site", "site.json", _listed)
 
 
 def place(files: dict[str, Path], folder: Path, how: Callable[[Path, Path], Any] | None = None) -> None:
@@ -111,34 +115,14 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
         def log_message(self, *_: Any) -> None:
             pass
 
+        def list_directory(self, path: Any) -> None:
+            self.send_error(404)
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:  # a browser that goes away is no fault
+            pass
+
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        return Server(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
         raise InputError(f"--port {port}: cannot be had ({one_line(error)}); name another") from None
-
-
-def _of_a_site(path: Path) -> bool:
-    """Whether a path is one that a site of this version has."""
-    top = path.parts[0]
-    return str(path) in PAGE or (top == "engine" and path.name in (*_WASM, *_WEBGPU)) or top == "bundle"
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A folder to be filled, which takes the place of `target` when the block ends well."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    old = partial.with_suffix(".old")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if target.exists():
-            os.replace(target, old)
-        try:
-            os.replace(partial, target)
-        except OSError:
-            if old.exists():
-                os.replace(old, target)
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

@@ -1,10 +1,10 @@
-"""Writing a bundle: beside what is there, which it replaces when it is whole. Nothing that is not ours gets lost.
+"""Writing a folder: beside what is there, which it replaces when it is whole. Nothing that is not ours gets lost.
 
-The new bundle grows in a hidden folder beside the old one. At the end, other people's files (`.git`, README.md, notes)
-are hard-linked into it, and the two folders change names at once: a crash leaves the old one or the new one, each with
-those files. Where that cannot be (the folder is a mount point or somebody's current directory, its parent is read-only,
-the file system has no such call), the files of the bundle are moved one by one, the manifest last, and the others are
-not touched; what fails on the way is undone.
+A folder of ours, a bundle or a site, has a manifest, which lists its files. The new one grows in a hidden folder beside
+the old one. At the end, other people's files (`.git`, README.md, notes) are hard-linked into it, and the two folders
+change names at once: a crash leaves the old one or the new one, each with those files. Where that cannot be (the folder
+is a mount point or somebody's current directory, its parent is read-only, the file system has no such call), our files
+are moved one by one, the manifest last, and the others are not touched; what fails on the way is undone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import MANIFEST
@@ -27,17 +28,34 @@ from samclip_edge.errors import InputError, one_line
 _STALE = 3600  # seconds after which what a dead process left is removed: it may live on another machine
 
 
-@contextmanager
-def new_bundle(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write a bundle into. When the block ends well, it gets the name `folder`, else it goes.
+class Kind(NamedTuple):
+    """A kind of folder that we write."""
 
-    A link is followed. A bundle that is there already is replaced, and files that its manifest does not list are kept.
-    Raises InputError, before the block runs, for a folder that cannot be written, or that holds other files and no
-    bundle; and after it, leaving everything as it was, where a file to be kept has a name that the new bundle needs.
+    what: str
+    manifest: str  # the name of its manifest
+    listed: Callable[[Path], Iterable[str]]  # the paths that the manifest lists. Raises InputError where it is none.
+
+
+BUNDLE = Kind("bundle", MANIFEST, lambda folder: [file.path for file in Bundle.open(folder).files()])
+
+
+def new_bundle(folder: Path) -> AbstractContextManager[Path]:
+    """`new_folder` for a bundle."""
+    return new_folder(folder, BUNDLE)
+
+
+@contextmanager
+def new_folder(folder: Path, kind: Kind) -> Iterator[Path]:
+    """A temporary folder to write into. When the block ends well, it gets the name `folder`, else it goes.
+
+    A link is followed. A folder of the kind that is there already is replaced, and files that its manifest does not
+    list are kept. Raises InputError, before the block runs, for a folder that cannot be written, or that holds other
+    files and no manifest; and after it, leaving everything as it was, where a file to be kept has a name that the new
+    one needs.
     """
     try:
         target = Path(os.path.realpath(folder))
-        listed = _listed(folder, target)
+        listed = _listed(folder, target, kind)
         made, partial = _start(target)
     except InputError:
         raise
@@ -45,7 +63,7 @@ def new_bundle(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder}: cannot be written ({_why(error)}); name another folder") from None
     try:
         yield partial
-        _finish(folder, target, partial, listed)
+        _finish(folder, target, partial, listed, kind)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -56,28 +74,26 @@ def new_bundle(folder: Path) -> Iterator[Path]:
     _sweep(target)
 
 
-def _listed(folder: Path, target: Path) -> set[str]:
-    """The paths of the files of the bundle that is to be replaced; none where there is none.
+def _listed(folder: Path, target: Path, kind: Kind) -> set[str]:
+    """The paths of the files of the old folder that is to be replaced; none where there is none.
 
     Raises InputError where the target cannot be replaced.
     """
     if target.is_symlink():
-        raise InputError(f"{folder}: is a link that leads in a circle; name a folder to write the bundle to")
+        raise InputError(f"{folder}: is a link that leads in a circle; name a folder to write the {kind.what} to")
     if not target.exists():
         return set()
     if not target.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder to write the bundle to")
+        raise InputError(f"{folder}: is a file; name a folder to write the {kind.what} to")
     if all(_temporary(target, name) for name in os.listdir(target)):
         return set()
-    if not os.path.lexists(target / MANIFEST):
+    if not os.path.lexists(target / kind.manifest):
         raise InputError(f"{folder}: holds other files; name a new or empty folder")
     try:
-        old = Bundle.open(target)
+        return {*kind.listed(target), kind.manifest}
     except InputError:  # so nobody knows which files are whose
-        raise InputError(
-            f"{folder}: holds other files, and a {MANIFEST} that this version cannot read; name a new or empty folder"
-        ) from None
-    return {file.path for file in old.files()} | {MANIFEST}
+        held = f"holds other files, and a {kind.manifest} that this version cannot read"
+        raise InputError(f"{folder}: {held}; name a new or empty folder") from None
 
 
 def _start(target: Path) -> tuple[list[Path], Path]:
@@ -111,10 +127,10 @@ def _is_here(target: Path) -> bool:
         return False
 
 
-def _finish(folder: Path, target: Path, partial: Path, listed: set[str]) -> None:
-    """Put the whole bundle in the place of the old one. Raises InputError, and changes nothing, where it cannot."""
-    if not (partial / MANIFEST).is_file():
-        raise RuntimeError(f"{partial} holds no {MANIFEST}")
+def _finish(folder: Path, target: Path, partial: Path, listed: set[str], kind: Kind) -> None:
+    """Put the whole folder in the place of the old one. Raises InputError, and changes nothing, where it cannot."""
+    if not (partial / kind.manifest).is_file():
+        raise RuntimeError(f"{partial} holds no {kind.manifest}")
     try:
         if not target.exists():
             os.replace(partial, target)
@@ -124,12 +140,11 @@ def _finish(folder: Path, target: Path, partial: Path, listed: set[str]) -> None
         kept = _above(others) | (set(folders) - _above(old))
         for path in (*kept, *others):
             if os.path.lexists(partial / path) and not (path in kept and _is_folder(partial / path)):
-                raise InputError(
-                    f"{folder / path}: is not of the old bundle, and the new one needs that name; move it elsewhere"
-                )
+                needed = f"is not of the old {kind.what}, and the new one needs that name"
+                raise InputError(f"{folder / path}: {needed}; move it elsewhere")
         new = _inside(partial)
         if partial.parent == target or not _swap(target, partial, sorted(kept), others):
-            _move(target, partial, old, new)
+            _move(target, partial, old, new, kind.manifest)
     except OSError as error:
         raise InputError(f"{folder}: cannot be replaced ({_why(error)}); it is as it was") from error
 
@@ -200,14 +215,14 @@ def _exchange(one: Path, other: Path) -> bool:
     return False
 
 
-def _move(target: Path, partial: Path, old: list[str], new: tuple[list[str], list[str]]) -> None:
-    """Move the old bundle's files out and the new one's in, the manifest last. Undoes it where one cannot be moved.
+def _move(target: Path, partial: Path, old: list[str], new: tuple[list[str], list[str]], manifest: str) -> None:
+    """Move the old folder's files out and the new one's in, the manifest last. Undoes it where one cannot be moved.
 
     new: its folders and its files.
     """
     out, (folders, files) = partial.with_suffix(".old"), new
-    moves = [(target / path, out / path) for path in old if path != MANIFEST]
-    moves += [(partial / path, target / path) for path in files if path != MANIFEST]
+    moves = [(target / path, out / path) for path in old if path != manifest]
+    moves += [(partial / path, target / path) for path in files if path != manifest]
     done: list[tuple[Path, Path]] = []
     try:
         for path in folders:
@@ -217,9 +232,9 @@ def _move(target: Path, partial: Path, old: list[str], new: tuple[list[str], lis
         for source, goal in moves:
             done.append((source, goal))
             os.replace(source, goal)
-        os.replace(partial / MANIFEST, target / MANIFEST)
+        os.replace(partial / manifest, target / manifest)
     finally:
-        if (partial / MANIFEST).exists():  # it failed, or was stopped
+        if (partial / manifest).exists():  # it failed, or was stopped
             for source, goal in reversed(done):
                 if os.path.lexists(goal) and not os.path.lexists(source):
                     os.replace(goal, source)

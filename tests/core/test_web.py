@@ -58,8 +58,9 @@ def test_a_site_holds_the_page_the_engine_and_the_graphs(web: Callable[..., Ran]
         *(f"engine/{name}" for name in (*WASM, *WEBGPU)),
         *(f"bundle/{each}" for each in graphs | texts),
     }
+    made.remove("site.json")
     assert set(made) == wanted
-    assert ran.json["files"] == made
+    assert ran.json["files"] == made == json.loads((tmp_path / "deep" / "site" / "site.json").read_text())["files"]
     assert ran.json["bytes"] == sum((tmp_path / "deep" / "site" / each).stat().st_size for each in made)
     for each in made:
         if each.startswith("bundle/"):
@@ -72,12 +73,25 @@ def test_a_site_is_replaced_whole_and_nothing_else_is(web: Callable[..., Ran], e
     (engine / WEBGPU[0]).unlink()  # then the others of WebGPU are of no use
     assert web("-o", str(place)).code == 0
     assert [each for each in files(place) if each.startswith("engine/")] == sorted(f"engine/{name}" for name in WASM)
-    (place / "notes.txt").write_text("mine")
+    for note in ("notes.txt", "bundle/notes.txt"):
+        (place / note).write_text("mine")
+    (place / "worker.js").write_text("old")
     before = files(place)
-    ran = web("-o", str(place))
-    assert (ran.code, ran.err) == (2, f"error: -o {place}: holds other files; name a new or empty folder\n")
+    assert web("-o", str(place)).code == 0
     assert files(place) == before
+    assert ((place / "notes.txt").read_text(), (place / "worker.js").read_text()) == ("mine", "worker.js")
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("held", ["notes.txt", "bundle/thesis.txt", "bundle/manifest.json", "site.json"])
+def test_a_folder_of_others_is_refused(web: Callable[..., Ran], tmp_path: Path, held: str) -> None:
+    (tmp_path / "theirs" / held).parent.mkdir(parents=True)
+    (tmp_path / "theirs" / held).write_text("mine")
+    ran = web("-o", str(tmp_path / "theirs"))
+    told = ", and a site.json that this version cannot read" if held == "site.json" else ""
+    line = f"error: {tmp_path / 'theirs'}: holds other files{told}; name a new or empty folder\n"
+    assert (ran.code, ran.err) == (2, line)
+    assert files(tmp_path / "theirs") == [held]
 
 
 def test_what_fails_leaves_the_old_site(
@@ -94,7 +108,10 @@ def test_what_fails_leaves_the_old_site(
 
     monkeypatch.setattr(shutil, "copyfile", fail)
     ran = web("-o", str(place))
-    assert (ran.code, ran.err) == (2, f"error: -o {place}: cannot be written (No space left on device)\n")
+    assert (ran.code, ran.err) == (
+        2,
+        f"error: {place}: the disk is full; make room, or name a folder on another disk\n",
+    )
     assert files(place) == before
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
@@ -103,7 +120,7 @@ def test_what_fails_leaves_the_old_site(
     ("words", "line"),
     [
         ((), "-o: give the folder of the site, or --serve"),
-        (("-o", "{here}/file"), "-o {here}/file: is a file; name a folder to write the site to"),
+        (("-o", "{here}/file"), "{here}/file: is a file; name a folder to write the site to"),
         (
             ("-o", "{here}/site", "--engine", "{here}"),
             "--engine {here}: holds no ort.wasm.min.mjs; name `dist` of npm's onnxruntime-web 1.30 or later",
