@@ -38,8 +38,8 @@ model.embed_text(["cat"])
 scene = model.look(photo)
 height, width = scene.pixels.shape[:2]
 click = lambda: scene.name(scene.segment(points=[[width / 2, height / 2]]), names)
-click()
-timed(lambda: model.look(photo))
+click()  # the names are known from here on
+scene = timed(lambda: model.look(photo))
 timed(click)
 timed(lambda: scene.find(names))
 timed(lambda: scene.everything(names, Settings(points_per_side=16, predicted_iou=0.6, stability=0.7)))
@@ -60,7 +60,7 @@ async function served(bundle) {
 async function page(url, threads) {
   const path = [process.env.CHROME_PATH, "/usr/bin/chromium", "/usr/bin/google-chrome"].find((each) => each && existsSync(each));
   const browser = await chromium.launch({ executablePath: path, args: ["--no-sandbox", "--disable-background-networking"] });
-  const tab = await browser.newPage();
+  const tab = await browser.newPage({ hasTouch: true, viewport: { width: 1000, height: 900 } });
   tab.setDefaultTimeout(1_800_000);
   const status = async (what) => {
     const line = tab.locator("#status").filter({ hasText: new RegExp(`^${what}: \\d+ ms`) });
@@ -77,7 +77,7 @@ async function page(url, threads) {
   };
   const click = async () => {
     await tab.evaluate(() => (document.getElementById("status").textContent = ""));
-    await tab.locator("#photo").click();
+    await tab.locator("#photo").tap(); // a mouse would ask what is under it first
     return status("Segmenting");
   };
   await look();
