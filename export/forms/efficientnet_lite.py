@@ -24,6 +24,9 @@ def fixed(encoder: Encoder, height: int, width: int) -> nn.Module:
     return encoder
 
 
+mobile_gpu = fixed  # convolutions are what a GPU takes too
+
+
 class NeuralEngine(nn.Module):
     """`image` to `tokens` and `embedding`, for maps of height x width tokens."""
 
@@ -63,5 +66,21 @@ class NeuralEngineHead(nn.Module):
         rows, columns = self.cells
         row = torch.cat([pooled, hidden.reshape(1, -1, 1, rows * columns)], dim=3)
         logits = self.fc(row)
-        features = unit(self.names(logits.softmax(dim=1) - 1 / logits.shape[1]) + self.beyond(row))
+        features = unit(self.names(self.uneven(logits.softmax(dim=1))) + self.beyond(row))
         return features[:, :, 0, 0], features[..., 1:].reshape(1, -1, rows, columns)
+
+    def uneven(self, chances: Tensor) -> Tensor:
+        """Chances (B,K,H,W) without even ones, which say nothing."""
+        return chances - 1 / chances.shape[1]
+
+
+class MobileGpuHead(NeuralEngineHead):
+    """The same head for phones' GPUs."""
+
+    def uneven(self, chances: Tensor) -> Tensor:
+        """See `NeuralEngineHead.uneven`. The mean is 1 / K too.
+
+        LiteRT's converter takes a constant that is subtracted here into the bias of the product after it, and the
+        difference of the two loses its digits.
+        """
+        return chances - chances.mean(dim=1, keepdim=True)

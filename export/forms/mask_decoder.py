@@ -39,8 +39,8 @@ class TokensToImage(nn.Module):
         self.heads, self.scale = attention.heads, attention.scale
         self.query, self.out = attention.q_proj, attention.out_proj
         self.register_buffer("keys", by_head(attention.k_proj, self.heads))
-        self.register_buffer("values", by_head(attention.v_proj, self.heads))
-        self.register_buffer("bias", attention.v_proj.bias.detach().reshape(self.heads, -1, 1))
+        self.register_buffer("values", by_head(attention.v_proj, self.heads).transpose(1, 2).contiguous())
+        self.register_buffer("bias", attention.v_proj.bias.detach().reshape(self.heads, 1, -1))
 
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
         """tokens: (B,T,256). image: (M,h*w,256), and placed: the same with its positions. Returns (B,T,256)."""
@@ -48,9 +48,8 @@ class TokensToImage(nn.Module):
         q = self.query(tokens).reshape(batch, count, self.heads, -1).transpose(1, 2) * self.scale
         q = (q @ self.keys).reshape(batch, -1, CHANNELS)  # (B,heads * T,256)
         taken = (q @ placed.transpose(1, 2)).softmax(dim=-1) @ image
-        taken = taken.reshape(batch, self.heads, count, CHANNELS).transpose(2, 3)
-        values = self.values @ taken + self.bias  # (B,heads,D / heads,T)
-        out: Tensor = self.out(values.permute(0, 3, 1, 2).reshape(batch, count, -1))
+        values = taken.reshape(batch, self.heads, count, CHANNELS) @ self.values + self.bias  # (B,heads,T,D / heads)
+        out: Tensor = self.out(values.transpose(1, 2).reshape(batch, count, -1))
         return out
 
 
@@ -70,7 +69,8 @@ class ImageToTokens(nn.Module):
         self.register_buffer("bias", attention.q_proj.bias.detach().reshape(self.heads, -1, 1))
         self.back = attention.out_proj.weight
         self.register_buffer("back_bias", attention.out_proj.bias.detach() / self.heads)
-        self.register_buffer("own", torch.eye(self.heads)[:, None, :, None])
+        own = torch.eye(self.heads).repeat_interleave(attention.v_proj.out_features // self.heads, dim=1)
+        self.register_buffer("own", own[:, None])  # (heads,1,D): the columns of each head
 
     def forward(self, placed: Tensor, keyed: Tensor, tokens: Tensor) -> Tensor:
         """placed: the image with its positions (M,h*w,256); keyed: tokens with theirs, and tokens (B,T,256).
@@ -79,14 +79,13 @@ class ImageToTokens(nn.Module):
         """
         batch, count, _ = tokens.shape
         k = self.key(keyed).reshape(batch, count, self.heads, -1).transpose(1, 2) * self.scale
-        v = self.value(tokens).reshape(batch, count, self.heads, -1).transpose(1, 2)
         common = (k @ self.bias).reshape(batch, 1, -1)  # what the bias of all queries adds
         k = (k @ self.queries).reshape(batch, -1, CHANNELS).transpose(1, 2)  # (B,256,heads * T)
         scores = placed @ k + common
         weights = scores.reshape(batch, -1, self.heads, count).softmax(dim=-1).reshape(batch, -1, self.heads * count)
         # The values of a head, among zeros for the other heads, go through the last product before they are summed.
         # The weights of a head add up to 1, so its share of the bias may ride on its values.
-        v = (v[:, :, :, None] * self.own).reshape(batch, self.heads * count, -1)
+        v = (self.value(tokens)[:, None] * self.own).reshape(batch, self.heads * count, -1)
         return weights @ (F.linear(v, self.back) + self.back_bias)
 
 
@@ -111,8 +110,13 @@ class Block(nn.Module):
         tokens = self.norm2(tokens + self.to_image(tokens + token_pe, placed, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = image + self.to_tokens(placed, tokens + token_pe, tokens)
+        return tokens, self.normed(image)
+
+    def normed(self, image: Tensor) -> Tensor:
+        """The norm of pixels (B,h*w,256)."""
         # Reshaped, the sum and its norm stay two ops; fused by ONNX Runtime they are slower (docs/performance.md).
-        return tokens, self.norm4(image.reshape(-1, CHANNELS)).reshape(image.shape)
+        normed: Tensor = self.norm4(image.reshape(-1, CHANNELS))
+        return normed.reshape(image.shape)
 
 
 class Upscale(nn.Module):
@@ -153,6 +157,7 @@ class MaskDecoderGraph(nn.Module):
 
     image_pe: Tensor
     learned: Tensor
+    block = Block
 
     def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
@@ -164,10 +169,14 @@ class MaskDecoderGraph(nn.Module):
             "learned", torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).detach()[None]
         )
         transformer = decoder.transformer
-        self.blocks = nn.ModuleList(Block(each) for each in transformer.layers)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(self.block(each) for each in transformer.layers)  # type: ignore[arg-type]
         self.last, self.norm = TokensToImage(transformer.final_attn_token_to_image), transformer.norm_final_attn
-        self.upscale, self.prior = Upscale(decoder.output_upscaling), decoder.prior
+        self.upscale, self.prior = self.upscaling(decoder.output_upscaling), decoder.prior
         self.kernels, self.score = decoder.output_hypernetworks_mlps, decoder.iou_prediction_head
+
+    def upscaling(self, layers: nn.Sequential) -> nn.Module:
+        """The form of `output_upscaling`."""
+        return Upscale(layers)
 
     def forward(self, embedding: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
@@ -177,11 +186,15 @@ class MaskDecoderGraph(nn.Module):
             out, image = block(out, image, tokens, self.image_pe)
         out = self.norm(out + self.last(out + tokens, image + self.image_pe, image))
         kernels = torch.stack([mlp(out[:, 1 + i]) for i, mlp in enumerate(self.kernels)], dim=1)
+        masks = self.drawn(kernels, image)
+        if self.prior is not None:
+            masks = self.prior(masks, dense)
+        return masks, self.score(out[:, 0])
+
+    def drawn(self, kernels: Tensor, image: Tensor) -> Tensor:
+        """Low-res masks (B,4,4h,4w): the products of kernels (B,4,32) with the upscaled pixels (B,h*w,256)."""
         masks = kernels @ self.upscale(image).transpose(1, 2)  # (B,4,h*w*16)
         # (h, w, row, column, row, column) to (h, row, w, column, row, column), and to (h, row, row, w, column, column).
         masks = masks.reshape(-1, self.columns, 2, 8).transpose(1, 2)
         masks = masks.reshape(-1, 2 * self.columns, 2, 2).transpose(1, 2)
-        masks = masks.reshape(-1, MASKS, self.rows * 4, self.columns * 4)
-        if self.prior is not None:
-            masks = self.prior(masks, dense)
-        return masks, self.score(out[:, 0])
+        return masks.reshape(-1, MASKS, self.rows * 4, self.columns * 4)

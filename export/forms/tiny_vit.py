@@ -1,4 +1,4 @@
-"""The export-friendly forms of `model/tiny_vit.py`: for one input size, and in the layout of the Neural Engine.
+"""The export-friendly forms of `model/tiny_vit.py`: for one input size, for the Neural Engine, and for phones' GPUs.
 
 Each BatchNorm is folded into its convolution, and each table of biases is gathered once. Windows are padded after the
 norm and not before it: the norm of a zero is the norm's own bias, which goes into the product that follows.
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samclip_edge.export.forms import folding
+from samclip_edge.export.forms.batch_of_one import cut, heads_apart, heads_together, joined
 from samclip_edge.export.forms.channels_first import ChannelNorm, linear, pointwise, whole, windows, with_channel_norms
 from samclip_edge.export.forms.folding import constant, convolution
 from samclip_edge.model.tiny_vit import Attention, Block, ConvNorm, Encoder, MBConv, PatchMerging
@@ -115,6 +116,33 @@ class FixedBlock(nn.Module):
         return (x + self.mlp(x)).permute(0, 3, 1, 2)
 
 
+class GpuAttention(FixedAttention):
+    """The same in four dimensions whose first is 1; see `forms.batch_of_one`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1,H,W,D) to the same shape."""
+        heads, window, count = self.heads, (self.side, self.side), (self.rows, self.columns)
+        x = F.pad(self.norm(x), (0, 0, 0, self.columns * self.side - self.width, 0, self.rows * self.side - self.height))
+        maps = heads_apart(self.qkv(cut(x, window, count)), heads)  # (1, heads * windows, N, 3C): each has its three
+        q, k, v = maps.chunk(3, dim=-1)
+        number, tokens = count[0] * count[1], self.side**2
+        scores = ((q * self.scale) @ k.transpose(-2, -1)).reshape(1, heads, number, tokens**2)
+        scores = (scores + self.bias.reshape(1, heads, 1, tokens**2)).reshape(1, heads * number, tokens, tokens)
+        x = joined(heads_together(scores.softmax(dim=-1) @ v, heads), window, count)
+        out: Tensor = self.proj(x[:, : self.height, : self.width])
+        return out
+
+
+class GpuBlock(FixedBlock):
+    """`FixedBlock` in four dimensions whose first is 1."""
+
+    def __init__(self, block: nn.Module, height: int, width: int) -> None:
+        """Share the weights of `block`, for maps of height x width."""
+        super().__init__(block, height, width)
+        assert isinstance(block, Block)
+        self.attn = GpuAttention(block.attn, height, width)
+
+
 class MapAttention(nn.Module):
     """`Attention` over all windows of a map with channels first; see `channels_first.MapAttention`."""
 
@@ -186,6 +214,11 @@ class _Form(nn.Module):
 def fixed(encoder: Encoder, height: int, width: int) -> nn.Module:
     """The encoder for maps of height x width tokens."""
     return _Form(encoder, height, width, FixedBlock, GROUP, encoder.neck)
+
+
+def mobile_gpu(encoder: Encoder, height: int, width: int) -> nn.Module:
+    """The same as phones' GPUs take it."""
+    return _Form(encoder, height, width, GpuBlock, GROUP, encoder.neck)
 
 
 class NeuralEngine(_Form):

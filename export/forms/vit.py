@@ -7,15 +7,25 @@ import copy
 from torch import Tensor, nn
 
 from samclip_edge.export.forms.attention import fix_blocks
+from samclip_edge.export.forms.batch_of_one import gpu_blocks
 from samclip_edge.export.forms.channels_first import MapBlock, with_channel_norms
 from samclip_edge.model.vit import Encoder, PatchEmbed
 
 
 def fixed(encoder: Encoder, height: int, width: int) -> Encoder:
     """The encoder for maps of height x width tokens, sharing its weights."""
+    return _with_blocks(encoder, height, width, fix_blocks(encoder.blocks, height, width))
+
+
+def mobile_gpu(encoder: Encoder, height: int, width: int) -> Encoder:
+    """The same as phones' GPUs take it."""
+    return _with_blocks(encoder, height, width, gpu_blocks(encoder.blocks, (height, width)))
+
+
+def _with_blocks(encoder: Encoder, height: int, width: int, blocks: nn.ModuleList) -> Encoder:
     own = copy.copy(encoder)
     own._modules, own._parameters = dict(encoder._modules), dict(encoder._parameters)
-    own.blocks = fix_blocks(encoder.blocks, height, width)
+    own.blocks = blocks
     table = encoder.position_table(height, width).detach().contiguous()
     own.pos_embed = nn.Parameter(table, requires_grad=False)
     return own

@@ -60,7 +60,7 @@ class Guidance(nn.Module):
             places = FINE * (middle - 0.5) + 0.5 + torch.arange(FINE, device=points.device)[:, None, None]
             inside.append(((high - low) / 2).clamp(min=LEAST) - (places - (low + high) / 2).abs())
             sides.append(high - low)
-        across, down = inside  # (B,4,1,w) and (B,4,h,1)
+        across, down = (self.spread(each, height, width) for each in inside)  # (B,4,1,w) and (B,4,h,1)
         rows = [torch.minimum(down[:, row : row + 1], across) for row in range(FINE)]
         own = OWN * (torch.minimum(*sides) < THIN).to(points.dtype)
         return 1 + boxed * ((torch.cat(rows, dim=1) / REACH).clamp(-1, 1) + own - 1)
@@ -76,19 +76,36 @@ class Guidance(nn.Module):
             found.append(boxed * ((2 * middle - low - high) / (high - low).clamp(min=0.25)).clamp(-2, 2))
             found.append((high - low) / max(height, width))
             parts = FINE * (middle - 0.5) + torch.arange(FINE, device=points.device)[:, None, None]  # where they begin
-            covered.append((FINE * high - parts).clamp(0, 1) - (FINE * low - parts).clamp(0, 1))
-        across, down = covered  # (B,4,1,w) and (B,4,h,1)
+            covered.append(self.share(FINE * high - parts) - self.share(FINE * low - parts))
+        across, down = (self.spread(each, height, width) for each in covered)  # (B,4,1,w) and (B,4,h,1)
         found += [down[:, row : row + 1] * across for row in range(FINE)]
         for kind in (FOREGROUND, BACKGROUND):
             here = (labels == kind).to(points.dtype)[:, :, None]  # (B,N,1)
             for wide in WIDTHS:
                 across, down = (
-                    _tent((middle.reshape(1, 1, -1) - cells[:, :, axis, None]) / wide)
+                    self._tent((middle.reshape(1, 1, -1) - cells[:, :, axis, None]) / wide)
                     for axis, middle in enumerate(axes)
                 )
                 found.append(((here * down).transpose(1, 2) @ across)[:, None])  # spots of all points, summed
-        whole = torch.zeros(1, 1, height, width, device=points.device)  # broadcast by a sum, no graph computes a shape
-        return torch.cat([each + whole for each in found], dim=1)
+        return torch.cat([self.whole(each, height, width) for each in found], dim=1)
+
+    # How some steps are computed: what an engine lacks, its form of this class does in another way.
+
+    def whole(self, x: Tensor, height: int, width: int) -> Tensor:
+        """A map whose sides are h or 1, and w or 1, as (B,C,h,w)."""
+        return x + torch.zeros(1, 1, height, width, device=x.device)  # by a sum, so that no graph computes a shape
+
+    def spread(self, x: Tensor, height: int, width: int) -> Tensor:
+        """A map (B,C,h,1) or (B,C,1,w) that is put together with one of the other kind."""
+        return x
+
+    def share(self, x: Tensor) -> Tensor:
+        """What of x lies in 0 to 1."""
+        return x.clamp(0, 1)
+
+    def _tent(self, x: Tensor) -> Tensor:
+        """1 at 0, from which it falls to 0 at -1 and 1."""
+        return self.share(1 - x) * self.share(1 + x)
 
     def _box(
         self, points: Tensor, labels: Tensor, height: int, width: int
@@ -126,7 +143,3 @@ class Prior(nn.Module):
         kept = torch.minimum(masks + self.map(dense), least * bounds)
         return torch.where(bounds > OWN / 2, least * (bounds - OWN), kept)
 
-
-def _tent(x: Tensor) -> Tensor:
-    """1 at 0, from which it falls to 0 at -1 and 1."""
-    return (1 - x).clamp(0, 1) * (1 + x).clamp(0, 1)
