@@ -14,6 +14,7 @@ from samclip_edge.errors import InputError
 PROMPTS, POINTS, TOKENS = 64, 32, 77
 STATIC_POINTS = 2  # of a static graph: a click and the point after it, or the corners of a box
 Minimum = Literal["iOS16", "iOS17", "iOS18"]
+Int8Way = Literal["dynamic", "static", "weights"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,25 @@ class CoreMLOptions:
         if self.points is not None and self.points < 1:
             raise InputError(f" {self.points}: give 1 or more points", "points")
         object.__setattr__(self, "minimum", known[self.minimum.lower()])
+
+
+@dataclass(frozen=True)
+class LiteRTOptions:
+    """Options of `--target litert`. Raises InputError for a way of int8 that is not known."""
+
+    points: int | None = None  # one prompt a call, of this many points; None: signatures for several numbers of both
+    int8: Int8Way = "dynamic"  # of precision int8 only: how products are computed; see `precision.tflite.requantised`
+
+    def __post_init__(self) -> None:
+        if self.int8 not in get_args(Int8Way):
+            raise InputError(f" {self.int8}: give {', '.join(get_args(Int8Way))}", "int8")
+        if self.points is not None and self.points < 1:
+            raise InputError(f" {self.points}: give 1 or more points", "points")
+
+    def check(self, precision: Precision) -> None:
+        """Raise InputError for a way of int8 in another precision."""
+        if self.int8 != "dynamic" and precision != "int8":
+            raise InputError(f": is of precision int8, not of {precision}; leave it out", "int8")
 
 
 @dataclass(frozen=True)

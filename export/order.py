@@ -11,7 +11,7 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Precision, Target
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.costs import costs_of, rendered
-from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
+from samclip_edge.export.options import CoreMLOptions, LiteRTOptions, OnnxOptions, TensorRTOptions
 from samclip_edge.export.parity import Photos, package_photos
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model.checkpoint import read_spec
@@ -33,10 +33,10 @@ class Order:
     templates: list[str] | None  # prompt templates; None: CLIP's eighty
     photos: list[Path]  # that int8 is measured on; empty: rendered scenes for a model of those, else the package's
     vectors: bool  # with test vectors
-    options: OnnxOptions | CoreMLOptions | TensorRTOptions
+    options: OnnxOptions | CoreMLOptions | TensorRTOptions | LiteRTOptions
 
     def export(self, folder: Path, progress: Progress = silent) -> Bundle:
-        """Write the bundle. Raises what `export_onnx`, `export_coreml` and `export_tensorrt` raise."""
+        """Write the bundle. Raises what the `export_` function of the target raises."""
         common: dict[str, Any] = {
             "sizes": self.sizes,
             "vocabulary": self.vocabulary,
@@ -50,6 +50,10 @@ class Order:
 
             return export_coreml(self.checkpoint, folder, options=self.options, **common)
         photos = self._measured_on() if self.precision == "int8" else None
+        if isinstance(self.options, LiteRTOptions):
+            from samclip_edge.export.targets.litert import export_litert  # which needs litert-torch
+
+            return export_litert(self.checkpoint, folder, options=self.options, photos=photos, **common)
         if isinstance(self.options, TensorRTOptions):
             from samclip_edge.export.targets.tensorrt import export_tensorrt
 
@@ -75,4 +79,6 @@ class Order:
             return "its weights were not trained on rendered scenes"
         if manifest.text.tokenizer is None:
             return "it holds a vocabulary"
+        if points := next((graph.points for graph in manifest.graphs if graph.points), None):
+            return f"it takes prompts of {points} points only"
         return costs_of(self.checkpoint, bundle, progress)

@@ -117,12 +117,12 @@ class Encoded(ABC):
         """
         size, run = self.frame.size, self.sessions.run
         graph = self.sessions.bundle.graph("prompt_encoder", size)
-        if graph.points not in (None, prompts.points.shape[1]):
-            given = f"{prompts.points.shape[1]}, corners of a box and the one of no box counted"
-            raise InputError(
-                f"prompt: the bundle takes prompts of {graph.points} points, not of {given}; "
-                "export it with open shapes, or give `find` one point"
-            )
+        count, taken = prompts.points.shape[1], graph.taken("N")
+        if taken is not None and count not in taken:
+            numbers = ", ".join(map(str, taken))
+            given = f"{count}, corners of a box and the one of no box counted"
+            mend = "give fewer or more points" if graph.calls else "export it with open shapes, or give `find` one point"
+            raise InputError(f"prompt: the bundle takes prompts of {numbers} points, not of {given}; {mend}")
         if not len(prompts.points):
             return np.zeros((0, 4, *self.frame.low_res), np.float32), np.zeros((0, 4), np.float32)
         masks, predicted_ious = [], []

@@ -38,7 +38,7 @@ def layer_names(model: nn.Module) -> Names:
         if parameter.ndim == 2:
             values = parameter.detach().numpy()
             for each in (values, values.T):
-                names.setdefault(_digest(each.tobytes()), name.removesuffix(".weight").removesuffix("_weight"))
+                names.setdefault(digest(each.tobytes()), name.removesuffix(".weight").removesuffix("_weight"))
     return names
 
 
@@ -51,7 +51,7 @@ def layers(model: onnx.ModelProto, names: Names) -> dict[str, str]:
     found: dict[str, str] = {}
     for node in model.graph.node:
         weight = weights.get(node.input[1]) if node.op_type == "MatMul" else None
-        name = None if weight is None else names.get(_digest(weight.raw_data))
+        name = None if weight is None else names.get(digest(weight.raw_data))
         if name is not None:
             found[node.name] = name
     return found
@@ -136,5 +136,6 @@ def quiet_session(model: Path | bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _digest(content: bytes) -> bytes:
+def digest(content: bytes) -> bytes:
+    """By what weights are told apart."""
     return hashlib.sha256(content).digest()

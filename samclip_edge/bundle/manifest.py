@@ -18,7 +18,7 @@ from samclip_edge.bundle.weights import Weights
 
 FORMAT: Literal[2] = 2  # 1: each prompt has a mask, and each call one photo
 MANIFEST = "manifest.json"
-Target = Literal["onnx", "coreml", "tensorrt"]
+Target = Literal["onnx", "coreml", "tensorrt", "litert"]
 BuilderName = Literal["tensorrt", "tensorrt_rtx"]
 Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]  # palettes are for Core ML only
 
@@ -68,6 +68,13 @@ class Step(Frozen):
     error: float  # the largest difference of the program from `values` at export, over `std`
 
 
+class Call(Frozen):
+    """A signature of a LiteRT file: a graph for fixed numbers of prompts and points, or of texts and token ids."""
+
+    function: str  # the name of the signature in the file
+    sides: dict[str, int]  # the number that stands for each letter of the graph's signature, such as B and N
+
+
 class Graph(Frozen):
     """A graph of the bundle."""
 
@@ -80,6 +87,8 @@ class Graph(Frozen):
     function: str = "main"  # for Core ML: the name of the function in the package
     image: bool = False  # for Core ML: whether `image` is a picture of whole numbers, and not an array
     points: int | None = None  # where a call takes one prompt only, how many points that has
+    # For LiteRT, which has no open dimensions: the signatures in the file, one for each set of numbers that a call has.
+    calls: tuple[Call, ...] = ()
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
@@ -87,6 +96,12 @@ class Graph(Frozen):
     # For int8: how far it moves each output, on what the manifest's `measured_on` says.
     moved: dict[str, Moved] = Field(default_factory=dict)
     steps: File | None = None  # for Core ML: what each op answered to the probe (`Step`)
+
+    def taken(self, letter: str) -> tuple[int, ...] | None:
+        """The numbers that may stand for a letter of the signature, rising; None where any may."""
+        if letter == "N" and self.points is not None:
+            return (self.points,)
+        return tuple(sorted({call.sides[letter] for call in self.calls if letter in call.sides})) or None
 
     @property
     def engine(self) -> File | None:
@@ -170,7 +185,8 @@ class Manifest(Frozen):
     script: File | None = None  # for TensorRT: what builds them on the device
     # For int8 in ONNX graphs: "dynamic" finds the scales of activations in each call and stores weights unsigned; "qdq"
     # has fixed scales and signed weights, in pairs of QuantizeLinear and DequantizeLinear. Older bundles do not say.
-    quantisation: Literal["dynamic", "qdq"] | None = None
+    # For int8 of LiteRT: "dynamic" likewise, with signed weights; "static" has fixed scales; "weights" computes in float.
+    quantisation: Literal["dynamic", "qdq", "static", "weights"] | None = None
     measured_on: str | None = None  # for int8: the photos that scales and layers were chosen on, in words
 
     @property

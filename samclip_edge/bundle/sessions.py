@@ -29,6 +29,7 @@ _RUNTIMES: dict[Target, str] = {
     "onnx": _ONNX_RUNTIME,
     "coreml": "samclip_edge.runtimes.coreml",
     "tensorrt": "samclip_edge.runtimes.tensorrt.session",
+    "litert": "samclip_edge.runtimes.litert",
 }
 # What runs a target's graphs on a machine without its engine: Core ML's programs op by op, TensorRT's ONNX as it is.
 INTERPRETERS: dict[Target, str] = {"coreml": "samclip_edge.runtimes.interpreters.mil", "tensorrt": _ONNX_RUNTIME}
@@ -36,6 +37,7 @@ _ENGINES = {  # the package that a runtime runs graphs by; TensorRT's version st
     _ONNX_RUNTIME: "onnxruntime",
     "samclip_edge.runtimes.coreml": "coremltools",
     "samclip_edge.runtimes.interpreters.mil": "torch",
+    "samclip_edge.runtimes.litert": "ai_edge_litert",
 }
 Units = Literal["all", "cpu", "cpu+gpu", "cpu+ne"]
 
@@ -68,7 +70,7 @@ def runs_here(bundle: Bundle) -> bool:
     target = bundle.manifest.target
     if target == "tensorrt":
         return bundle.manifest.built_engines is not None and gpus() > 0
-    return target == "onnx" or on_a_mac()
+    return target in ("onnx", "litert") or on_a_mac()
 
 
 class Sessions:

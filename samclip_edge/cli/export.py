@@ -12,6 +12,7 @@ from samclip_edge.cli.common import Json, bar, emit, note, option_names
 from samclip_edge.errors import InputError
 
 _ONNX, _COREML, _TENSORRT = "Of --target onnx", "Of --target coreml", "Of --target tensorrt"
+_LITERT, _COREML_OR_LITERT = "Of --target litert", "Of --target coreml or litert"
 
 # A string, because a Path of no letters is the current directory.
 Output = Annotated[
@@ -23,7 +24,7 @@ Output = Annotated[
 Model = Annotated[
     str, typer.Option(metavar="NAME|FILE", help="photo or tiny, which ship, or a checkpoint of `init` or `train`.")
 ]
-Target = Annotated[str, typer.Option(help="What to export for: onnx, coreml or tensorrt.")]
+Target = Annotated[str, typer.Option(help="What to export for: onnx, coreml, tensorrt or litert.")]
 Precision = Annotated[
     str, typer.Option(help="The precision of the weights: fp32, fp16 or int8; of coreml also palette8 or palette6.")
 ]
@@ -76,8 +77,16 @@ Points = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Fix each call to one prompt of N points (2: a click or a box); else both numbers are open.",
-        rich_help_panel=_COREML,
+        help="Fix each call to one prompt of N points (2: a click or a box); else both numbers are open, or several.",
+        rich_help_panel=_COREML_OR_LITERT,
+    ),
+]
+Int8 = Annotated[
+    str,
+    typer.Option(
+        metavar="WAY",
+        help="How int8 computes: dynamic (scales of each call), static (calibrated) or weights (stored so only).",
+        rich_help_panel=_LITERT,
     ),
 ]
 Builder = Annotated[
@@ -132,7 +141,7 @@ _OPTIONS = {
     "portable": "--version-compatible",
     "stripped": "--strip-weights",
     "timing_cache": "--timing-cache",
-    **{name: f"--{name}" for name in ("builder", "points", "precision", "qdq", "static", "vocabulary")},
+    **{name: f"--{name}" for name in ("builder", "int8", "points", "precision", "qdq", "static", "vocabulary")},
 }
 
 
@@ -167,6 +176,7 @@ def run(
     minimum: Minimum = "iOS18",
     image_input: ImageInput = False,
     points: Points = None,
+    int8: Int8 = "dynamic",
     builder: Builder = None,
     capability: Capabilities = None,
     only_onnx: OnlyOnnx = False,
@@ -177,7 +187,7 @@ def run(
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos.
 
-    int8 leaves a layer in float when int8 changes an output by over 1 %; for onnx and tensorrt the command prints how
+    int8 leaves a layer in float when int8 changes an output by over 1 %; for onnx, tensorrt and litert the command prints how
     far int8 moves each output and, for a model of rendered scenes, what it costs on `eval synthetic`.
     """
     from samclip_edge.cli import exporting
@@ -198,7 +208,8 @@ def run(
         "--timing-cache": timing_cache,
     }
     onnx: dict[str, Any] = {"--static": static, "--qdq": qdq}
-    given: dict[str, dict[str, Any]] = {"onnx": onnx, "coreml": coreml, "tensorrt": tensorrt}
+    litert: dict[str, Any] = {"--points": points, "--int8": int8 if int8 != "dynamic" else None}
+    given: dict[str, dict[str, Any]] = {"onnx": onnx, "coreml": coreml, "tensorrt": tensorrt, "litert": litert}
     measured_on = (photo or [], photos)
     with option_names(**_OPTIONS):
         order = exporting.order_of(model, target, precision, size, vocabulary, templates, measured_on, vectors, given)

@@ -12,7 +12,7 @@ from samclip_edge.bundle.manifest import Manifest, Precision, Target
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.cli.common import table
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.export.options import CoreMLOptions, OnnxOptions, TensorRTOptions
+from samclip_edge.export.options import CoreMLOptions, LiteRTOptions, OnnxOptions, TensorRTOptions
 from samclip_edge.export.order import Costs, Order
 from samclip_edge.photo.read import check_photo_file
 from samclip_edge.text.names import check_labels, read_templates, read_text
@@ -46,7 +46,7 @@ def order_of(
         raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
     if any(photos) and (precision != "int8" or target == "coreml"):
         option = f"--photo {photos[0][0]}" if photos[0] else f"--photos {photos[1]}"
-        raise InputError(f"{option}: only --precision int8 for onnx or tensorrt is measured on photos; leave it out")
+        raise InputError(f"{option}: only --precision int8 for onnx, tensorrt or litert is measured on photos; leave it out")
     chosen = cast("Target", target)
     return Order(
         checkpoint=data.CHECKPOINTS.get(model, Path(model)),
@@ -86,11 +86,12 @@ def _may_be_photo(path: Path) -> bool:
     return path.suffix.lower() in _PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
-def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | CoreMLOptions | TensorRTOptions:
+def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | CoreMLOptions | TensorRTOptions | LiteRTOptions:
     """What is peculiar to a target, validated. Raises InputError for an option of another target."""
-    for owner, options in given.items():
-        for option in (name for name, value in options.items() if value and owner != target):
-            raise InputError(f"{option}: is of --target {owner} only; leave it out")
+    for option in (name for options in given.values() for name, value in options.items() if value):
+        owners = [owner for owner, options in given.items() if option in options]
+        if target not in owners:
+            raise InputError(f"{option}: is of --target {' or '.join(owners)} only; leave it out")
     if target == "coreml":
         own = given["coreml"]
         return CoreMLOptions(own["--minimum-target"] or "iOS18", own["--image-input"], own["--points"])
@@ -104,6 +105,8 @@ def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | Cor
             timing_cache=own["--timing-cache"],
             only_onnx=own["--onnx-only"],
         )
+    if target == "litert":
+        return LiteRTOptions(given["litert"]["--points"], given["litert"]["--int8"] or "dynamic")
     return OnnxOptions(static=given["onnx"]["--static"], qdq=given["onnx"]["--qdq"])
 
 

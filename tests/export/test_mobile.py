@@ -20,7 +20,7 @@ from samclip_edge.bundle.encoder_spec import TinyVitSpec
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.spec import ClipHeadSpec
 from samclip_edge.bundle.verify import verify
-from samclip_edge.export.forms import fixed_size, neural_engine, tiny_vit
+from samclip_edge.export.forms import fixed_size, mobile_gpu, neural_engine, tiny_vit
 from samclip_edge.export.options import CoreMLOptions, TensorRTOptions
 from samclip_edge.export.parity import ask
 from samclip_edge.export.precision.half import halve_types
@@ -59,7 +59,7 @@ def model(mobile_checkpoint: Path) -> MergedModel:
     return checkpoint.load(mobile_checkpoint)[0]
 
 
-@pytest.mark.parametrize("forms", [fixed_size, neural_engine])
+@pytest.mark.parametrize("forms", [fixed_size, neural_engine, mobile_gpu])
 @pytest.mark.parametrize("size", [128, 224, 272, "272x144"])
 @pytest.mark.parametrize("group", [16, 64, 24])
 def test_forms_are_the_model(

@@ -17,7 +17,7 @@ from samclip_edge.bundle.encoder_spec import EfficientNetLiteSpec
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.spec import ClassHeadSpec
 from samclip_edge.bundle.verify import verify
-from samclip_edge.export.forms import fixed_size, neural_engine
+from samclip_edge.export.forms import fixed_size, mobile_gpu, neural_engine
 from samclip_edge.export.options import CoreMLOptions
 from samclip_edge.export.parity import ask
 from samclip_edge.export.precision.half import halve_types
@@ -53,7 +53,7 @@ def model(photo_checkpoint: Path) -> MergedModel:
     return checkpoint.load(photo_checkpoint)[0]
 
 
-@pytest.mark.parametrize("forms", [fixed_size, neural_engine])
+@pytest.mark.parametrize("forms", [fixed_size, neural_engine, mobile_gpu])
 @pytest.mark.parametrize("size", [128, 208, "144x64"])  # 13 rows and columns of tokens are halved to 7
 @pytest.mark.parametrize("name", ["image_encoder", "clip_head"])
 def test_forms_are_the_model(model: MergedModel, name: GraphName, size: int | str, forms: ModuleType) -> None:

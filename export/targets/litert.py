@@ -1,0 +1,259 @@
+"""LiteRT: graphs are converted by litert-torch, a file each, and compared with torch in the engine that phones have.
+
+LiteRT's delegates take no open dimensions. So a file has a signature for each input size and each number of prompts and
+points, or of texts and token ids; signatures share the weights. `Graph.calls` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from samclip_edge.bundle.contract import MEANINGS, Arrays, GraphName, Signature, probe, signature
+from samclip_edge.bundle.folder import Bundle, describe
+from samclip_edge.bundle.manifest import Call, Graph, Moved, Precision
+from samclip_edge.bundle.sizes import Size
+from samclip_edge.bundle.verify import passes, reference_of
+from samclip_edge.errors import InputError, ParityError
+from samclip_edge.export.export import export_bundle
+from samclip_edge.export.forms.mobile_gpu import graph_module
+from samclip_edge.export.options import LiteRTOptions
+from samclip_edge.export.parity import Case, Photos, SeenBy, ask, has_points, measure, package_photos
+from samclip_edge.export.precision.choice import HURTS, moved
+from samclip_edge.export.precision.int8 import layer_names
+from samclip_edge.export.precision.tflite import calibrated, hurting, name_layers, requantised
+from samclip_edge.export.targets import litert_conversion
+from samclip_edge.model.checkpoint import Origin, read_spec
+from samclip_edge.model.merged import MergedModel
+from samclip_edge.progress import Progress, silent
+from samclip_edge.runtimes.litert import LiteRTSession
+
+# What a call may have: prompts and the points of each; texts and the token ids of each, up to the context.
+PROMPTS, POINTS = (1, 16, 64), (2, 3, 4, 8)
+TEXTS, LENGTHS = (1, 16), (8, 16, 32)
+_SHARED = ("mask", "dense")  # the inputs that prompts may share
+_IN_FLOAT = ("prompt_encoder",)  # whose positions int8 does not hold
+
+
+def export_litert(
+    checkpoint: Path,
+    folder: Path,
+    sizes: Sequence[Size] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    progress: Progress = silent,
+    precision: Precision = "fp32",
+    options: LiteRTOptions | None = None,
+    photos: Photos | None = None,
+    vectors: bool = False,
+    templates: Sequence[str] | None = None,
+) -> Bundle:
+    """Write a LiteRT bundle and return it, opened.
+
+    sizes, vocabulary, photos, vectors, templates: see `export_onnx`. precision: fp16 stores the weights of products in
+    half; int8 puts a product into int8, as `options.int8` says, when that changes the outputs by at most 1 %, and the
+    others into half. Raises InputError for a bad checkpoint, size, option or folder, and where the converter refuses a
+    graph. Raises ParityError, and leaves no bundle, when a graph in LiteRT is further from torch than `verify.passes`
+    allows.
+    """
+    options = options or LiteRTOptions()
+    options.check(precision)
+    if (kind := read_spec(checkpoint)[0].kind) != "merged":
+        raise InputError(f"{checkpoint}: is {kind}, which is exported to onnx and tensorrt only; name a merged model")
+
+    def writer(model: MergedModel, origin: Origin, partial: Path) -> LiteRTWriter:
+        return LiteRTWriter(model, partial, precision, options, photos or package_photos(), progress)
+
+    return export_bundle(
+        checkpoint, folder, "litert", precision, writer, sizes, vocabulary, templates, vectors, progress
+    )
+
+
+class _Asked(NamedTuple):
+    """A graph of one size, before it is converted with its other sizes."""
+
+    name: GraphName
+    size: Size | None
+    asked: list[Case]
+    sides: Signature
+    calls: tuple[Call, ...]
+
+
+class LiteRTWriter:
+    """Writes `.tflite` files into a folder, one for each graph with all its sizes."""
+
+    def __init__(
+        self,
+        model: MergedModel,
+        folder: Path,
+        precision: Precision,
+        options: LiteRTOptions,
+        photos: Photos,
+        progress: Progress,
+    ) -> None:
+        """photos: what int8 is measured on."""
+        self._model, self._folder, self._precision, self._options = model, folder, precision, options
+        self._photos, self._progress = photos, progress
+        self._seen = SeenBy(model, photos, options.points)
+        self._names = layer_names(model)
+        self._asked: list[_Asked] = []
+
+    def write(self, name: GraphName, size: Size | None, asked: list[Case]) -> None:
+        """See `Writer.write`; a graph is converted in `finish`. Changes `asked` to match what the file takes."""
+        model, points = self._model, self._points(name)
+        sides = signature(model.spec, name, size).fixed({"I": 1, "M": 1})
+        shared = [each.name for each in sides.inputs if each.name in _SHARED and each.shape[0] == 1]
+        asked[:] = [case for case in asked if all(len(case[0][each]) == 1 for each in shared)]
+        if points:
+            fitting = [case for case in asked if has_points(case[0], points)]
+            asked[:] = [ask(model, name, size, probe(model.spec, name, size, (1, points), {"M": 1})), *fitting]
+        calls = tuple(_call(name, size, numbers) for numbers in self._numbers(sides, points))
+        self._asked.append(_Asked(name, size, asked, sides, calls))
+
+    def _points(self, name: GraphName) -> int | None:
+        return self._options.points if name in ("prompt_encoder", "mask_decoder") else None
+
+    def _numbers(self, sides: Signature, points: int | None) -> Iterator[dict[str, int]]:
+        """The numbers that stand for the open letters, of each signature."""
+        letters = {side for tensor in sides.inputs for side in tensor.shape if isinstance(side, str)}
+        context = self._model.spec.text.context
+        may_be = {"N": (points,) if points else POINTS, "L": (*(each for each in LENGTHS if each < context), context)}
+        batches = (1,) if points else PROMPTS if "N" in letters else TEXTS
+        others = [letter for letter in ("N", "L") if letter in letters]
+        if not letters:
+            yield {}
+            return
+        for batch, *numbers in product(batches, *(may_be[letter] for letter in others)):
+            yield {"B": batch, **dict(zip(others, numbers, strict=True))}
+
+    def finish(self) -> dict[str, Any]:
+        """See `Writer.finish`."""
+        graphs = []
+        for name in self._progress(list(dict.fromkeys(each.name for each in self._asked)), "converting"):
+            graphs += self._file(name, [each for each in self._asked if each.name == name])
+        if self._precision != "int8":
+            return {"graphs": tuple(graphs)}
+        return {"graphs": tuple(graphs), "quantisation": self._options.int8, "measured_on": self._photos.what}
+
+    def _file(self, name: GraphName, sizes: list[_Asked]) -> list[Graph]:
+        """Write the file of a graph, and measure it at each size."""
+        path, whole = self._folder / f"{name}.tflite", self._folder / f"{name}.float.tflite"
+        conversions = [
+            litert_conversion.Call(
+                call.function,
+                graph_module(self._model, name, each.size),
+                self._probe(each, call),
+                tuple(output.name for output in each.sides.outputs),
+            )
+            for each in sizes
+            for call in each.calls
+        ]
+        litert_conversion.convert(conversions, whole)
+        layers = name_layers(whole, self._names, _told(sizes[0].sides))
+        in_float: tuple[str, ...] = ()
+        if self._precision == "fp32":
+            whole.rename(path)
+        elif self._precision == "fp16" or name in _IN_FLOAT:
+            self._requantise(whole, path, "half")
+        else:
+            in_float = self._int8(whole, path, layers, sizes)
+        graphs = [self._measured(path, each, in_float) for each in sizes]
+        if self._precision == "int8" and name not in _IN_FLOAT:
+            found = [self._moved(whole, path, each) for each in sizes]
+            graphs = [graph.model_copy(update={"moved": moves}) for graph, moves in zip(graphs, found, strict=True)]
+        whole.unlink(missing_ok=True)
+        return graphs
+
+    def _measured(self, path: Path, each: _Asked, in_float: tuple[str, ...]) -> Graph:
+        parity = measure(_session(path, each), [*each.asked, *self._own(each)])
+        for output, found in parity.items():
+            if not passes(found, self._precision):
+                raise ParityError(
+                    f"{path.name}, {each.calls[0].function}: {output} differs from torch's by {found.error:.1e} of its "
+                    f"standard deviation (cosine {found.cosine:.6f}); no bundle was written"
+                )
+        return Graph(
+            name=each.name,
+            size=each.size,
+            files=(describe(self._folder, path),),
+            points=self._points(each.name),
+            calls=each.calls,
+            signature=each.sides,
+            parity=parity,
+            reference={output: reference_of(values) for output, values in each.asked[0][1].items()},
+            in_float=in_float,
+        )
+
+    def _own(self, each: _Asked) -> Iterator[Case]:
+        """A case for each signature, so that each is held against torch."""
+        for call in each.calls:
+            yield ask(self._model, each.name, each.size, self._probe(each, call))
+
+    def _probe(self, each: _Asked, call: Call) -> Arrays:
+        return probe(self._model.spec, each.name, each.size, fixed={"M": 1, **call.sides})
+
+    def _int8(self, whole: Path, path: Path, layers: Sequence[str], sizes: list[_Asked]) -> tuple[str, ...]:
+        """Put the layers of a file into int8, but for those that move an output too far. Returns these."""
+        ranges = None
+        if self._options.int8 == "static":
+            seen = {each.size: self._seen(each.name, each.size) for each in sizes}
+            with litert_conversion.silence():
+                ranges = calibrated(whole, {c.function: _fitting(e, c, seen[e.size]) for e in sizes for c in e.calls})
+
+        def moves(rounded: Collection[str]) -> float:
+            kept = [each for each in layers if each not in rounded]
+            self._requantise(whole, path, self._options.int8, kept, ranges)
+            return max(move.error for each in sizes for move in self._moved(whole, path, each).values())
+
+        in_float = tuple(hurting(layers, moves, HURTS))
+        self._requantise(whole, path, self._options.int8, in_float, ranges)
+        return in_float
+
+    @staticmethod
+    def _requantise(*how: Any) -> None:
+        with litert_conversion.silence():
+            requantised(*how)
+
+    def _moved(self, whole: Path, path: Path, each: _Asked) -> dict[str, Moved]:
+        """How far the layers in int8 move each output in LiteRT: the worst over what the graph sees of photos."""
+        before, after = _session(whole, each), _session(path, each)
+        worst: dict[str, Moved] = {}
+        for inputs in self._seen(each.name, each.size):
+            wanted, got = before.run(inputs), after.run(inputs)
+            for output, values in wanted.items():
+                now, known = moved(values, got[output]), worst.get(output, Moved(error=0.0, cosine=1.0))
+                worst[output] = Moved(error=max(now.error, known.error), cosine=min(now.cosine, known.cosine))
+        return worst
+
+
+def _session(path: Path, each: _Asked) -> LiteRTSession:
+    return LiteRTSession(path, each.sides, each.calls)
+
+
+def _call(name: GraphName, size: Size | None, numbers: dict[str, int]) -> Call:
+    """A signature, named after what it is for: `size_384`, `size_384_16x2` (16 prompts of 2 points), `texts_16x8`."""
+    first = "texts" if name == "text_encoder" else f"size_{size}"
+    return Call(function="_".join([first, "x".join(map(str, numbers.values()))]).rstrip("_"), sides=numbers)
+
+
+def _told(sides: Signature) -> dict[str, str]:
+    """What each input and output is, in words."""
+    return {tensor.name: MEANINGS[tensor.name] for tensor in (*sides.inputs, *sides.outputs)}
+
+
+def _fitting(each: _Asked, call: Call, seen: Sequence[Arrays]) -> list[Arrays]:
+    """Inputs as a signature takes them: with prompts or points left out, or repeated."""
+    found = []
+    for inputs in seen:
+        given = dict(inputs)
+        for tensor in each.sides.inputs:
+            for axis, side in enumerate(tensor.shape):
+                if isinstance(side, str):
+                    values = given[tensor.name]
+                    places = np.arange(call.sides[side]) % values.shape[axis]
+                    given[tensor.name] = np.ascontiguousarray(np.take(values, places, axis))
+        found.append(given)
+    return found

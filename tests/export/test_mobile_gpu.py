@@ -1,0 +1,68 @@
+"""Modules for the GPUs of phones answer as the model does, in four dimensions whose first is 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support import TOLERANCE
+from torch.fx import GraphModule
+
+from samclip_edge import data
+from samclip_edge.bundle.contract import GraphName, probe
+from samclip_edge.export.forms import mobile_gpu
+from samclip_edge.export.forms.fixed_size import answer
+from samclip_edge.model.checkpoint import load
+
+SIZE = 128
+GRAPHS: list[tuple[GraphName, int | str | None]] = [
+    *((name, SIZE) for name in ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")),
+    ("text_encoder", None),
+]
+OTHER_SHAPES: list[tuple[GraphName, int | str | None]] = [
+    ("image_encoder", 256),  # windows, of which the last are padded
+    ("image_encoder", "256x160"),
+    ("clip_head", "256x160"),
+    ("prompt_encoder", "256x160"),
+    ("mask_decoder", "256x160"),
+]
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny", "photo"])
+@pytest.mark.parametrize(("name", "size"), [*GRAPHS, *OTHER_SHAPES])
+def test_modules_for_gpus_are_the_model(
+    tiny_checkpoint: Path, checkpoint: str, name: GraphName, size: int | str | None
+) -> None:
+    model, _ = load(tiny_checkpoint if checkpoint == "tiny" else data.CHECKPOINTS[checkpoint])
+    for prompts in ((2, 3), (1, 2), (3, 1)):
+        inputs = {key: torch.from_numpy(value) for key, value in probe(model.spec, name, size, prompts).items()}
+        with torch.inference_mode():
+            got = mobile_gpu.graph_module(model, name, size)(*inputs.values())
+        for ours, wanted in zip(got if isinstance(got, tuple) else (got,), answer(model, name, inputs), strict=True):
+            assert ours.shape == wanted.shape
+            assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny", "photo"])
+@pytest.mark.parametrize(("name", "size"), GRAPHS[:4])
+def test_no_tensor_of_one_prompt_has_a_batch_or_five_dimensions(
+    tiny_checkpoint: Path, checkpoint: str, name: GraphName, size: int | str | None
+) -> None:
+    model, _ = load(tiny_checkpoint if checkpoint == "tiny" else data.CHECKPOINTS[checkpoint])
+    inputs = {key: torch.from_numpy(value) for key, value in probe(model.spec, name, size, (1, 2)).items()}
+    module = mobile_gpu.graph_module(model, name, size)
+    with torch.no_grad():
+        graph: GraphModule = torch.export.export(module, tuple(inputs.values())).module()
+    shapes = [
+        tuple(node.meta["val"].shape)
+        for node in graph.graph.nodes
+        if node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor) and _depends(node)
+    ]
+    assert len(shapes) > 20
+    assert [shape for shape in shapes if len(shape) > 4 or (len(shape) > 1 and shape[0] != 1)] == []
+
+
+def _depends(node: torch.fx.Node) -> bool:
+    """Whether a node is computed of an input, and not of weights alone."""
+    return node.op == "placeholder" or any(map(_depends, node.all_input_nodes))
