@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from samclip_edge.bundle.manifest import MANIFEST, Precision, Target
 from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.spec import ModelSpec
+from samclip_edge.export.options import LiteRTOptions
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.export.targets.tensorrt import export_tensorrt
 from samclip_edge.export.targets.tracing import quiet
@@ -33,15 +35,22 @@ def random_bundle(
 ) -> Path:
     """Export a bundle with random weights and a vocabulary of `WORDS`. Time and memory do not depend on the weights.
 
-    model: a preset's name, or a spec. target: onnx or tensorrt. The layers of the CLIP head differ from each other, as
+    model: a preset's name, or a spec. target: onnx, tensorrt or litert, whose prompts
+    have two points. The layers of the CLIP head differ from each other, as
     in a trained one. A bundle that is in the folder already is kept. Returns the folder.
     """
     if not (folder / MANIFEST).is_file():
         path = folder.with_name(f"{folder.name}.safetensors")
         try:
             random_checkpoint(model, path)
-            export = export_tensorrt if target == "tensorrt" else export_onnx
-            export(path, folder, sizes, WORDS, progress, precision, templates=TEMPLATES)
+            given: dict[str, Any] = {"progress": progress, "precision": precision, "templates": TEMPLATES}
+            if target == "litert":
+                from samclip_edge.export.targets.litert import export_litert  # an extra of its own
+
+                export_litert(path, folder, sizes, WORDS, options=LiteRTOptions(points=2), **given)
+            else:
+                export = export_tensorrt if target == "tensorrt" else export_onnx
+                export(path, folder, sizes, WORDS, **given)
         finally:
             path.unlink(missing_ok=True)
     return folder

@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def machine(threads: int, bundle: Bundle) -> dict[str, Any]:
     """The machine that measured, and the engine that ran the bundle."""
     built = bundle.manifest.built_engines
     engine = {"onnx": f"ONNX Runtime {onnxruntime.__version__}", "coreml": f"Core ML of macOS {platform.mac_ver()[0]}"}
+    if bundle.manifest.target == "litert":
+        engine["litert"] = f"LiteRT {version('ai-edge-litert')}"
     if built is not None:
         engine["tensorrt"] = f"{built.builder} {built.version} on a GPU of {', '.join(built.capabilities)}"
     told, apple = _cpuinfo(), _sysctl()

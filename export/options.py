@@ -93,3 +93,6 @@ class TensorRTOptions:
         }
         for name in (name for name, value in of_builders.items() if value and self.only_onnx):
             raise InputError(": is for engines, and only the ONNX is asked for; leave one of them out", name)
+
+
+Options = OnnxOptions | CoreMLOptions | TensorRTOptions | LiteRTOptions

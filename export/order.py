@@ -11,7 +11,7 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Precision, Target
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.export.costs import costs_of, rendered
-from samclip_edge.export.options import CoreMLOptions, LiteRTOptions, OnnxOptions, TensorRTOptions
+from samclip_edge.export.options import CoreMLOptions, LiteRTOptions, Options, TensorRTOptions
 from samclip_edge.export.parity import Photos, package_photos
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model.checkpoint import read_spec
@@ -33,7 +33,7 @@ class Order:
     templates: list[str] | None  # prompt templates; None: CLIP's eighty
     photos: list[Path]  # that int8 is measured on; empty: rendered scenes for a model of those, else the package's
     vectors: bool  # with test vectors
-    options: OnnxOptions | CoreMLOptions | TensorRTOptions | LiteRTOptions
+    options: Options
 
     def export(self, folder: Path, progress: Progress = silent) -> Bundle:
         """Write the bundle. Raises what the `export_` function of the target raises."""

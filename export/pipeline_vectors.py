@@ -130,7 +130,7 @@ class _Asked:
 
     def __init__(self, scene: Scene, notes: _Notes) -> None:
         self._scene, self._notes = scene, notes
-        self._points = scene.model.sessions.bundle.graph("prompt_encoder", scene.size).points
+        self._points = scene.model.sessions.bundle.graph("prompt_encoder", scene.size).taken("N")
 
     def all(self, shown: Shown, names: Sequence[str]) -> None:
         """Ask everything that the bundle answers."""
@@ -147,7 +147,7 @@ class _Asked:
 
     def _takes(self, points: int) -> bool:
         """Whether the bundle takes prompts of so many points."""
-        return self._points in (None, points)
+        return self._points is None or points in self._points
 
     def _look(self) -> None:
         scene, array = self._scene, self._notes.array

@@ -1,8 +1,14 @@
-"""LiteRT (TensorFlow Lite as it is called now), on the CPU by XNNPACK: the library that Android apps have too."""
+"""LiteRT (TensorFlow Lite as it is called now), on the CPU by XNNPACK: the library that Android apps have too.
+
+A file is opened by LiteRT's CompiledModel. XNNPACK lays out weights anew for its kernels. Here it keeps them in one
+place for all signatures of a file; by itself it would hold them once for each signature.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import sys
 import threading
@@ -12,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from samclip_edge.bundle.contract import Arrays, Signature
+from samclip_edge.bundle.contract import Array, Arrays, Signature, Tensor
 from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Call, Graph
 from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.runtimes.base import OpenSession
+
+_SHARED_WEIGHTS = ":memory"  # XNNPACK's name for weights that it keeps in memory once
 
 
 class LiteRTSession:
@@ -32,18 +40,20 @@ class LiteRTSession:
         Raises InputError where LiteRT is not installed, and where it refuses the file.
         """
         self._path, self._signature, self._calls = path, signature, calls
-        self._lock = threading.Lock()  # an interpreter runs one call at a time
-        self._runners: dict[str, Any] = {}
-        self._interpreter = _interpreter(path, threads or _cores())
-        have = self._interpreter.get_signature_list()
+        self._lock = threading.Lock()  # a signature has buffers of its own, and runs one call at a time
+        self._buffers: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._model = _compiled(path, threads or _cores())
+        have = self._model.get_signature_list()
         ours = [[t.name for t in side] for side in (signature.inputs, signature.outputs)]
         for call in calls:
             theirs = have.get(call.function, {"inputs": [], "outputs": []})
             if any(sorted(a) != sorted(b) for a, b in zip(ours, (theirs["inputs"], theirs["outputs"]), strict=True)):
-                raise InputError(f"{path}: its signature {call.function} is not the manifest's; export the bundle again")
+                raise InputError(
+                    f"{path}: its signature {call.function} is not the manifest's; export the bundle again"
+                )
 
     def run(self, inputs: Arrays) -> Arrays:
-        """See `Session.run`. Raises InputError for numbers of points that no signature is for, and when memory is short."""
+        """See `Session.run`. Raises InputError for numbers that no signature is for, and when memory is short."""
         inputs = self._filled(inputs)
         numbers = self._numbers(inputs)
         parts = list(self._parts(numbers))
@@ -54,10 +64,10 @@ class LiteRTSession:
         for call, count in parts:
             found.append(self._run(call, {name: self._rows(name, inputs[name], start, count) for name in inputs}))
             start += count
-        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return {each.name: _whole(each, [part[each.name] for part in found]) for each in self._signature.outputs}
 
     def _filled(self, inputs: Arrays) -> Arrays:
-        """Texts (B,L) filled up to the least length that there is a signature for: what follows their end is not read."""
+        """Texts (B,L) filled up to a length that there is a signature for: what follows their end is not read."""
         lengths = sorted({call.sides["L"] for call in self._calls if "L" in call.sides})
         if not lengths:
             return inputs
@@ -99,32 +109,65 @@ class LiteRTSession:
     def _run(self, call: Call, inputs: Arrays) -> Arrays:
         with self._lock:
             try:
-                given = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
-                if call.function not in self._runners:
-                    self._runners[call.function] = self._interpreter.get_signature_runner(call.function)
-                    with quiet():  # memory is taken at the first run, and a delegate made
-                        return self._ordered(self._runners[call.function](**given))
-                return self._ordered(self._runners[call.function](**given))
-            except Exception as error:  # LiteRT raises ValueError and RuntimeError, with texts of its own
+                with quiet() if call.function not in self._buffers else contextlib.nullcontext():
+                    self._fill(call.function, inputs)
+                    self._model.run_by_name(call.function, *self._buffers[call.function])
+                found = self._buffers[call.function][1]
+                return {each.name: self._read(each, found[each.name], call) for each in self._signature.outputs}
+            except Exception as error:  # LiteRT raises RuntimeError, with texts of its own
                 where = f"{self._path}: LiteRT did not run {call.function}"
                 raise InputError(f"{where} ({one_line(error)}); free memory, or ask for less at once") from error
 
-    def _ordered(self, found: Arrays) -> Arrays:
-        return {each.name: found[each.name] for each in self._signature.outputs}
+    def _fill(self, function: str, inputs: Arrays) -> None:
+        if function not in self._buffers:
+            self._buffers[function] = self._made(function)
+        for name, buffer in self._buffers[function][0].items():
+            buffer.write(np.ascontiguousarray(inputs[name]))
+
+    def _made(self, function: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Buffers for the inputs and outputs of a signature, by name."""
+        ends, model = self._signature, self._model
+        given = {each.name: model.create_input_buffer_by_name(function, each.name) for each in ends.inputs}
+        found = {each.name: model.create_output_buffer_by_name(function, each.name) for each in ends.outputs}
+        return given, found
+
+    @staticmethod
+    def _read(tensor: Tensor, buffer: Any, call: Call) -> Array:
+        shape = [call.sides[side] if isinstance(side, str) else side for side in tensor.shape]
+        return np.asarray(buffer.read(math.prod(shape), np.dtype(tensor.dtype).type)).reshape(shape)
 
 
-def _interpreter(path: Path, threads: int) -> Any:
+def _whole(tensor: Tensor, parts: list[Array]) -> Array:
+    """An output of the parts of a call. What all prompts share comes with each part, and is the same."""
+    return np.concatenate(parts) if tensor.shape[0] == "B" else parts[0]
+
+
+def _compiled(path: Path, threads: int) -> Any:
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        with quiet():
+            from ai_edge_litert.compiled_model import CompiledModel
+            from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+            from ai_edge_litert.options import Options
     except ImportError as error:
         raise InputError(
             f"{path}: needs LiteRT, which is not here ({one_line(error)}); pip install ai-edge-litert"
         ) from None
+    options = Options(hardware_accelerators=HardwareAccelerator.CPU)
+    options.cpu_options.num_threads = threads
+    options.cpu_options.xnnpack_weight_cache_path = _SHARED_WEIGHTS
     try:
         with quiet():
-            return Interpreter(model_path=str(path), num_threads=threads)
-    except Exception as error:  # ValueError and RuntimeError, with texts of its own
+            return CompiledModel.from_file(str(path), environment=_environment(), options=options)
+    except Exception as error:  # RuntimeError, with texts of its own
         raise InputError(f"{path}: LiteRT refuses it ({one_line(error)}); export the bundle again") from None
+
+
+@functools.cache
+def _environment() -> Any:
+    """What all files of a process share."""
+    from ai_edge_litert.environment import Environment
+
+    return Environment.create()
 
 
 def _cores() -> int:

@@ -121,7 +121,8 @@ class Encoded(ABC):
         if taken is not None and count not in taken:
             numbers = ", ".join(map(str, taken))
             given = f"{count}, corners of a box and the one of no box counted"
-            mend = "give fewer or more points" if graph.calls else "export it with open shapes, or give `find` one point"
+            fixed = "export it with open shapes, or give `find` one point"
+            mend = fixed if graph.points or not graph.calls else "give fewer or more points"
             raise InputError(f"prompt: the bundle takes prompts of {numbers} points, not of {given}; {mend}")
         if not len(prompts.points):
             return np.zeros((0, 4, *self.frame.low_res), np.float32), np.zeros((0, 4), np.float32)

@@ -1,8 +1,9 @@
 """Attention for the GPUs of phones: the answers of `model.vit`, in tensors of four dimensions whose first is 1.
 
 LiteRT's GPU delegate takes a tensor as (batch, height, width, channels), and only batch 1. So windows and heads lie
-side by side in the second dimension, where a batch would stand elsewhere. Attention scores are computed in blocks, as
-in `forms.attention`.
+side by side in the second dimension, where a batch would stand elsewhere. Attention scores are computed
+for some windows and heads at once: XNNPACK takes memory for each operator, so more and smaller blocks cost more of it.
+Windows are cut before the product with the qkv weights, because that moves a third of the values.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samclip_edge.export.forms.attention import BLOCK
 from samclip_edge.model.vit import Attention, Block
+
+BLOCK = 4 << 20  # attention scores that are computed at once, or those of one map and head where that has more
 
 
 def cut(x: Tensor, window: tuple[int, int], count: tuple[int, int]) -> Tensor:
@@ -64,41 +66,30 @@ class GpuAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(1,H,W,D) to the same shape."""
         (height, width), (down, across) = self.grid, self.count
-        qkv = F.pad(F.linear(x, self.qkv.weight), (0, 0, 0, across * self.width - width, 0, down * self.height - height))
-        # The padding gets the bias as its query, key and value.
-        x = self.attend(cut(qkv, (self.height, self.width), self.count) + self.qkv.bias)
+        x = F.pad(x, (0, 0, 0, across * self.width - width, 0, down * self.height - height))
+        x = self.attend(self.qkv(cut(x, (self.height, self.width), self.count)))
         out: Tensor = self.proj(joined(x, (self.height, self.width), self.count)[:, :height, :width])
         return out
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values (1,N,P,3D) of N maps. Returns (1,N,P,D): what each token takes from its own map."""
-        count = self.height * self.width
-        q, k, v = heads_apart(qkv, 3 * self.heads).chunk(3, dim=1)  # each (1,heads * N,P,C)
-        maps = max(1, BLOCK // count**2)  # in a group, each with one head
-        groups = [slice(first, min(first + maps, q.shape[1])) for first in range(0, q.shape[1], maps)]
+        q, k, v = (heads_apart(part, self.heads) for part in qkv.chunk(3, dim=-1))  # each (1,heads * N,P,C)
+        total, maps = q.shape[1], max(1, BLOCK // (self.height * self.width) ** 2)
+        groups = [slice(first, min(first + maps, total)) for first in range(0, total, maps)]
         parts = [self._attend(q[:, group], k[:, group], v[:, group]) for group in groups]
         return heads_together(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0], self.heads)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The same for M maps with one head each: q, k and v are (1,M,P,C). Returns (1,M,P,C)."""
         height, width, channels, maps = self.height, self.width, self.channels, q.shape[1]
-        # The query's row against the key's, and its column: (1,M,P,H) and (1,M,P,W).
+        tokens = height * width
+        # The query's row against the key's, and its column: (1,M * P,H,1) and (1,M * P,1,W).
         by_row = q.reshape(1, maps, height, width * channels).transpose(1, 2).reshape(1, height, maps * width, channels)
         by_row = (by_row @ self.rows).reshape(1, height, maps, width * height).transpose(1, 2)
-        by_row = by_row.reshape(1, maps, height * width, height)
-        by_column = q.reshape(1, maps * height, width, channels).transpose(1, 2) @ self.columns
-        by_column = by_column.transpose(1, 2).reshape(1, maps, height * width, width)
-        q, k = q * self.scale, k.transpose(-2, -1)
-        step = max(1, BLOCK // (maps * height * width**2)) * width
-        parts = []
-        for first in range(0, height * width, step):
-            block = slice(first, min(first + step, height * width))
-            rows = maps * (block.stop - first)
-            scores = (q[:, :, block] @ k).reshape(1, rows, height, width)
-            scores = scores + by_row[:, :, block].reshape(1, rows, height, 1)
-            scores = scores + by_column[:, :, block].reshape(1, rows, 1, width)
-            parts.append(scores.reshape(1, maps, -1, height * width).softmax(dim=-1) @ v)
-        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+        by_column = (q.reshape(1, maps * height, width, channels).transpose(1, 2) @ self.columns).transpose(1, 2)
+        scores = ((q * self.scale) @ k.transpose(-2, -1)).reshape(1, maps * tokens, height, width)
+        scores = scores + by_row.reshape(1, maps * tokens, height, 1) + by_column.reshape(1, maps * tokens, 1, width)
+        return scores.reshape(1, maps, tokens, tokens).softmax(dim=-1) @ v
 
 
 class GpuBlock(nn.Module):

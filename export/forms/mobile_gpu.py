@@ -70,7 +70,8 @@ class MaskDecoderGraph(mask_decoder.MaskDecoderGraph):
 
     def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__(model, size)
-        self.prior = GpuPrior(self.prior) if isinstance(self.prior, Prior) else None
+        if self.prior is not None:
+            self._modules["prior"] = GpuPrior(self.prior)
 
     def upscaling(self, layers: nn.Sequential) -> nn.Module:
         """See `mask_decoder.MaskDecoderGraph.upscaling`."""

@@ -122,7 +122,9 @@ class GpuAttention(FixedAttention):
     def forward(self, x: Tensor) -> Tensor:
         """(1,H,W,D) to the same shape."""
         heads, window, count = self.heads, (self.side, self.side), (self.rows, self.columns)
-        x = F.pad(self.norm(x), (0, 0, 0, self.columns * self.side - self.width, 0, self.rows * self.side - self.height))
+        x = F.pad(
+            self.norm(x), (0, 0, 0, self.columns * self.side - self.width, 0, self.rows * self.side - self.height)
+        )
         maps = heads_apart(self.qkv(cut(x, window, count)), heads)  # (1, heads * windows, N, 3C): each has its three
         q, k, v = maps.chunk(3, dim=-1)
         number, tokens = count[0] * count[1], self.side**2

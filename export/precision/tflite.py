@@ -118,16 +118,12 @@ def requantised(
 
 
 def calibrated(source: Path, seen: Mapping[str, Sequence[Arrays]]) -> Ranges:
-    """The ranges of the activations that go into layers and come out of them, on the inputs `seen` of some signatures.
-
-    A layer of a signature that saw none has the ranges that it has in the one whose name is most like it.
-    """
+    """The ranges of the activations that go into layers and come out of them, on the inputs that each signature saw."""
     work = quantizer.Quantizer(str(source))
     static = _int8("static")
     for operation in _PRODUCTS.values():
         work.update_quantization_recipe(".*", operation, static, _algorithm(static))
-    mode = quantizer._CalibrationMode.CALIBRATION_PROFILER_BASED
-    ranges: Ranges = dict(work.calibrate({name: list(inputs) for name, inputs in seen.items()}, mode=mode))
+    ranges: Ranges = dict(work.calibrate({name: list(inputs) for name, inputs in seen.items()}))
     return ranges
 
 

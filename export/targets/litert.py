@@ -27,6 +27,8 @@ from samclip_edge.export.precision.choice import HURTS, moved
 from samclip_edge.export.precision.int8 import layer_names
 from samclip_edge.export.precision.tflite import calibrated, hurting, name_layers, requantised
 from samclip_edge.export.targets import litert_conversion
+from samclip_edge.export.targets.litert_constants import strange_weights
+from samclip_edge.export.targets.litert_operators import taken
 from samclip_edge.model.checkpoint import Origin, read_spec
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
@@ -152,6 +154,8 @@ class LiteRTWriter:
             for call in each.calls
         ]
         litert_conversion.convert(conversions, whole)
+        if strange := strange_weights(whole, [each.module for each in conversions]):
+            raise ParityError(f"{path.name}: the converter changed {'; '.join(strange)}; no bundle was written")
         layers = name_layers(whole, self._names, _told(sizes[0].sides))
         in_float: tuple[str, ...] = ()
         if self._precision == "fp32":
@@ -175,10 +179,13 @@ class LiteRTWriter:
                     f"{path.name}, {each.calls[0].function}: {output} differs from torch's by {found.error:.1e} of its "
                     f"standard deviation (cosine {found.cosine:.6f}); no bundle was written"
                 )
+        told = taken(path, each.calls[0].function)
         return Graph(
             name=each.name,
             size=each.size,
             files=(describe(self._folder, path),),
+            operators=told.operators,
+            left_to_cpu=told.left,
             points=self._points(each.name),
             calls=each.calls,
             signature=each.sides,

@@ -1,4 +1,4 @@
-"""Modules to LiteRT's `.tflite`: converted by litert-torch, several signatures in a file, whose weights are stored once.
+"""Modules to LiteRT's `.tflite`: converted by litert-torch, several signatures in a file that stores weights once.
 
 Products keep their dimensions. Left to itself, litert-torch makes three dimensions of four, by moving attention heads
 into the first, which the GPU delegate takes for a batch.
@@ -77,24 +77,30 @@ def silence() -> Iterator[None]:
 
 
 _OPERATOR = re.compile(r"(?P<where>[\w./-]+\.py:\d+)(?::\d+)?: error: '(?P<what>[\w.]+)'")
-_NO_LOWERING = re.compile(r"Lowering not found: (?P<what>[\w.]+)|(?P<other>aten[:.]{1,2}[\w.]+)")
 _LINE = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
-def refused(error: Exception) -> str:
-    """Why the converter refused a module, in one line: the operator and the source line that it came from."""
-    told = str(error)
-    found = _OPERATOR.search(told)
-    if found:
-        return f"LiteRT's converter refuses {found['what']}, of {_short(found['where'])}"
-    lines = [each for each in _LINE.finditer(told) if "site-packages" not in each["file"]]
-    operator = _NO_LOWERING.search(told)
-    what = f"the operator {operator['what'] or operator['other']}" if operator else f"it ({one_line(error)})"
-    if lines:
-        return f"LiteRT's converter refuses {what}, of {_short(lines[-1]['file'])}:{lines[-1]['line']}"
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-    where = f", of {_short(ours[-1].filename)}:{ours[-1].lineno}" if ours else ""
-    return f"LiteRT's converter refuses {what}{where}"
+def refused(error: BaseException) -> str:
+    """Why the converter refused a module, in one line: the operator, and the source line that it came from."""
+    told = _OPERATOR.search(str(error))
+    if told:
+        return f"LiteRT's converter refuses {told['what']}, of {_short(told['where'])}"
+    node = _node(error)
+    trace = str(error) if node is None else f"{error} {node.stack_trace or node.meta.get('stack_trace', '')}"
+    lines = [f"{each['file']}:{each['line']}" for each in _LINE.finditer(trace) if "site-packages" not in each["file"]]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = lines or [f"{each.filename}:{each.lineno}" for each in frames if "site-packages" not in each.filename]
+    what = f"it ({one_line(error)})" if node is None else f"the operator {node.target}"
+    return f"LiteRT's converter refuses {what}, of {_short(lines[-1])}"
+
+
+def _node(error: BaseException) -> torch.fx.Node | None:
+    """The node of the traced graph that was being lowered."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node = frame.f_locals.get("node") or frame.f_locals.get("n")
+        found = node if isinstance(node, torch.fx.Node) else found
+    return found
 
 
 def _short(where: str) -> str:
@@ -110,8 +116,7 @@ def _matmul(x: Tensor, y: Tensor) -> Tensor:
 
 @_matmul.register_fake
 def _(x: Tensor, y: Tensor) -> Tensor:
-    batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    return x.new_empty((*batch, x.shape[-2], y.shape[-1]))
+    return torch.matmul(x, y)
 
 
 def _whole_matmul(x: Tensor, y: Tensor) -> Tensor:
@@ -129,7 +134,7 @@ def _whole_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     return out if bias is None else out + bias
 
 
-@lower(torch.ops.samclip_edge.matmul.default)
+@lower(torch.ops.samclip_edge.matmul.default)  # type: ignore[untyped-decorator]
 def _lower_matmul(context: Any, x: ir.Value, y: ir.Value) -> ir.Value:
     rank, batch = len(x.type.shape), list(x.type.shape)[:-2]
     (out,) = utils.node_meta_to_ir_types(context.node)

@@ -87,8 +87,12 @@ class Graph(Frozen):
     function: str = "main"  # for Core ML: the name of the function in the package
     image: bool = False  # for Core ML: whether `image` is a picture of whole numbers, and not an array
     points: int | None = None  # where a call takes one prompt only, how many points that has
-    # For LiteRT, which has no open dimensions: the signatures in the file, one for each set of numbers that a call has.
+    # For LiteRT, which has no open dimensions: the signatures in the file, one for each set of numbers of a call.
     calls: tuple[Call, ...] = ()
+    # For LiteRT, of the first signature: how many operators there are of each kind, and those that each processor of a
+    # phone leaves to the CPU.
+    operators: dict[str, int] = Field(default_factory=dict)
+    left_to_cpu: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
@@ -185,7 +189,7 @@ class Manifest(Frozen):
     script: File | None = None  # for TensorRT: what builds them on the device
     # For int8 in ONNX graphs: "dynamic" finds the scales of activations in each call and stores weights unsigned; "qdq"
     # has fixed scales and signed weights, in pairs of QuantizeLinear and DequantizeLinear. Older bundles do not say.
-    # For int8 of LiteRT: "dynamic" likewise, with signed weights; "static" has fixed scales; "weights" computes in float.
+    # For LiteRT: "dynamic" likewise, with signed weights; "static" has fixed scales; "weights" computes in float.
     quantisation: Literal["dynamic", "qdq", "static", "weights"] | None = None
     measured_on: str | None = None  # for int8: the photos that scales and layers were chosen on, in words
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
 import os
 import sys
@@ -99,6 +101,7 @@ def main() -> None:
     70: a fault of the program; 128 and more: a signal, of which 141 is for a pipe that nobody reads any more.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it reads what every package here says of itself
+    _end_quietly()
     with streams(), notes(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of a photo is logged or raised
         try:
@@ -107,6 +110,18 @@ def main() -> None:
         except Stopped as stopped:
             code = _fail(stopped, "stopped", stopped.code)
     sys.exit(code)
+
+
+@functools.cache
+def _end_quietly() -> None:
+    """Have LiteRT end without its list of what it lets go, which its C++ writes to stderr after all that we say."""
+
+    def close() -> None:
+        if "ai_edge_litert" in sys.modules:
+            sys.stderr.flush()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    atexit.register(close)
 
 
 def _run() -> int:

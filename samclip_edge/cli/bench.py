@@ -55,7 +55,9 @@ Coco = Annotated[
 Runtime = Annotated[
     str | None,
     typer.Option(
-        metavar="native", help="Measure only the native runtime beside this one; it is to be built (`make native`)."
+        metavar="native|litert",
+        help="Measure only the native runtime beside this one, which is to be built (`make native`), or LiteRT beside "
+        "ONNX Runtime.",
     ),
 ]
 Output = Annotated[
@@ -88,23 +90,11 @@ def run(
     """
     import os
 
-    from samclip_edge.errors import InputError
-
-    if base and (bundle or against):
-        other = f"leave {bundle} out" if bundle else "leave --against out"
-        raise InputError(f"--base {base[0]}: is measured {'without a bundle' if bundle else 'by itself'}; {other}")
-    if minutes is not None and not 0 < minutes <= DAY:
-        raise InputError(f"--minutes {minutes:g}: give more than 0, and at most {DAY}")
-    if coco and not library:
-        raise InputError("--coco: is for --library; leave it out")
-    if library and (base or against or minutes is not None):
-        raise InputError("--library: measures libraries only; leave --base, --against and --minutes out")
-    if runtime not in (None, "native"):
-        raise InputError(f"--runtime {runtime}: there is only native to be measured; give that, or leave it out")
-    if runtime and (library or base or against or minutes is not None):
-        raise InputError("--runtime: measures runtimes only; leave --library, --base, --against and --minutes out")
+    _check(bundle, base, against, minutes, library, coco, runtime)
     report = Report(output, threads or os.cpu_count() or 1)
-    if runtime:
+    if runtime == "litert":
+        report.engines()
+    elif runtime:
         report.runtimes(bundle)
     elif library:
         report.libraries(bundle, coco)
@@ -120,6 +110,35 @@ def run(
         report.long(bundle, minutes)
     emit(report.document, json, lambda: print("\n\n".join(report.texts)))
     note(f"{output}: {', '.join(report.written)}")
+
+
+def _check(
+    bundle: Path | None,
+    base: list[str] | None,
+    against: Path | None,
+    minutes: float | None,
+    library: bool,
+    coco: Path | None,
+    runtime: str | None,
+) -> None:
+    """Raise InputError for options that do not go together."""
+    from samclip_edge.errors import InputError
+
+    if base and (bundle or against):
+        other = f"leave {bundle} out" if bundle else "leave --against out"
+        raise InputError(f"--base {base[0]}: is measured {'without a bundle' if bundle else 'by itself'}; {other}")
+    if minutes is not None and not 0 < minutes <= DAY:
+        raise InputError(f"--minutes {minutes:g}: give more than 0, and at most {DAY}")
+    if coco and not library:
+        raise InputError("--coco: is for --library; leave it out")
+    if library and (base or against or minutes is not None):
+        raise InputError("--library: measures libraries only; leave --base, --against and --minutes out")
+    if runtime not in (None, "native", "litert"):
+        raise InputError(f"--runtime {runtime}: there are native and litert to be measured; give one, or leave it out")
+    if runtime == "litert" and bundle:
+        raise InputError(f"--runtime litert: exports the models that it measures; leave {bundle} out")
+    if runtime and (library or base or against or minutes is not None):
+        raise InputError("--runtime: measures runtimes only; leave --library, --base, --against and --minutes out")
 
 
 class Report:
@@ -188,6 +207,14 @@ class Report:
                 self._add(
                     {"runtimes": self.document["runtimes"] | {name: found.to_json()}}, native_markdown(name, found)
                 )
+
+    def engines(self) -> None:
+        """Measure LiteRT beside ONNX Runtime, on `photo`, `mobile` and `vit_b`."""
+        from samclip_edge.benchmarks.litert import litert_markdown, measure_litert
+
+        for name, found in measure_litert(self.folder, self.threads, bar()):
+            self.document.setdefault("engines", {})
+            self._add({"engines": self.document["engines"] | {name: found.to_json()}}, litert_markdown(name, found))
 
     def long(self, bundle: Path | None, minutes: float) -> None:
         """Run a bundle for minutes: vit_b, which other parts have exported, where it is None."""

@@ -187,8 +187,8 @@ def run(
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos.
 
-    int8 leaves a layer in float when int8 changes an output by over 1 %; for onnx, tensorrt and litert the command prints how
-    far int8 moves each output and, for a model of rendered scenes, what it costs on `eval synthetic`.
+    int8 leaves a layer in float when int8 changes an output by over 1 %; but for coreml the command prints how far int8
+    moves each output and, for a model of rendered scenes, what it costs on `eval synthetic`.
     """
     from samclip_edge.cli import exporting
 

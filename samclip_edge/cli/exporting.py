@@ -11,8 +11,9 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Manifest, Precision, Target
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.cli.common import table
+from samclip_edge.cli.info import show_processors
 from samclip_edge.errors import InputError, one_line
-from samclip_edge.export.options import CoreMLOptions, LiteRTOptions, OnnxOptions, TensorRTOptions
+from samclip_edge.export.options import CoreMLOptions, LiteRTOptions, OnnxOptions, Options, TensorRTOptions
 from samclip_edge.export.order import Costs, Order
 from samclip_edge.photo.read import check_photo_file
 from samclip_edge.text.names import check_labels, read_templates, read_text
@@ -46,7 +47,8 @@ def order_of(
         raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
     if any(photos) and (precision != "int8" or target == "coreml"):
         option = f"--photo {photos[0][0]}" if photos[0] else f"--photos {photos[1]}"
-        raise InputError(f"{option}: only --precision int8 for onnx, tensorrt or litert is measured on photos; leave it out")
+        measured = "--precision int8 for onnx, tensorrt or litert"
+        raise InputError(f"{option}: only {measured} is measured on photos; leave it out")
     chosen = cast("Target", target)
     return Order(
         checkpoint=data.CHECKPOINTS.get(model, Path(model)),
@@ -86,7 +88,7 @@ def _may_be_photo(path: Path) -> bool:
     return path.suffix.lower() in _PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
-def _options_of(target: Target, given: Mapping[str, Given]) -> OnnxOptions | CoreMLOptions | TensorRTOptions | LiteRTOptions:
+def _options_of(target: Target, given: Mapping[str, Given]) -> Options:
     """What is peculiar to a target, validated. Raises InputError for an option of another target."""
     for option in (name for options in given.values() for name, value in options.items() if value):
         owners = [owner for owner, options in given.items() if option in options]
@@ -149,6 +151,7 @@ def show(bundle: Bundle, cost: Costs) -> None:
     table(("graph", "size", "output", "error", "cosine"), rows, title)
     if manifest.measured_on:
         _show_int8(manifest)
+    show_processors([graph.model_dump() for graph in manifest.graphs])
     if cost:
         measures = next(iter(cost.values()))
         title = "What int8 costs on `eval synthetic`, one graph at a time (fewer scenes than `eval` itself takes)"

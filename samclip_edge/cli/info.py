@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,10 +62,16 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
     if manifest["calibration"]:
         print(f"chances of names: measured on {manifest['calibration']['measured_on']}")
     if manifest["measured_on"]:
-        kind = {"qdq": "fixed scales, in pairs of Q and DQ", "dynamic": "scales found in each call"}
+        kind = {
+            "qdq": "fixed scales, in pairs of Q and DQ",
+            "dynamic": "scales found in each call",
+            "static": "fixed scales",
+            "weights": "weights only, which are computed with in float",
+        }
         print(
             f"int8: {kind.get(manifest['quantisation'], 'of an older version')}; measured on {manifest['measured_on']}"
         )
+    show_processors(manifest["graphs"])
     fixed = {graph["points"] for graph in manifest["graphs"] if graph["points"]}
     if fixed:
         print(f"prompts: one a call, of {fixed.pop()} points")
@@ -87,6 +94,17 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
         )
         table(("graph", "its ops, and how many of each"), listed)
     table(("file", "bytes", "sha256"), files)
+
+
+def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
+    """Of a LiteRT bundle: what of each graph the processors of a phone leave to the CPU, by published tables."""
+    known = {graph["name"]: graph["left_to_cpu"] for graph in graphs if graph["left_to_cpu"]}
+    if not known:
+        return
+    processors = list(next(iter(known.values())))
+    rows = [(name, *(", ".join(left[each]) or "takes it whole" for each in processors)) for name, left in known.items()]
+    title = "What each processor leaves to the CPU, where the graph is split, by published tables (one prompt a call)"
+    table(("graph", *processors), rows, title)
 
 
 def _sides(tensors: list[dict[str, Any]]) -> str:

@@ -142,4 +142,3 @@ class Prior(nn.Module):
         least = REACH * STEEP
         kept = torch.minimum(masks + self.map(dense), least * bounds)
         return torch.where(bounds > OWN / 2, least * (bounds - OWN), kept)
-

@@ -1,0 +1,267 @@
+"""`export --target litert`: every signature answers as torch does, in the engine itself; so does the pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
+from filelock import FileLock
+from support import TEMPLATES, TOLERANCE, cli, iou, off
+from torch import nn
+
+from samclip_edge import SamClip, data
+from samclip_edge.bundle.contract import MEANINGS, probe
+from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.verify import verify
+from samclip_edge.errors import InputError
+from samclip_edge.export.options import Int8Way, LiteRTOptions
+from samclip_edge.export.parity import ask
+from samclip_edge.export.precision.tflite import hurting
+from samclip_edge.export.targets import litert
+from samclip_edge.export.targets.litert_constants import strange_weights
+from samclip_edge.export.targets.litert_conversion import Call, convert
+from samclip_edge.export.targets.onnx import export_onnx
+from samclip_edge.model.checkpoint import load
+
+SIZES = [128, 144]
+CHECKPOINT = data.CHECKPOINTS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def bundle(shared: Path) -> Bundle:
+    """`tiny` at two sizes, with signatures for fewer numbers than an export has, since each takes seconds."""
+    folder = shared / "litert"
+    with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(litert, "PROMPTS", (1, 4))
+        patch.setattr(litert, "POINTS", (2, 3, 4))
+        patch.setattr(litert, "TEXTS", (1, 4))
+        patch.setattr(litert, "LENGTHS", (8,))
+        if not folder.exists():
+            litert.export_litert(CHECKPOINT, folder, SIZES, templates=TEMPLATES, vectors=True)
+    return Bundle.open(folder)
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Bundle) -> SamClip:
+    return SamClip.load(bundle.folder)
+
+
+@pytest.fixture(scope="module")
+def onnx(shared: Path) -> SamClip:
+    folder = shared / "litert-onnx"
+    with FileLock(f"{folder}.lock"):
+        return SamClip.load(
+            folder if folder.exists() else export_onnx(CHECKPOINT, folder, SIZES, templates=TEMPLATES).folder
+        )
+
+
+def test_a_file_has_a_signature_for_each_size_and_number_by_the_contracts_names(bundle: Bundle) -> None:
+    files = {graph.name: bundle.folder / graph.files[0].path for graph in bundle.manifest.graphs}
+    assert {name: path.name for name, path in files.items()} == {name: f"{name}.tflite" for name in files}
+    found = Interpreter(str(files["mask_decoder"])).get_signature_list()
+    assert set(found) == {f"size_{size}_{b}x{n}" for size in SIZES for b in (1, 4) for n in (2, 3, 4)}
+    assert {name for each in found.values() for name in each["inputs"]} == {"embedding", "sparse", "dense"}
+    assert {name for each in found.values() for name in each["outputs"]} == {"masks", "scores"}
+    assert set(Interpreter(str(files["text_encoder"])).get_signature_list()) == {
+        f"texts_{b}x{length}" for b in (1, 4) for length in (8, 77)
+    }
+
+
+def test_each_signature_answers_as_torch_does(bundle: Bundle) -> None:
+    """Straight in the engine, without this package's session."""
+    model, _ = load(CHECKPOINT)
+    for graph in bundle.manifest.graphs:
+        interpreter = Interpreter(str(bundle.folder / graph.files[0].path))
+        for call in graph.calls:
+            inputs = probe(model.spec, graph.name, graph.size, fixed={"M": 1, **call.sides})
+            got = interpreter.get_signature_runner(call.function)(**inputs)
+            for name, wanted in ask(model, graph.name, graph.size, inputs)[1].items():
+                assert off(wanted, got[name]) < TOLERANCE
+
+
+def test_sizes_and_signatures_share_their_weights(bundle: Bundle) -> None:
+    model, _ = load(CHECKPOINT)
+    counts = {
+        name: sum(each.numel() for each in getattr(model, name).parameters() if each.numel() >= 1024)
+        for name in ("image_encoder", "clip_head", "mask_decoder", "text_encoder")
+    }
+    signatures = {"image_encoder": 2, "clip_head": 2, "mask_decoder": 12, "text_encoder": 4}
+    sizes = {graph.name: graph.files[0].bytes for graph in bundle.manifest.graphs}
+    for name, count in counts.items():
+        assert 3.8 * count < sizes[name] < 4 * count + 500_000 * signatures[name]
+
+
+def test_a_file_says_what_its_inputs_and_outputs_are(bundle: Bundle) -> None:
+    for graph in bundle.manifest.graphs:
+        read = flatbuffer_utils.read_model(str(bundle.folder / graph.files[0].path))
+        (entry,) = (each for each in read.metadata if each.name == b"samclip_edge")
+        told = json.loads(bytes(read.buffers[entry.buffer].data))
+        names = [each.name for each in (*graph.signature.inputs, *graph.signature.outputs)]
+        assert told == {name: MEANINGS[name] for name in names}
+
+
+def test_verify_runs_the_engine(bundle: Bundle) -> None:
+    rows = verify(bundle)
+    assert all(row.ok for row in rows)
+    assert {row.what.split(":")[0] for row in rows} >= {f"{name} {SIZES[1]}" for name in ("mask_decoder", "clip_head")}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_whole_pipeline_answers_as_in_onnx_runtime(model: SamClip, onnx: SamClip, size: int) -> None:
+    ours, theirs = (each.look(data.photos()[0], size=size) for each in (model, onnx))
+    names = ["cat", "coffee cup", "circle", "red square", "astronaut"]
+    got, wanted = ours.classify(names), theirs.classify(names)
+    assert [each.label for each in got] == [each.label for each in wanted]
+    assert np.allclose([each.score for each in got], [each.score for each in wanted], atol=1e-3)
+    boxes = np.array([[10 * k, 5 * k, 120 + 30 * k, 100 + 40 * k] for k in range(7)], float)
+    points, labels = np.array([[[40, 60], [90, 80]]] * 5, float), np.array([[1, 0]] * 5)
+    for given in ({"boxes": boxes}, {"points": points, "labels": labels}, {"points": points[:1, :1]}):
+        masks, right = ours.segment(**given), theirs.segment(**given)
+        assert len(masks) == len(right) > 0
+        assert min(iou(a.bits, b.bits) for a, b in zip(masks, right, strict=True)) >= 0.995
+    found, right = ours.find(names, points=1, min_score=0.0), theirs.find(names, points=1, min_score=0.0)
+    assert [each.label for each in found] == [each.label for each in right]
+    assert min(iou(a.bits, b.bits) for a, b in zip(found, right, strict=True)) >= 0.995
+
+
+def test_a_prompt_that_no_signature_is_for_is_refused_in_a_line(model: SamClip) -> None:
+    scene = model.look(data.photos()[0])
+    with pytest.raises(InputError, match=r"takes prompts of 2, 3, 4 points, not of 5, .*give fewer or more points"):
+        scene.segment(points=[[10, 10], [20, 20], [30, 30], [40, 40]])
+
+
+def test_a_names_feature_does_not_depend_on_what_it_is_asked_with(bundle: Bundle) -> None:
+    alone, among = (SamClip.load(bundle.folder).words for _ in range(2))
+    names = ["cat", "dog", "a very long name of a thing that nobody has seen", "cup"]
+    features = among.features(names)
+    assert np.abs(features[0] - alone.features(["cat"])[0]).max() < 1e-6
+
+
+def test_a_text_may_have_any_length(bundle: Bundle, model: SamClip) -> None:
+    torch_model, _ = load(CHECKPOINT)
+    tokens = torch_model.tokenizer()(["cat", "a photo of a large green bottle of wine on a table"])[:, :19]
+    wanted = ask(torch_model, "text_encoder", None, {"tokens": tokens})[1]["text_features"]
+    assert off(wanted, model.sessions.run("text_encoder", tokens=tokens)["text_features"]) < TOLERANCE
+
+
+@pytest.mark.parametrize(("precision", "way"), [("fp16", "dynamic"), *(("int8", way) for way in get_args(Int8Way))])
+def test_smaller_precisions_hold_and_say_what_they_cost(
+    tmp_path: Path, bundle: Bundle, precision: str, way: str
+) -> None:
+    options = LiteRTOptions(points=2, int8=way)
+    small = litert.export_litert(
+        CHECKPOINT, tmp_path / "small", [128], ["cat", "dog"], precision=precision, options=options, templates=TEMPLATES
+    )
+    assert all(row.ok for row in verify(small))
+    sizes = {graph.name: graph.files[0].bytes for graph in bundle.manifest.graphs}
+    for graph in small.manifest.graphs:
+        assert graph.points == (2 if graph.name in ("prompt_encoder", "mask_decoder") else None)
+        if graph.name in ("image_encoder", "clip_head"):
+            assert graph.files[0].bytes < (0.62 if precision == "fp16" else 0.45) * sizes[graph.name]
+    if precision == "int8":
+        assert small.manifest.quantisation == way
+        assert small.manifest.measured_on
+        encoder = next(graph for graph in small.manifest.graphs if graph.name == "image_encoder")
+        assert 0 < max(each.error for each in encoder.moved.values()) < 0.1
+    scene = SamClip(small).look(data.photos()[0])
+    (mask,) = scene.segment(boxes=[60, 40, 300, 260])
+    (right,) = SamClip.load(bundle.folder).look(data.photos()[0], size=128).segment(boxes=[60, 40, 300, 260])
+    assert iou(mask.bits, right.bits) > (0.995 if precision == "fp16" else 0.9)
+
+
+def test_layers_that_hurt_are_found_by_halves() -> None:
+    hurts = {"a": 0.001, "b": 0.02, "c": 0.004, "d": 0.0, "e": 0.03}
+    asked: list[tuple[str, ...]] = []
+
+    def moves(layers: list[str]) -> float:
+        asked.append(tuple(layers))
+        return float(np.linalg.norm([hurts[each] for each in layers]))
+
+    assert hurting(list(hurts), moves, 0.01) == ["b", "e"]
+    assert ("a",) in asked  # beside one that hurts
+    assert ("c",) in asked
+    assert hurting(["a", "c", "d"], moves, 0.01) == []
+    assert asked[-1] == ("a", "c", "d")  # together they move too little to be looked at one by one
+
+
+class Refused(nn.Module):
+    """A product, and after it what LiteRT has no operator for."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x @ x
+        return torch.linalg.inv(y) if self.what == "inv" else torch.histc(y)
+
+
+@pytest.mark.parametrize("what", ["inv", "histc"])
+def test_what_the_converter_refuses_is_named_with_its_line(tmp_path: Path, what: str) -> None:
+    inputs = {"x": np.eye(4, dtype=np.float32)}
+    path = tmp_path / "some.tflite"
+    with pytest.raises(InputError) as refused:
+        convert([Call("size_4", Refused(what), inputs, ("y",))], path)
+    line = next(
+        n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "torch.linalg.inv(y) if" in text
+    )
+    told = str(refused.value)
+    assert told.startswith("some.tflite: LiteRT's converter refuses the operator aten.")
+    assert what in told
+    assert told.endswith(f"tests/export/test_litert.py:{line}; no bundle was written")
+    assert "\n" not in told
+    assert not path.exists()
+
+
+def test_a_weight_that_the_converter_changed_is_found(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64))
+    path = tmp_path / "linear.tflite"
+    named = {"input": np.ones((1, 64), np.float32)}
+    convert([Call("size_4", module, named, ("y",))], path)
+    assert strange_weights(path, [module]) == []
+    with torch.no_grad():
+        module[1].weight[3, 5] += 0.01
+    assert len(strange_weights(path, [module])) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--int8", "qdq", "--precision", "int8"), "--int8 qdq: give dynamic, static, weights"),
+        (("--int8", "static"), "--int8: is of precision int8, not of fp32"),
+        (("--precision", "palette8"), "fp32, fp16, int8 for litert"),
+        (("--qdq",), "--qdq: is of --target onnx only"),
+        (("--photos", "x"), "only --precision int8 for onnx, tensorrt or litert"),
+        (("--size", "100"), "--size 100"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    capfd: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    ran = cli(capfd, monkeypatch, "export", "--target", "litert", "--model", "tiny", *options, "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert told in ran.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_of_this_target_is_refused_for_another(
+    capfd: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = cli(capfd, monkeypatch, "export", "--int8", "static", "-o", tmp_path / "out")
+    assert (ran.code, "--int8: is of --target litert only" in ran.err) == (2, True)
+
+
+def test_a_model_of_two_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spec:
+        kind = "sam+clip"
+
+    monkeypatch.setattr(litert, "read_spec", lambda checkpoint: (Spec(), None))
+    with pytest.raises(InputError, match="name a merged model"):
+        litert.export_litert(CHECKPOINT, tmp_path / "out")
