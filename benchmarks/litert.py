@@ -12,7 +12,7 @@ from samclip_edge.benchmarks.baselines import PRECISIONS, TEMPLATES, random_bund
 from samclip_edge.benchmarks.machine import machine, measurable
 from samclip_edge.benchmarks.measured import Measured, in_turn
 from samclip_edge.benchmarks.scenarios import WORDS
-from samclip_edge.benchmarks.tables import head, megabytes, seconds, table
+from samclip_edge.benchmarks.tables import SPREAD, device, megabytes, seconds, table
 from samclip_edge.bundle.manifest import MANIFEST, Precision, Target
 from samclip_edge.export.options import LiteRTOptions
 from samclip_edge.export.targets.litert import export_litert
@@ -112,7 +112,9 @@ def litert_markdown(name: str, found: Engines) -> str:
         f"{precision}: {', '.join(f'{engine} {megabytes(count)}' for engine, count in both.items())}"
         for precision, both in found.bytes.items()
     ]
-    text = [head(f"{name} at {found.size} by both engines", found.machine), table((*columns, *loads), rows)]
+    on = found.machine
+    first = f"{name} at {found.size} by both engines, {on['threads']} threads; {device(on)}. {SPREAD}"
+    text = [first, table((*columns, *loads), rows)]
     return "\n\n".join([*text, f"Files of the bundles. {'; '.join(sizes)}.", "\n".join(marks)])
 
 

@@ -21,7 +21,7 @@ from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model import checkpoint
 
 WORDS = "white hexagon\nblue square\nred arrow\ngreen ring\nyellow heart\ncaf\u00e9\n"
-KINDS = ("photo", "tiny-fp32", "tiny-fp16", "tiny-int8", "tiny-words", "tiny-static", "sam+clip")
+KINDS = ("photo", "tiny-fp32", "tiny-fp16", "tiny-int8", "tiny-words", "tiny-static", "tiny-litert", "sam+clip")
 
 
 def export(kind: str, bundle: Path) -> None:
@@ -37,7 +37,9 @@ def export(kind: str, bundle: Path) -> None:
             words.write_text(WORDS, "utf-8")
             options += ["--vocabulary", str(words)]
         else:
-            options += ["--static"] if word == "static" else ["--precision", word]
+            options += {"static": ["--static"], "litert": ["--target", word, "--size", "128"]}.get(
+                word, ["--precision", word]
+            )
     command = [sys.executable, "-m", "samclip_edge.cli", "export", *options, "--test-vectors", "-o", str(bundle)]
     subprocess.run(command, check=True)
 

@@ -89,7 +89,7 @@ def refused(error: BaseException) -> str:
     trace = str(error) if node is None else f"{error} {node.stack_trace or node.meta.get('stack_trace', '')}"
     lines = [f"{each['file']}:{each['line']}" for each in _LINE.finditer(trace) if "site-packages" not in each["file"]]
     frames = traceback.extract_tb(error.__traceback__)
-    lines = lines or [f"{each.filename}:{each.lineno}" for each in frames if "site-packages" not in each.filename]
+    lines = lines or [f"{each.filename}:{each.lineno}" for each in frames if "/lib/" not in each.filename]
     what = f"it ({one_line(error)})" if node is None else f"the operator {node.target}"
     return f"LiteRT's converter refuses {what}, of {_short(lines[-1])}"
 
@@ -99,7 +99,7 @@ def _node(error: BaseException) -> torch.fx.Node | None:
     found = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
         node = frame.f_locals.get("node") or frame.f_locals.get("n")
-        found = node if isinstance(node, torch.fx.Node) else found
+        found = node if isinstance(node, torch.fx.Node) and node.op == "call_function" else found
     return found
 
 
@@ -115,8 +115,9 @@ def _matmul(x: Tensor, y: Tensor) -> Tensor:
 
 
 @_matmul.register_fake
-def _(x: Tensor, y: Tensor) -> Tensor:
-    return torch.matmul(x, y)
+def _(x: Tensor, y: Tensor) -> Tensor:  # of no other product, which would be one of these again
+    sides = [max(pair) for pair in zip(x.shape[:-2], y.shape[:-2], strict=True)] if y.ndim > 2 else x.shape[:-2]
+    return x.new_empty((*sides, x.shape[-2], y.shape[-1]))
 
 
 def _whole_matmul(x: Tensor, y: Tensor) -> Tensor:

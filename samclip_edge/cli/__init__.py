@@ -61,6 +61,7 @@ _EXTRAS = {  # what each brings, of which a verb may find one missing
     "bench": ("matplotlib", "scipy", "timm"),
     "coreml": ("coremltools", "sklearn"),
     "library": ("pyarrow",),
+    "litert": ("ai_edge_litert", "ai_edge_quantizer", "litert_converter", "litert_torch"),
     "ray": ("lance_ray", "lancedb", "ray"),
     "tensorrt": ("cuda", "tensorrt_rtx_bindings", "tensorrt_rtx"),
     "train": ("accelerate", "tensorboard", "torchvision", "yaml"),

@@ -19,6 +19,7 @@ _NEEDS = {
     "run": ("numpy", "pillow", _ONNX_RUNTIME, "tokenizers", "pydantic"),
     "export": ("torch", "onnx", "onnxscript", "open_clip_torch", "pycocotools", "safetensors", _OPENCV),
     "coreml": ("torch", "onnx", "onnxscript", "safetensors", "coremltools", "scikit-learn", "pillow"),
+    "litert": ("torch", "ai-edge-litert", "ai-edge-quantizer", "litert-torch"),
     "tensorrt": ("cuda-bindings", "tensorrt-rtx-cu13-bindings"),
     "train": ("torch", "accelerate", "pyyaml", "tensorboard", "matplotlib", "open_clip_torch", _OPENCV),
     "bench": ("torch", "onnx", "onnxscript", "open_clip_torch", "pycocotools", "safetensors", "matplotlib", _OPENCV),
@@ -116,6 +117,8 @@ def _engines() -> list[str]:
     engines = [f"onnxruntime {provider}" for provider in _providers()]
     if on_a_mac() and _version("coremltools"):
         engines.append("coreml")
+    if _version("ai-edge-litert"):
+        engines.append("litert")
     for name in ("tensorrt", "tensorrt-rtx-cu13-bindings"):
         if _version(name):
             engines.append(f"{name.removesuffix('-cu13-bindings')} ({gpus()} GPUs)")

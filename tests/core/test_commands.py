@@ -84,7 +84,9 @@ def test_verify_and_doctor_say_that_all_is_well(run: Callable[..., Ran], tiny_fo
     assert "FAILED" not in run("verify", tiny_folder).out
     ran = run("doctor", "--json")
     assert ran.code == 0
-    assert ran.json["abilities"] == dict.fromkeys(("run", "export", "coreml", "tensorrt", "train", "bench"), "ready")
+    assert ran.json["abilities"] == dict.fromkeys(
+        ("run", "export", "coreml", "litert", "tensorrt", "train", "bench"), "ready"
+    )
     assert run("doctor").code == 0
 
 

@@ -51,7 +51,7 @@ typedef struct samclip_built_engines {
 typedef struct samclip_graph {
     size_t size;
     const char* name;      /* "image_encoder" and so on: the graphs of docs/bundle.md */
-    const char* target;    /* "onnx", "coreml", "tensorrt" */
+    const char* target;    /* "onnx", "coreml", "tensorrt", "litert" */
     const char* precision; /* "fp32", "fp16", "int8", ... */
     const char* function;  /* of Core ML: the function in the package */
     /* The graph first, then the weights that it shares. Of TensorRT the built engine, then

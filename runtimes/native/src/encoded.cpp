@@ -128,10 +128,15 @@ Floats Encoded::features_under(const Runs& mask, samclip_task* task) {
 
 Decoded Encoded::decode(const Prompts& prompts, samclip_task* task, bool alone) {
     const Graph& graph = sessions_->graph(GraphName::prompt_encoder, frame_.size());
-    if (graph.points && static_cast<size_t>(*graph.points) != prompts.points_each) {
-        throw InputError("prompt: the bundle takes prompts of " + std::to_string(*graph.points) + " points, not of " +
-                         std::to_string(prompts.points_each) + ", corners of a box and the one of no box counted; " +
-                         "export it with open shapes, or give `find` one point");
+    const std::vector<int64_t> taken = graph.taken("N");
+    if (!taken.empty() && std::find(taken.begin(), taken.end(), prompts.points_each) == taken.end()) {
+        std::string numbers;
+        for (const int64_t each : taken) numbers += (numbers.empty() ? "" : ", ") + std::to_string(each);
+        const bool fixed = graph.points || graph.calls.empty();
+        throw InputError(
+            "prompt: the bundle takes prompts of " + numbers + " points, not of " +
+            std::to_string(prompts.points_each) + ", corners of a box and the one of no box counted; " +
+            (fixed ? "export it with open shapes, or give `find` one point" : "give fewer or more points"));
     }
     Decoded found;
     found.mask_size = static_cast<size_t>(frame_.size().low_rows()) * static_cast<size_t>(frame_.size().low_columns());

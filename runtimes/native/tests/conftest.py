@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 collect_ignore = ["aarch64"]  # which needs QEMU; `make test-native-aarch64` names it
+# LiteRT's library, which a bundle for it opens, as its wheel has it.
+_LITERT = find_spec("ai_edge_litert")
+if _LITERT is not None and _LITERT.origin is not None:
+    os.environ.setdefault("SAMCLIP_EDGE_LITERT", str(Path(_LITERT.origin).with_name("libLiteRt.so")))
 BUILD = Path(os.environ.get("SAMCLIP_EDGE_NATIVE_BUILD", HERE.parents[2] / "build" / "native"))
 
 

@@ -17,7 +17,7 @@ import pytest
 from samclip_edge.photo.masks import decode_rle
 
 BUNDLES = native.ROOT / "build" / "vectors"  # which `make test-native` writes, by tests/vector_bundles.py
-KINDS = ("photo", "tiny-fp32", "tiny-fp16", "tiny-int8", "tiny-words", "tiny-static", "sam+clip")
+KINDS = ("photo", "tiny-fp32", "tiny-fp16", "tiny-int8", "tiny-words", "tiny-static", "tiny-litert", "sam+clip")
 Step = dict[str, Any]
 
 

@@ -38,6 +38,9 @@ const graph = object("Graph", {
   function: optional(text, "main"),
   image: optional(yes, false),
   points: maybe(whole()),
+  calls: optional(list(object("Call", { function: text, sides: record(whole()) })), []),
+  operators: optional(record(whole()), {}),
+  left_to_cpu: optional(record(list(text)), {}),
   signature,
   parity: record(object("Parity", distance)),
   reference: record(object("Reference", { std: number(), values: list(number()) })),
@@ -96,7 +99,7 @@ const manifest = object(
   {
     format: optional(oneOf(1, 2), FORMAT),
     kind: optional(oneOf("merged", "sam+clip"), "merged"),
-    target: oneOf("onnx", "coreml", "tensorrt"),
+    target: oneOf("onnx", "coreml", "tensorrt", "litert"),
     precision: oneOf("fp32", "fp16", "int8", "palette8", "palette6"),
     spec,
     sizes: list(size, 1),
@@ -111,7 +114,7 @@ const manifest = object(
     vectors: optional(list(file), []),
     engines: maybe(engines),
     script: maybe(file),
-    quantisation: maybe(oneOf("dynamic", "qdq")),
+    quantisation: maybe(oneOf("dynamic", "qdq", "static", "weights")),
     measured_on: maybe(text),
   },
   (made, where) => {

@@ -1,6 +1,7 @@
 #include "bundle/manifest.hpp"
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 
 #include "bundle/contract.hpp"
@@ -51,6 +52,22 @@ Signature read_signature(const Field& field) {
     return signature;
 }
 
+std::vector<LiteRtCall> read_calls(const Field& field) {
+    std::vector<LiteRtCall> calls;
+    for (const Field& each : field.list()) {
+        Record record(each, "Call");
+        LiteRtCall call;
+        call.function = record.required("function").text();
+        const Field sides = record.required("sides");
+        for (const Field& side : sides.entries()) {
+            call.sides[side.where().substr(side.where().rfind('.') + 1)] = side.whole();
+        }
+        record.close();
+        calls.push_back(std::move(call));
+    }
+    return calls;
+}
+
 GraphEntry read_graph(const Field& field) {
     static const std::vector<std::string> names = {"image_encoder", "clip_head",    "prompt_encoder",
                                                    "mask_decoder",  "text_encoder", "clip_image_encoder"};
@@ -65,6 +82,13 @@ GraphEntry read_graph(const Field& field) {
     if (const auto function = record.given("function")) graph.function = function->text();
     record.truth("image", false);
     if (const auto points = record.nullable("points")) graph.points = static_cast<int>(points->whole(-kMost, kMost));
+    if (const auto calls = record.given("calls")) graph.calls = read_calls(*calls);
+    if (const auto operators = record.given("operators")) {
+        for (const Field& each : operators->entries()) each.whole();
+    }
+    if (const auto left = record.given("left_to_cpu")) {
+        for (const Field& each : left->entries()) check_texts(each.list());
+    }
     entry.signature = read_signature(record.required("signature"));
     check_parity(record.required("parity"), "Parity");
     check_references(record.required("reference"));
@@ -155,7 +179,7 @@ Manifest read_manifest(const Json& json) {
     Record record(Field(json, ""), "Manifest");
     if (const auto format = record.given("format")) manifest.format = read_format(*format);
     manifest.side_by_side = record.one_of("kind", {"merged", "sam+clip"}) == 1;
-    manifest.target = record.required("target").choice({"onnx", "coreml", "tensorrt"});
+    manifest.target = record.required("target").choice({"onnx", "coreml", "tensorrt", "litert"});
     manifest.precision = record.required("precision").choice(precisions);
     const ModelSpec spec = read_spec(record.required("spec"));
     manifest.features = spec.features;
@@ -178,7 +202,7 @@ Manifest read_manifest(const Json& json) {
     if (engines) manifest.built_engines = read_engines(*engines);
     if (const auto script = record.nullable("script")) read_file(*script);
     const auto quantisation = record.nullable("quantisation");
-    const bool fixed_scales = quantisation && quantisation->choice({"dynamic", "qdq"}) == "qdq";
+    const bool fixed_scales = quantisation && quantisation->choice({"dynamic", "qdq", "static", "weights"}) == "qdq";
     manifest.dynamic = manifest.target == "onnx" && manifest.precision == "int8" && !fixed_scales;
     if (const auto measured_on = record.nullable("measured_on")) measured_on->text();
     record.close();
@@ -207,6 +231,16 @@ const char* name_of(GraphName graph) {
         case GraphName::clip_image_encoder: return "clip_image_encoder";
     }
     return "";
+}
+
+std::vector<int64_t> Graph::taken(const std::string& letter) const {
+    if (letter == "N" && points) return {*points};
+    std::set<int64_t> found;
+    for (const LiteRtCall& call : calls) {
+        const auto side = call.sides.find(letter);
+        if (side != call.sides.end()) found.insert(side->second);
+    }
+    return {found.begin(), found.end()};
 }
 
 const Graph* Manifest::find(GraphName name, const std::optional<Size>& size) const {

@@ -35,6 +35,12 @@ struct Port {
     std::vector<Side> shape;
 };
 
+// A signature of a LiteRT file: the numbers that it fixes, by the letter of the graph's signature.
+struct LiteRtCall {
+    std::string function;
+    std::map<std::string, int64_t> sides;
+};
+
 struct Graph {
     GraphName name = GraphName::image_encoder;
     std::optional<Size> size;
@@ -42,9 +48,13 @@ struct Graph {
     std::optional<File> built_engine;
     std::string function = "main";
     std::optional<int> points;  // where a call takes one prompt only, how many points that has
+    std::vector<LiteRtCall> calls;
     std::vector<Port> inputs, outputs;
     std::map<char, int64_t> fixed;  // the numbers that the graph fixes, by the contract's letter (`fixed_sides`)
     bool own_masks = false;         // where the contract says M, the graph says B: it takes a mask for each prompt
+
+    // The numbers that may stand for a letter, rising; empty where any may (`Graph.taken`).
+    std::vector<int64_t> taken(const std::string& letter) const;
 };
 
 enum class Cleaning { lower, canonicalize, whitespace };

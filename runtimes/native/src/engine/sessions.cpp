@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/device.hpp"
+#include "engine/engine_litert.hpp"
 #include "engine/engine_onnxruntime.hpp"
 #ifdef SAMCLIP_EDGE_TENSORRT
 #include "engine/engine_tensorrt.hpp"
@@ -60,6 +61,14 @@ Sessions::Sessions(std::unique_ptr<Files> files, Manifest manifest, const samcli
         return;
     }
 #endif
+    if (manifest_.target == "litert") {
+        if (!on_cpu(providers_of(device_))) {
+            throw InputError("device " + device_ + ": " + folder() +
+                             " is for target litert; leave the device out, or export the bundle for target onnx");
+        }
+        engine_ = std::make_shared<const samclip_engine>(litert_engine());
+        return;
+    }
     if (manifest_.target != "onnx") {
         throw InputError(files_->given() + ": is for target " + manifest_.target +
                          ", whose engine is not built in; hand one in, or export the bundle for target onnx");

@@ -205,11 +205,17 @@ std::vector<Words::Call> Words::calls(const Names& texts) {
     const Graph& graph = sessions_.graph(GraphName::text_encoder, std::nullopt);
     const auto fixed_length = graph.fixed.find('L'), fixed_texts = graph.fixed.find('B');
     const bool one_length = fixed_length != graph.fixed.end(), one_batch = fixed_texts != graph.fixed.end();
+    const std::vector<int64_t> taken = graph.taken("L");
     std::map<size_t, std::vector<size_t>> by_length;
     std::vector<std::vector<int32_t>> tokens;
     for (const std::string& text : texts) {
         tokens.push_back(read(text));
-        const size_t length = one_length ? static_cast<size_t>(fixed_length->second) : tokens.back().size();
+        size_t length = one_length ? static_cast<size_t>(fixed_length->second) : tokens.back().size();
+        for (const int64_t each : taken) {  // the least that holds it: what stands after its end changes nothing
+            if (static_cast<size_t>(each) < length) continue;
+            length = static_cast<size_t>(each);
+            break;
+        }
         by_length[length].push_back(tokens.size() - 1);
     }
     const size_t step = one_batch ? static_cast<size_t>(fixed_texts->second) : kBatch;
