@@ -89,6 +89,15 @@ for_this_machine() {
 
 for_aarch64() {
     need g++-aarch64-linux-gnu qemu-user
+    libraries_for_aarch64
+    if [ ! -e build/aarch64/litert/ai_edge_litert/libLiteRt.so ]; then
+        .venv/bin/python -m pip download --quiet --no-deps --only-binary :all: --platform manylinux_2_27_aarch64 \
+            --python-version 3.11 --dest build/aarch64/litert ai-edge-litert==2.3.0
+        .venv/bin/python -m zipfile --extract build/aarch64/litert/ai_edge_litert-*.whl build/aarch64/litert
+    fi
+}
+
+libraries_for_aarch64() {
     [ ! -e build/aarch64/ready ] || return 0
     if ! debian; then
         echo "the libraries for aarch64 are taken from Debian: run this on Debian" >&2
