@@ -80,6 +80,15 @@ def with_engines() -> Fields:
     return {**fields, "target": "tensorrt", "engines": built, "script": file("build.py")}
 
 
+def for_litert() -> Fields:
+    fields = manifest_of(PRESETS["tiny"], [128], target="litert", quantisation="static")
+    for each in fields["graphs"]:
+        each["calls"] = [{"function": f"{each['name']}_{b}", "sides": {"B": b, "N": 2}} for b in (1, 16)]
+        each["operators"] = {"ADD": 3, "RESHAPE": 1}
+        each["left_to_cpu"] = {"GPU": [], "NPU": ["ADD", "RESHAPE"]}
+    return fields
+
+
 def with_vocabulary() -> Fields:
     fields = manifest_of(PRESETS["photo"], [256], precision="fp16")
     text = {**fields["text"], "logit_bias": -10.5, "names": file("names.json"), "features": file("names.npy")}
@@ -127,6 +136,7 @@ def bases() -> dict[str, Fields]:
         "another two": manifest_of(two_models(rich), [128, 256]),
         "another text": manifest_of(PRESETS["tiny"].model_copy(update={"text": last}), [128]),
         "engines": with_engines(),
+        "litert": for_litert(),
         "vocabulary": with_vocabulary(),
         "fixed sides": with_fixed_sides(),
         "older": older(),
