@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from samclip_edge import data
 from samclip_edge.benchmarks.baselines import PRECISIONS, TEMPLATES, random_bundle
+from samclip_edge.benchmarks.litert_operators import encoder_by_operator
 from samclip_edge.benchmarks.machine import machine, measurable
 from samclip_edge.benchmarks.measured import Measured, in_turn
 from samclip_edge.benchmarks.scenarios import WORDS
@@ -22,6 +23,7 @@ from samclip_edge.progress import Progress, silent
 ENGINES: dict[str, Target] = {"ONNX Runtime": "onnx", "LiteRT": "litert"}
 MODELS = {"photo": 384, "mobile": 1024, "vit_b": 1024}  # and the one input size that each is measured at
 SCENARIOS = ("encode", "name and click")
+_SHOWN = 6  # operators of a profile
 MOST = 1.1  # of ONNX Runtime's time and memory in fp32, and of its gain by int8
 
 
@@ -32,6 +34,7 @@ class Engines(NamedTuple):
     size: int
     bytes: dict[str, dict[str, int]]  # of the bundle, by precision, by engine
     scenarios: dict[str, dict[str, dict[str, Measured]]]  # by scenario, by precision, by engine
+    operators: dict[str, dict[str, float]]  # seconds of LiteRT's image encoder, by precision, by operator
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain lists and dictionaries."""
@@ -72,7 +75,11 @@ def measure_litert(folder: Path, threads: int, progress: Progress = silent) -> I
             "sizes": [size],
             "litert": version("ai-edge-litert"),
         }
-        yield model, Engines(facts, size, sizes, found)
+        operators: dict[str, dict[str, float]] = {
+            precision: encoder_by_operator(both["LiteRT"] / "image_encoder.tflite", size, threads)
+            for precision, both in bundles.items()
+        }
+        yield model, Engines(facts, size, sizes, found, operators)
 
 
 def _exported(model: str, size: int, folder: Path, precision: Precision, target: Target, progress: Progress) -> Path:
@@ -115,7 +122,17 @@ def litert_markdown(name: str, found: Engines) -> str:
     on = found.machine
     first = f"{name} at {found.size} by both engines, {on['threads']} threads; {device(on)}. {SPREAD}"
     text = [first, table((*columns, *loads), rows)]
-    return "\n\n".join([*text, f"Files of the bundles. {'; '.join(sizes)}.", "\n".join(marks)])
+    profiles = [
+        f"LiteRT's image encoder in {precision} by operator, one run of it profiled: {_most(seconds)}."
+        for precision, seconds in found.operators.items()
+    ]
+    return "\n\n".join([*text, f"Files of the bundles. {'; '.join(sizes)}.", "\n".join(marks), *profiles])
+
+
+def _most(seconds: dict[str, float]) -> str:
+    """The operators that take the most time, with their share of all."""
+    whole = sum(seconds.values())
+    return ", ".join(f"{name} {each / whole:.0%}" for name, each in list(seconds.items())[:_SHOWN])
 
 
 def _marks(scenario: str, by_precision: dict[str, dict[str, Measured]]) -> list[str]:

@@ -108,8 +108,10 @@ def requantised(
     named = rf"^(?:{'|'.join(map(re.escape, kept)) or '(?!)'})/"
     small = r"^(?!\S+/\d+;)"  # products without a layer's name
     for operation in _PRODUCTS.values():
-        work.update_quantization_recipe(".*", operation, chosen or half, _algorithm(chosen))
-        if chosen:
+        # XNNPACK has no dynamic int8 for convolutions of each channel; LiteRT's own kernel takes ten times as long.
+        own = None if how == "dynamic" and operation == _OPS.DEPTHWISE_CONV_2D else chosen
+        work.update_quantization_recipe(".*", operation, own or half, _algorithm(own))
+        if own:
             work.update_quantization_recipe(named, operation, half, AlgorithmName.FLOAT_CASTING)
         work.update_quantization_recipe(small, operation, none, AlgorithmName.NO_QUANTIZE)
     work.update_quantization_recipe(".*", _TABLE, half, AlgorithmName.FLOAT_CASTING)
