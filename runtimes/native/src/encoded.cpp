@@ -25,8 +25,9 @@ bool takes_own_masks(const Graph& graph) { return graph.inputs[2].shape[0].lette
 // How many prompts are decoded together: few where each has many tokens, which takes no longer for each than Python's
 // 16, and a fraction of the memory. Where int8 finds its scales in each call, prompts of a call share them: then as
 // many as in Python, whose answers these are.
-size_t prompts_in_a_call(const Manifest& manifest, const Size& size, bool alone) {
-    const size_t together = alone ? 8192 : 2304;  // tokens of all prompts of a call
+size_t prompts_in_a_call(const Manifest& manifest, const Graph& graph, const Size& size, bool alone) {
+    if (!graph.calls.empty()) return Encoded::kMost;  // which there is a signature for, and not for other numbers
+    const size_t together = alone ? 8192 : 2304;      // tokens of all prompts of a call
     const auto tokens = static_cast<size_t>(size.rows()) * static_cast<size_t>(size.columns());
     return manifest.dynamic ? Encoded::kMost : std::clamp<size_t>(together / tokens, 2, Encoded::kMost);
 }
@@ -145,7 +146,7 @@ Decoded Encoded::decode(const Prompts& prompts, samclip_task* task, bool alone) 
     const Tensor embedding = ask(GraphName::image_encoder, task).back();
     const bool own = prompts.masks.size() > found.mask_size || takes_own_masks(graph);
     const bool one = graph.points || (own && graph.inputs[2].shape[0].number == 1);
-    const size_t step = one ? 1 : prompts_in_a_call(sessions_->manifest(), frame_.size(), alone);
+    const size_t step = one ? 1 : prompts_in_a_call(sessions_->manifest(), graph, frame_.size(), alone);
     for (size_t from = 0; from < prompts.count; from += step) {
         decode_some(prompts, from, std::min(step, prompts.count - from), embedding, !alone, task, found);
     }

@@ -28,7 +28,9 @@ LiteRtGraph::LiteRtGraph(const samclip_graph& graph)
     : api_(litert()),
       path_(graph.files[0].whole != nullptr ? graph.files[0].whole : graph.files[0].path),
       input_ports_(graph.inputs, graph.inputs + graph.input_count),
-      output_ports_(graph.outputs, graph.outputs + graph.output_count) {
+      output_ports_(graph.outputs, graph.outputs + graph.output_count),
+      model_(nullptr, api_.DestroyModel),
+      compiled_(nullptr, api_.DestroyCompiledModel) {
     for (const auto* ports : {&input_ports_, &output_ports_}) {
         for (const samclip_port& port : *ports) names_.emplace_back(port.name);
     }
@@ -36,10 +38,11 @@ LiteRtGraph::LiteRtGraph(const samclip_graph& graph)
         (k < input_ports_.size() ? input_ports_[k] : output_ports_[k - input_ports_.size()]).name = names_[k].c_str();
     }
     const samclip_graph_file& file = graph.files[0];
-    if (api_.CreateModelFromBuffer(api_.environment, file.data, file.bytes, &model_) != 0) {
+    LiteRtObject model = nullptr, options = nullptr, own = nullptr, compiled = nullptr;
+    if (api_.CreateModelFromBuffer(api_.environment, file.data, file.bytes, &model) != 0) {
         throw InputError(path_ + ": LiteRT refuses it; export the bundle again");
     }
-    LiteRtObject options = nullptr, own = nullptr;
+    model_.reset(model);
     const unsigned threads =
         graph.threads > 0 ? static_cast<unsigned>(graph.threads) : std::max(std::thread::hardware_concurrency(), 1u);
     // XNNPACK then lays out weights once for all signatures, in memory.
@@ -48,13 +51,11 @@ LiteRtGraph::LiteRtGraph(const samclip_graph& graph)
     made = made && api_.SetOptionsHardwareAccelerators(options, kLiteRtCpu) == 0;
     made = made && api_.CreateOpaqueOptions("xnnpack", strdup(told.c_str()), std::free, &own) == 0;
     made = made && api_.AddOpaqueOptions(options, own) == 0;
-    made = made && api_.CreateCompiledModel(api_.environment, model_, options, &compiled_) == 0;
+    made = made && api_.CreateCompiledModel(api_.environment, model, options, &compiled) == 0;
     if (options != nullptr) api_.DestroyOptions(options);
-    if (!made) {
-        api_.DestroyModel(model_);
-        throw InputError(path_ + ": LiteRT refuses it; export the bundle again");
-    }
-    find_signatures(model_);
+    if (!made) throw InputError(path_ + ": LiteRT refuses it; export the bundle again");
+    compiled_.reset(compiled);
+    find_signatures(model);
     if (signatures_.empty()) {
         throw InputError(path_ + ": has no signature for " + graph.name + " as the manifest says; export it again");
     }
@@ -68,8 +69,6 @@ LiteRtGraph::~LiteRtGraph() {
             }
         }
     }
-    if (compiled_ != nullptr) api_.DestroyCompiledModel(compiled_);
-    api_.DestroyModel(model_);
 }
 
 void LiteRtGraph::check(int status, const char* what) const {
@@ -100,6 +99,7 @@ bool LiteRtGraph::read(LiteRtObject signature, bool inputs, std::vector<Place>& 
     const auto tensor_of = inputs ? api_.GetSignatureInputTensorByIndex : api_.GetSignatureOutputTensorByIndex;
     size_t count = 0;
     check(count_places(signature, &count), "list its tensors");
+    if (count != ports.size()) return false;
     for (const samclip_port& port : ports) {
         bool known = false;
         for (size_t index = 0; index < count && !known; ++index) {
@@ -111,10 +111,12 @@ bool LiteRtGraph::read(LiteRtObject signature, bool inputs, std::vector<Place>& 
             Place place{index, {}, {}, nullptr};
             check(tensor_of(signature, index, &tensor), "list its tensors");
             check(api_.GetRankedTensorType(tensor, &place.type), "tell a tensor's shape");
+            if (place.type.rank != port.dimensions || place.type.rank > SAMCLIP_MOST_DIMENSIONS) return false;
             place.shape.assign(place.type.dimensions, place.type.dimensions + place.type.rank);
             const int element = port.type == SAMCLIP_INT32 ? kLiteRtInt32 : kLiteRtFloat32;
-            if (place.type.element != element || place.shape.size() != port.dimensions) return false;
+            if (place.type.element != element) return false;
             for (size_t axis = 0; axis < port.dimensions; ++axis) {
+                if (place.shape[axis] < 1) return false;
                 if (port.shape[axis] >= 0 && port.shape[axis] != place.shape[axis]) return false;
             }
             places.push_back(std::move(place));
@@ -193,7 +195,7 @@ void LiteRtGraph::make_buffers(Signature& signature) {
         for (Place& place : inputs ? signature.inputs : signature.outputs) {
             if (place.buffer != nullptr) continue;
             LiteRtObject needed = nullptr;
-            check(requirements_of(compiled_, signature.index, place.index, &needed), "tell what a buffer needs");
+            check(requirements_of(compiled_.get(), signature.index, place.index, &needed), "tell what a buffer needs");
             check(api_.CreateManagedTensorBufferFromRequirements(api_.environment, &place.type, needed, &place.buffer),
                   "make a buffer");
         }
@@ -221,7 +223,7 @@ void LiteRtGraph::run_part(Signature& signature, const std::vector<const HostTen
         check(api_.UnlockTensorBuffer(place.buffer), "take its buffer back");
     }
     for (const Place& place : signature.outputs) out[place.index] = place.buffer;
-    check(api_.RunCompiledModel(compiled_, signature.index, in.size(), in.data(), out.size(), out.data()), "run");
+    check(api_.RunCompiledModel(compiled_.get(), signature.index, in.size(), in.data(), out.size(), out.data()), "run");
     for (size_t k = 0; k < outputs.size(); ++k) {
         const Place& place = signature.outputs[k];
         void* memory = nullptr;

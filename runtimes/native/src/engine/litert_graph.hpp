@@ -53,8 +53,9 @@ private:
     const std::string path_;
     std::vector<samclip_port> input_ports_, output_ports_;
     std::vector<std::string> names_;  // of the ports
+    using Owner = std::unique_ptr<LiteRtHandle, void (*)(LiteRtObject)>;
+    Owner model_, compiled_;
     std::vector<Signature> signatures_;
-    LiteRtObject model_ = nullptr, compiled_ = nullptr;
     std::mutex lock_;  // a signature has buffers of its own, and runs one call at a time
 };
 

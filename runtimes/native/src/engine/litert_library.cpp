@@ -39,7 +39,6 @@ LiteRt opened() {
     SAMCLIP_FIND(CreateModelFromBuffer);
     SAMCLIP_FIND(GetNumModelSignatures);
     SAMCLIP_FIND(GetModelSignature);
-    SAMCLIP_FIND(GetSignatureKey);
     SAMCLIP_FIND(GetNumSignatureInputs);
     SAMCLIP_FIND(GetSignatureInputName);
     SAMCLIP_FIND(GetSignatureInputTensorByIndex);
@@ -63,7 +62,10 @@ LiteRt opened() {
     SAMCLIP_FIND(DestroyCompiledModel);
     SAMCLIP_FIND(DestroyTensorBuffer);
 #undef SAMCLIP_FIND
-    if (api.CreateEnvironment(0, nullptr, &api.environment) != 0) {
+    // The CPU alone, so that it looks for no libraries of GPUs; and errors alone go to stderr.
+    constexpr int64_t kWhole = 2, kAccelerators = 24, kLeastSeverity = 25, kErrors = 3;
+    const LiteRtOption options[] = {{kAccelerators, kWhole, kLiteRtCpu}, {kLeastSeverity, kWhole, kErrors}};
+    if (api.CreateEnvironment(2, options, &api.environment) != 0) {
         throw Error(SAMCLIP_ENGINE, std::string(path()) + ": LiteRT does not start");
     }
     return api;

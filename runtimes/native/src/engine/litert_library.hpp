@@ -12,7 +12,6 @@ struct LiteRtHandle;
 using LiteRtObject = LiteRtHandle*;  // an environment, a model, a signature, a tensor, options, a buffer
 
 constexpr int kLiteRtCpu = 1;
-constexpr int kLiteRtHostMemory = 1;
 constexpr int kLiteRtRead = 0, kLiteRtWrite = 1;
 constexpr int kLiteRtFloat32 = 1, kLiteRtInt32 = 2;
 
@@ -25,13 +24,19 @@ struct LiteRtType {
     uint32_t strides[8];
 };
 
+// An option of an environment, whose value is a whole number.
+struct LiteRtOption {
+    int64_t tag;
+    int64_t kind;  // of the value
+    int64_t value;
+};
+
 // The functions, each under its own name without `LiteRt`. All but the last return 0, or a status.
 struct LiteRt {
-    int (*CreateEnvironment)(int, const void*, LiteRtObject*);
+    int (*CreateEnvironment)(int, const LiteRtOption*, LiteRtObject*);
     int (*CreateModelFromBuffer)(LiteRtObject, const void*, size_t, LiteRtObject*);
     int (*GetNumModelSignatures)(LiteRtObject, size_t*);
     int (*GetModelSignature)(LiteRtObject, size_t, LiteRtObject*);
-    int (*GetSignatureKey)(LiteRtObject, const char**);
     int (*GetNumSignatureInputs)(LiteRtObject, size_t*);
     int (*GetSignatureInputName)(LiteRtObject, size_t, const char**);
     int (*GetSignatureInputTensorByIndex)(LiteRtObject, size_t, LiteRtObject*);
