@@ -16,7 +16,7 @@ import numpy as np
 
 from samclip_edge.bundle.contract import Array
 from samclip_edge.errors import InputError
-from samclip_edge.runtimes.litert import quiet
+from samclip_edge.native import native_lines
 
 _RUNS = 3  # of which the last one counts
 _OWN, _XNNPACKS = 2, 8  # kinds of events: an operator of LiteRT's own, which may be a delegate; one of XNNPACK's
@@ -131,5 +131,5 @@ class Profiled:
 
 def encoder_by_operator(path: Path, size: int, threads: int) -> dict[str, float]:
     """Seconds of one run of an image encoder's file at its size, by operator; see `Profiled.by_operator`."""
-    with quiet():
+    with native_lines():
         return Profiled(path, threads).by_operator({"image": np.full((1, 3, size, size), 128, np.float32)})

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import math
 import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from samclip_edge.bundle.folder import Bundle
 from samclip_edge.bundle.manifest import Call, Graph
 from samclip_edge.bundle.sessions import SessionOptions
 from samclip_edge.errors import InputError, one_line
+from samclip_edge.native import native_lines
 from samclip_edge.runtimes.base import OpenSession
 
 _SHARED_WEIGHTS = ":memory"  # XNNPACK's name for weights that it keeps in memory once
@@ -44,13 +44,23 @@ class LiteRTSession:
         self._buffers: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._model = _compiled(path, threads or _cores())
         have = self._model.get_signature_list()
-        ours = [[t.name for t in side] for side in (signature.inputs, signature.outputs)]
         for call in calls:
-            theirs = have.get(call.function, {"inputs": [], "outputs": []})
-            if any(sorted(a) != sorted(b) for a, b in zip(ours, (theirs["inputs"], theirs["outputs"]), strict=True)):
+            if not self._fits(call, have.get(call.function, {"inputs": [], "outputs": []})):
                 raise InputError(
                     f"{path}: its signature {call.function} is not the manifest's; export the bundle again"
                 )
+
+    def _fits(self, call: Call, has: dict[str, list[str]]) -> bool:
+        """Whether a signature of the file is what the manifest says. has: the names of its inputs and outputs."""
+        inputs, outputs = self._signature.inputs, self._signature.outputs
+        letters = {side for tensor in inputs for side in tensor.shape if isinstance(side, str)}
+        named = [sorted(tensor.name for tensor in side) for side in (inputs, outputs)]
+        if set(call.sides) != letters or named != [sorted(has["inputs"]), sorted(has["outputs"])]:
+            return False
+        details = self._model.get_input_tensor_details(call.function) | self._model.get_output_tensor_details(
+            call.function
+        )
+        return all(list(details[each.name]["shape"]) == _shape(each, call) for each in (*inputs, *outputs))
 
     def run(self, inputs: Arrays) -> Arrays:
         """See `Session.run`. Raises InputError for numbers that no signature is for, and when memory is short."""
@@ -109,7 +119,7 @@ class LiteRTSession:
     def _run(self, call: Call, inputs: Arrays) -> Arrays:
         with self._lock:
             try:
-                with quiet() if call.function not in self._buffers else contextlib.nullcontext():
+                with native_lines() if call.function not in self._buffers else contextlib.nullcontext():
                     self._fill(call.function, inputs)
                     self._model.run_by_name(call.function, *self._buffers[call.function])
                 found = self._buffers[call.function][1]
@@ -133,8 +143,13 @@ class LiteRTSession:
 
     @staticmethod
     def _read(tensor: Tensor, buffer: Any, call: Call) -> Array:
-        shape = [call.sides[side] if isinstance(side, str) else side for side in tensor.shape]
+        shape = _shape(tensor, call)
         return np.asarray(buffer.read(math.prod(shape), np.dtype(tensor.dtype).type)).reshape(shape)
+
+
+def _shape(tensor: Tensor, call: Call) -> list[int]:
+    """The shape of an input or output in a signature."""
+    return [call.sides[side] if isinstance(side, str) else side for side in tensor.shape]
 
 
 def _whole(tensor: Tensor, parts: list[Array]) -> Array:
@@ -144,9 +159,10 @@ def _whole(tensor: Tensor, parts: list[Array]) -> Array:
 
 def _compiled(path: Path, threads: int) -> Any:
     try:
-        with quiet():
+        with native_lines():
             from ai_edge_litert.compiled_model import CompiledModel
             from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+            from ai_edge_litert.interpreter import Interpreter
             from ai_edge_litert.options import Options
     except ImportError as error:
         raise InputError(
@@ -156,7 +172,8 @@ def _compiled(path: Path, threads: int) -> Any:
     options.cpu_options.num_threads = threads
     options.cpu_options.xnnpack_weight_cache_path = _SHARED_WEIGHTS
     try:
-        with quiet():
+        with native_lines():
+            Interpreter(model_path=str(path))  # reads the whole structure, which the next does not: it would crash
             return CompiledModel.from_file(str(path), environment=_environment(), options=options)
     except Exception as error:  # RuntimeError, with texts of its own
         raise InputError(f"{path}: LiteRT refuses it ({one_line(error)}); export the bundle again") from None
@@ -172,21 +189,6 @@ def _environment() -> Any:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide what LiteRT's C++ writes to the process's standard error, as that it has made a delegate."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def _open(bundle: Bundle, graph: Graph, options: SessionOptions) -> LiteRTSession:

@@ -25,7 +25,7 @@ _OFF = 1e-5  # of the largest value: how far rounding moves a weight that was sc
 def strange_weights(path: Path, modules: Iterable[nn.Module]) -> list[str]:
     """The weights of a file, in float, that come of no tensor of the modules that it was converted from.
 
-    Weights of fewer than `SMALL` values are not looked at: biases are sums of many things.
+    Vectors are not looked at, nor weights of fewer than `SMALL` values: biases are sums of many things.
     """
     known = [
         tensor.detach().float().numpy()
@@ -46,7 +46,7 @@ def strange_weights(path: Path, modules: Iterable[nn.Module]) -> list[str]:
                 continue
             seen.add(tensor.buffer)
             values = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.float32).reshape(tensor.shape)
-            if values.size < SMALL or np.ptp(values) == 0:
+            if values.size < SMALL or values.squeeze().ndim < 2 or np.ptp(values) == 0:
                 continue
             if not any(_is(values, each) for each in by_count.get(values.size, ())) and not _is_part(values, known):
                 found.append(f"{tensor.name.decode()} {tuple(map(int, tensor.shape))}")

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from samclip_edge.bundle.contract import Arrays
 from samclip_edge.errors import InputError, one_line
 from samclip_edge.export.targets.tracing import quiet
-from samclip_edge.runtimes.litert import quiet as engine_quiet
+from samclip_edge.native import native_lines
 
-with engine_quiet():  # they greet at import
+with native_lines():  # they greet at import
     import litert_torch
     from litert_converter.mlir import ir
     from litert_converter.mlir.dialects import stablehlo
@@ -72,7 +72,7 @@ def convert(calls: Sequence[Call], path: Path) -> None:
 @contextmanager
 def silence() -> Iterator[None]:
     """Hide what Google's tools log, print and count on the way."""
-    with quiet(), engine_quiet():
+    with quiet(), native_lines():
         yield
 
 
@@ -87,11 +87,18 @@ def refused(error: BaseException) -> str:
         return f"LiteRT's converter refuses {told['what']}, of {_short(told['where'])}"
     node = _node(error)
     trace = str(error) if node is None else f"{error} {node.stack_trace or node.meta.get('stack_trace', '')}"
-    lines = [f"{each['file']}:{each['line']}" for each in _LINE.finditer(trace) if "site-packages" not in each["file"]]
+    lines = [f"{each['file']}:{each['line']}" for each in _LINE.finditer(trace) if _ours(each["file"])]
     frames = traceback.extract_tb(error.__traceback__)
-    lines = lines or [f"{each.filename}:{each.lineno}" for each in frames if "/lib/" not in each.filename]
+    lines = lines or [f"{each.filename}:{each.lineno}" for each in frames if _ours(each.filename)] or ["?"]
     what = f"it ({one_line(error)})" if node is None else f"the operator {node.target}"
     return f"LiteRT's converter refuses {what}, of {_short(lines[-1])}"
+
+
+def _ours(file: str) -> bool:
+    """Whether a source file is of the model or its forms, and not of torch, the converter, or what calls them."""
+    others = ("/torch/", "/litert_torch/", "/litert_converter/", "/jax/", "/lib/python")
+    installed = "site-packages/samclip_edge/" in file
+    return installed or not (file.endswith(Path(__file__).name) or any(each in file for each in others))
 
 
 def _node(error: BaseException) -> torch.fx.Node | None:

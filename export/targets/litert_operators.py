@@ -6,7 +6,7 @@ What a delegate does not take runs on the CPU. Then the graph is split there, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,23 +65,31 @@ def taken(path: Path, function: str) -> Taken:
         processor: tuple(dict.fromkeys(kind for _, kind in own if kind not in table.split()))
         for processor, table in TABLES.items()
     }
-    rules = (why for operator, kind in own for why in _against_the_gpu(model, subgraph, operator, kind))
+    constant = {place for place, each in enumerate(subgraph.tensors) if model.buffers[each.buffer].data is not None}
+    for operator, kind in own:  # weights in half, which the GPU reads as they are stored
+        if kind == "DEQUANTIZE" and operator.inputs[0] in constant:
+            constant.update(operator.outputs)
+    rules = (why for operator, kind in own for why in _against_the_gpu(subgraph, operator, kind, constant))
     left["GPU"] = tuple(dict.fromkeys([*left["GPU"], *rules]))
     return Taken(dict(Counter(kind for _, kind in own).most_common()), left)
 
 
-def _against_the_gpu(model: Any, subgraph: Any, operator: Any, kind: str) -> Iterator[str]:
-    """Why the GPU does not take an operator that is in its table."""
-    tensors = [subgraph.tensors[each] for each in (*operator.inputs, *operator.outputs) if each >= 0]
-    shapes = [[int(side) for side in each.shape] for each in tensors if each.shape is not None]
+def _against_the_gpu(subgraph: Any, operator: Any, kind: str, constant: Collection[int]) -> Iterator[str]:
+    """Why the GPU does not take an operator that is in its table. constant: the tensors that no call changes."""
+    places = [each for each in (*operator.inputs, *operator.outputs) if each >= 0]
+    shapes = [[int(side) for side in _sides(subgraph.tensors[each])] for each in places]
     if any(len(shape) > 4 for shape in shapes):
         yield f"{kind} (of more than four dimensions)"
-    moving = [shape for each, shape in zip(tensors, shapes, strict=False) if model.buffers[each.buffer].data is None]
+    moving = [shape for each, shape in zip(places, shapes, strict=True) if each not in constant]
     if any(len(shape) > 2 and shape[0] != 1 for shape in moving):
         yield f"{kind} (of a batch)"
     if any(side < 0 for shape in shapes for side in shape):
         yield f"{kind} (of an open dimension)"
-    if kind == "BATCH_MATMUL" and model.buffers[tensors[0].buffer].data is not None:
+    if kind == "BATCH_MATMUL" and places[0] in constant:
         yield "BATCH_MATMUL (of a constant from the left)"
     if kind == "SELECT_V2" and any(shape != shapes[-1] for shape in shapes[1:3] if shape):
         yield "SELECT_V2 (between shapes that differ)"
+
+
+def _sides(tensor: Any) -> Any:
+    return () if tensor.shape is None else tensor.shape

@@ -72,7 +72,9 @@ class Call(Frozen):
     """A signature of a LiteRT file: a graph for fixed numbers of prompts and points, or of texts and token ids."""
 
     function: str  # the name of the signature in the file
-    sides: dict[str, int]  # the number that stands for each letter of the graph's signature, such as B and N
+    sides: dict[
+        str, Annotated[int, Field(ge=1)]
+    ]  # the number that stands for each letter of the graph's signature, such as B and N
 
 
 class Graph(Frozen):

@@ -143,6 +143,9 @@ class Sessions:
         What goes wrong is raised where they are asked for.
         """
 
+        if self.bundle.manifest.target == "litert":  # its notes can be kept from stderr in the main thread alone
+            return
+
         def work() -> None:
             for name in names:
                 with suppress(Exception):

@@ -157,7 +157,13 @@ def _tell(error: BaseException) -> int:
         return _fail(error, "stopped", 130)
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing not in ("", "samclip_edge"):
-        verbs = {"train": "train", "bench": "bench", "eval": "bench", "get": "get"}  # which want more than torch
+        verbs = {
+            "litert": "litert",
+            "train": "train",
+            "bench": "bench",
+            "eval": "bench",
+            "get": "get",
+        }  # which want more than torch
         asked = next((extra for verb, extra in verbs.items() if verb in sys.argv), "export")
         extra = next((name for name, brought in _EXTRAS.items() if missing in brought and asked != "get"), asked)
         return _fail(error, f"this needs {missing}, which is not installed; pip install 'samclip-edge[{extra}]'", 2)

@@ -189,7 +189,8 @@ class Words:
             lengths[:] = tokens.shape[1]
         taken = self.bundle.graph("text_encoder").taken("L")
         if taken is not None:  # the runtime fills them up to one of these, so they may as well go together
-            lengths = np.minimum(np.array(taken)[np.searchsorted(taken, lengths)], tokens.shape[1])
+            rounded = np.array([*taken, tokens.shape[1]])[np.searchsorted(taken, lengths)]
+            lengths = np.minimum(rounded, tokens.shape[1])
         for length in np.unique(lengths):
             same = np.flatnonzero(lengths == length)
             for rows in np.split(same, range(step, len(same), step)):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -134,6 +139,65 @@ def test_a_prompt_that_no_signature_is_for_is_refused_in_a_line(model: SamClip) 
     scene = model.look(data.photos()[0])
     with pytest.raises(InputError, match=r"takes prompts of 2, 3 points, not of 5, .*give fewer or more points"):
         scene.segment(points=[[10, 10], [20, 20], [30, 30], [40, 40]])
+
+
+def spoilt(bundle: Bundle, folder: Path, name: str, change: Callable[[dict[str, Any], bytes], bytes]) -> Bundle:
+    """A copy whose graph `name` is changed, entry and file, with the right sha256."""
+    shutil.copytree(bundle.folder, folder)
+    manifest = folder / "manifest.json"
+    told = json.loads(manifest.read_text("utf-8"))
+    for graph in told["graphs"]:
+        if graph["name"] == name:
+            path = folder / f"{name}.tflite"
+            content = change(graph, (bundle.folder / path.name).read_bytes())
+            path.write_bytes(content)
+            graph["files"][0] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest.write_text(json.dumps(told), "utf-8")
+    return Bundle.open(folder)
+
+
+def test_a_file_that_breaks_off_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    short = spoilt(bundle, tmp_path / "short", "image_encoder", lambda _, content: content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"image_encoder\.tflite: LiteRT refuses it \(.*export the bundle again"):
+        SamClip(short).look(data.photos()[0])
+
+
+@pytest.mark.parametrize("sides", [{"B": 4, "N": 3}, {"B": 1}, {"B": 1, "N": 2, "L": 3}])
+def test_a_manifest_that_lies_about_a_signature_is_refused(
+    bundle: Bundle, tmp_path: Path, sides: dict[str, int]
+) -> None:
+    def lie(graph: dict[str, Any], content: bytes) -> bytes:
+        graph["calls"][0]["sides"] = sides  # of a signature for one prompt of two points
+        return content
+
+    liar = spoilt(bundle, tmp_path / "liar", "mask_decoder", lie)
+    with pytest.raises(InputError, match=r"its signature size_\d+_1x2 is not the manifest's"):
+        SamClip(liar).look(data.photos()[0]).segment(points=[[10, 10]])
+
+
+def test_a_signature_of_fewer_than_one_prompt_is_no_manifest(bundle: Bundle, tmp_path: Path) -> None:
+    def lie(graph: dict[str, Any], content: bytes) -> bytes:
+        graph["calls"][0]["sides"]["B"] = -1
+        return content
+
+    with pytest.raises(InputError, match=r"calls\.0\.sides\.B: Input should be greater than or equal to 1"):
+        spoilt(bundle, tmp_path / "liar", "mask_decoder", lie)
+
+
+def test_graphs_opened_in_threads_leave_stderr_as_it_was(bundle: Bundle) -> None:
+    before = os.fstat(2)
+    model = SamClip.load(bundle.folder)
+    size = model.sizes[0]
+    threads = [
+        threading.Thread(target=model.sessions.open, args=(name, size))
+        for name in ("image_encoder", "clip_head", "prompt_encoder", "mask_decoder")
+    ]
+    for thread in threads:
+        thread.start()
+    model.sessions.open("text_encoder")
+    for thread in threads:
+        thread.join()
+    assert os.path.samestat(before, os.fstat(2))
 
 
 def test_a_names_feature_does_not_depend_on_what_it_is_asked_with(bundle: Bundle) -> None:

@@ -38,7 +38,7 @@ const graph = object("Graph", {
   function: optional(text, "main"),
   image: optional(yes, false),
   points: maybe(whole()),
-  calls: optional(list(object("Call", { function: text, sides: record(whole()) })), []),
+  calls: optional(list(object("Call", { function: text, sides: record(whole({ least: 1 })) })), []),
   operators: optional(record(whole()), {}),
   left_to_cpu: optional(record(list(text)), {}),
   signature,

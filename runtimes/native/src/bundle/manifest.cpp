@@ -60,7 +60,7 @@ std::vector<LiteRtCall> read_calls(const Field& field) {
         call.function = record.required("function").text();
         const Field sides = record.required("sides");
         for (const Field& side : sides.entries()) {
-            call.sides[side.where().substr(side.where().rfind('.') + 1)] = side.whole();
+            call.sides[side.where().substr(side.where().rfind('.') + 1)] = side.whole(1);
         }
         record.close();
         calls.push_back(std::move(call));

@@ -132,11 +132,12 @@ LiteRtGraph::Signature* LiteRtGraph::fitting(const std::vector<const HostTensor*
     int64_t batch = 0, spare = 0;
     for (Signature& signature : signatures_) {
         bool fits = true;
-        int64_t own = 1, grown = 0;
+        int64_t own = 0, grown = 0;  // prompts, or texts; 0 where no input has such a dimension
         for (size_t k = 0; k < inputs.size(); ++k) {
             const Shape &has = signature.inputs[k].shape, &wants = inputs[k]->shape;
             for (size_t axis = 0; axis < has.size(); ++axis) {
                 if (axis == 0 && input_ports_[k].shape[0] < 0) {
+                    fits = fits && (own == 0 || own == has[0]) && wants[0] == batch_of(input_ports_, inputs);
                     own = has[0];
                 } else if (may_grow(input_ports_[k], axis) && has[axis] > wants[axis]) {
                     grown += has[axis] - wants[axis];
@@ -144,6 +145,10 @@ LiteRtGraph::Signature* LiteRtGraph::fitting(const std::vector<const HostTensor*
                     fits = false;
                 }
             }
+        }
+        own = std::max<int64_t>(own, 1);
+        for (size_t k = 0; k < output_ports_.size() && fits; ++k) {
+            fits = output_ports_[k].shape[0] >= 0 || signature.outputs[k].shape[0] == own;
         }
         if (!fits || own > most) continue;
         if (best == nullptr || own > batch || (own == batch && grown < spare)) {
