@@ -13,12 +13,10 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import torch
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 from filelock import FileLock
-from support import TEMPLATES, TOLERANCE, cli, iou, off
-from torch import nn
+from support import TEMPLATES, TOLERANCE, iou, off
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle.contract import MEANINGS, probe
@@ -27,10 +25,7 @@ from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
 from samclip_edge.export.options import Int8Way, LiteRTOptions
 from samclip_edge.export.parity import ask
-from samclip_edge.export.precision.tflite import hurting
 from samclip_edge.export.targets import litert
-from samclip_edge.export.targets.litert_constants import strange_weights
-from samclip_edge.export.targets.litert_conversion import Call, convert
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model.checkpoint import load
 
@@ -237,93 +232,3 @@ def test_smaller_precisions_hold_and_say_what_they_cost(
     (mask,) = scene.segment(boxes=[60, 40, 300, 260])
     (right,) = SamClip.load(bundle.folder).look(data.photos()[0], size=128).segment(boxes=[60, 40, 300, 260])
     assert iou(mask.bits, right.bits) > (0.995 if precision == "fp16" else 0.9)
-
-
-def test_layers_that_hurt_are_found_by_halves() -> None:
-    hurts = {"a": 0.001, "b": 0.02, "c": 0.004, "d": 0.0, "e": 0.03}
-    asked: list[tuple[str, ...]] = []
-
-    def moves(layers: list[str]) -> float:
-        asked.append(tuple(layers))
-        return float(np.linalg.norm([hurts[each] for each in layers]))
-
-    assert hurting(list(hurts), moves, 0.01) == ["b", "e"]
-    assert ("a",) in asked  # beside one that hurts
-    assert ("c",) in asked
-    assert hurting(["a", "c", "d"], moves, 0.01) == []
-    assert asked[-1] == ("a", "c", "d")  # together they move too little to be looked at one by one
-
-
-class Refused(nn.Module):
-    """A product, and after it what LiteRT has no operator for."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__()
-        self.what = what
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = x @ x
-        return torch.unique(y) if self.what == "unique" else torch.histc(y)
-
-
-@pytest.mark.parametrize("what", ["unique", "histc"])
-def test_what_the_converter_refuses_is_named_with_its_line(tmp_path: Path, what: str) -> None:
-    inputs = {"x": np.eye(4, dtype=np.float32)}
-    path = tmp_path / "some.tflite"
-    with pytest.raises(InputError) as refused:
-        convert([Call("size_4", Refused(what), inputs, ("y",))], path)
-    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "torch.unique(y) if" in text)
-    told = str(refused.value)
-    assert told.startswith("some.tflite: LiteRT's converter refuses the operator aten.")
-    assert what in told
-    assert told.endswith(f"tests/export/test_litert.py:{line}; no bundle was written")
-    assert "\n" not in told
-    assert not path.exists()
-
-
-def test_a_weight_that_the_converter_changed_is_found(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64))
-    path = tmp_path / "linear.tflite"
-    named = {"input": np.ones((1, 64), np.float32)}
-    convert([Call("size_4", module, named, ("y",))], path)
-    assert strange_weights(path, [module]) == []
-    with torch.no_grad():
-        module[1].weight[3, 5] += 0.01
-    assert len(strange_weights(path, [module])) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (("--int8", "qdq", "--precision", "int8"), "--int8 qdq: give dynamic, static, weights"),
-        (("--int8", "static"), "--int8: is of precision int8, not of fp32"),
-        (("--precision", "palette8"), "fp32, fp16, int8 for litert"),
-        (("--qdq",), "--qdq: is of --target onnx only"),
-        (("--photos", "x"), "only --precision int8 for onnx, tensorrt or litert"),
-        (("--size", "100"), "--size 100"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(
-    capfd: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: tuple[str, ...], told: str
-) -> None:
-    ran = cli(capfd, monkeypatch, "export", "--target", "litert", "--model", "tiny", *options, "-o", tmp_path / "out")
-    assert ran.code == 2
-    assert told in ran.err
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_option_of_this_target_is_refused_for_another(
-    capfd: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    ran = cli(capfd, monkeypatch, "export", "--int8", "static", "-o", tmp_path / "out")
-    assert (ran.code, "--int8: is of --target litert only" in ran.err) == (2, True)
-
-
-def test_a_model_of_two_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Spec:
-        kind = "sam+clip"
-
-    monkeypatch.setattr(litert, "read_spec", lambda checkpoint: (Spec(), None))
-    with pytest.raises(InputError, match="name a merged model"):
-        litert.export_litert(CHECKPOINT, tmp_path / "out")
