@@ -58,7 +58,7 @@ def test_what_the_converter_refuses_is_named_with_its_line(tmp_path: Path, what:
     told = str(refused.value)
     assert told.startswith("some.tflite: LiteRT's converter refuses the operator aten.")
     assert what in told
-    assert told.endswith(f"tests/export/test_litert.py:{line}; no bundle was written")
+    assert told.endswith(f"tests/export/{Path(__file__).name}:{line}; no bundle was written")
     assert "\n" not in told
     assert not path.exists()
 
