@@ -40,7 +40,7 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --no-deps 'lvis>=0.5.3'  # it asks for opencv-python, over opencv-python-headless
 	$(BIN)/python -m pip install --quiet --editable '.[litert]'  # its xdsl asks for an old typing-extensions
-	$(BIN)/python -m pip install --quiet --no-deps --upgrade 'typing-extensions>=4.14'  # which mypy does not take
+	$(BIN)/python -m pip install --quiet --upgrade pydantic 'typing-extensions>=4.14'  # mypy does not take an older one
 	rm -rf $(STUBS) && $(BIN)/python -m pip install --quiet --no-deps --target $(STUBS) 'tensorrt-stubs>=10.13'
 	cd $(STUBS)/tensorrt_bindings && sed '$(MEND)' tensorrt.pyi >fixed && mv fixed tensorrt.pyi
 	touch $@ $(VENV)/.export $(VENV)/.run

@@ -39,8 +39,8 @@ class TokensToImage(nn.Module):
         self.heads, self.scale = attention.heads, attention.scale
         self.query, self.out = attention.q_proj, attention.out_proj
         self.register_buffer("keys", by_head(attention.k_proj, self.heads))
-        self.register_buffer("values", by_head(attention.v_proj, self.heads).transpose(1, 2).contiguous())
-        self.register_buffer("bias", attention.v_proj.bias.detach().reshape(self.heads, 1, -1))
+        self.register_buffer("values", by_head(attention.v_proj, self.heads))
+        self.register_buffer("bias", attention.v_proj.bias.detach().reshape(self.heads, -1, 1))
 
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
         """tokens: (B,T,256). image: (M,h*w,256), and placed: the same with its positions. Returns (B,T,256)."""
@@ -48,9 +48,13 @@ class TokensToImage(nn.Module):
         q = self.query(tokens).reshape(batch, count, self.heads, -1).transpose(1, 2) * self.scale
         q = (q @ self.keys).reshape(batch, -1, CHANNELS)  # (B,heads * T,256)
         taken = (q @ placed.transpose(1, 2)).softmax(dim=-1) @ image
-        values = taken.reshape(batch, self.heads, count, CHANNELS) @ self.values + self.bias  # (B,heads,T,D / heads)
-        out: Tensor = self.out(values.transpose(1, 2).reshape(batch, count, -1))
+        values = self.valued(taken.reshape(batch, self.heads, count, CHANNELS))
+        out: Tensor = self.out(values.permute(0, 3, 1, 2).reshape(batch, count, -1))
         return out
+
+    def valued(self, taken: Tensor) -> Tensor:
+        """The values (B,heads,D / heads,T) of what tokens take of the pixels (B,heads,T,256)."""
+        return self.values @ taken.transpose(2, 3) + self.bias
 
 
 class ImageToTokens(nn.Module):
@@ -92,11 +96,13 @@ class ImageToTokens(nn.Module):
 class Block(nn.Module):
     """`TwoWayAttentionBlock` for tokens and a map of pixels."""
 
+    to_image_form: type[TokensToImage] = TokensToImage
+
     def __init__(self, block: TwoWayAttentionBlock) -> None:
         super().__init__()
         self.first, self.self_attn, self.mlp = block.first, block.self_attn, block.mlp
         self.norm1, self.norm2, self.norm3, self.norm4 = block.norm1, block.norm2, block.norm3, block.norm4
-        self.to_image = TokensToImage(block.cross_attn_token_to_image)
+        self.to_image = self.to_image_form(block.cross_attn_token_to_image)
         self.to_tokens = ImageToTokens(block.cross_attn_image_to_token)
 
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +163,7 @@ class MaskDecoderGraph(nn.Module):
 
     image_pe: Tensor
     learned: Tensor
-    block = Block
+    block: type[Block] = Block
 
     def __init__(self, model: MergedModel, size: Size) -> None:
         super().__init__()
@@ -170,7 +176,8 @@ class MaskDecoderGraph(nn.Module):
         )
         transformer = decoder.transformer
         self.blocks = nn.ModuleList(self.block(each) for each in transformer.layers)  # type: ignore[arg-type]
-        self.last, self.norm = TokensToImage(transformer.final_attn_token_to_image), transformer.norm_final_attn
+        self.last = self.block.to_image_form(transformer.final_attn_token_to_image)
+        self.norm = transformer.norm_final_attn
         self.upscale, self.prior = self.upscaling(decoder.output_upscaling), decoder.prior
         self.kernels, self.score = decoder.output_hypernetworks_mlps, decoder.iou_prediction_head
 

@@ -20,7 +20,7 @@ from samclip_edge.export.forms.channels_first import unit
 from samclip_edge.export.forms.encoders import mobile_gpu_encoder
 from samclip_edge.model.clip_head import ClipHead, halved
 from samclip_edge.model.guidance import BOUNDS, FINE, OWN, REACH, STEEP, Guidance, Prior
-from samclip_edge.model.mask_decoder import MASKS
+from samclip_edge.model.mask_decoder import MASKS, Attention
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.model.prompt_encoder import PromptEncoder
 
@@ -38,8 +38,23 @@ class Upscaling(nn.Module):
         return maps.permute(0, 2, 3, 1).reshape(len(pixels), -1, CHANNELS // 8)
 
 
+class TokensToImage(mask_decoder.TokensToImage):
+    """The same with its constant on the right of the product, where the GPU takes one."""
+
+    def __init__(self, attention: Attention) -> None:
+        """Share the weights of `attention`."""
+        super().__init__(attention)
+        self.values, self.bias = (each.transpose(1, 2).contiguous() for each in (self.values, self.bias))
+
+    def valued(self, taken: Tensor) -> Tensor:
+        """See `mask_decoder.TokensToImage.valued`."""
+        return (taken @ self.values + self.bias).transpose(2, 3)
+
+
 class TwoWayBlock(mask_decoder.Block):
     """The block of `forms.mask_decoder`, which keeps the dimensions of its pixels."""
+
+    to_image_form = TokensToImage
 
     def normed(self, image: Tensor) -> Tensor:
         """See `mask_decoder.Block.normed`."""

@@ -83,7 +83,7 @@ def test_a_program_that_fails_is_told_by_its_last_line(stand_in: Path, tmp_path:
     ("options", "says"),
     [
         (["--runtime", "native"], "samclip-edge-measure is not here; build it by `make native`"),
-        (["--runtime", "web"], "--runtime web: there is only native to be measured"),
+        (["--runtime", "web"], "--runtime web: there are native and litert to be measured"),
         (["--runtime", "native", "--minutes", "1"], "--runtime: measures runtimes only"),
     ],
 )
