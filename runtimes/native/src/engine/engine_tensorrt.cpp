@@ -50,16 +50,7 @@ void free_entry(void* context, void* tensor) {
 samclip_status layout_entry(void*, const void* tensor, samclip_layout* layout, samclip_error_text* error) {
     return guarded(error, [&] {
         const auto& held = *static_cast<const GpuTensor*>(tensor);
-        if (held.shape.size() > SAMCLIP_MOST_DIMENSIONS) {
-            throw Error(SAMCLIP_ENGINE, "a tensor has too many dimensions");
-        }
-        layout->type = held.type;
-        layout->dimensions = held.shape.size();
-        int64_t stride = 1;
-        for (size_t k = held.shape.size(); k-- > 0; stride *= held.shape[k]) {
-            layout->shape[k] = held.shape[k];
-            layout->strides[k] = stride;
-        }
+        lay_out(layout, held.type, held.shape);
         layout->device = "cuda:0";
         layout->host = nullptr;
     });

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "error.hpp"
 #include "python_repr.hpp"
@@ -32,6 +34,18 @@ samclip_status guarded(samclip_error_text* error, Function function) {
         return failed(error, SAMCLIP_MEMORY, "there is not enough memory; free some, or ask for less at once");
     } catch (const std::exception& fault) {
         return failed(error, SAMCLIP_ENGINE, one_line(fault.what()));
+    }
+}
+
+// Tell of a tensor in C order, without a gap, all but where it lies.
+inline void lay_out(samclip_layout* layout, samclip_type type, const std::vector<int64_t>& shape) {
+    if (shape.size() > SAMCLIP_MOST_DIMENSIONS) throw Error(SAMCLIP_ENGINE, "a tensor has too many dimensions");
+    layout->type = type;
+    layout->dimensions = shape.size();
+    int64_t stride = 1;
+    for (size_t k = shape.size(); k-- > 0; stride *= shape[k]) {
+        layout->shape[k] = shape[k];
+        layout->strides[k] = stride;
     }
 }
 
