@@ -73,11 +73,12 @@ def long_run(folder: Path, minutes: float, threads: int, progress: Progress = si
     asked = Asked(read_photo(data.photos()[0]), words, Settings())
     name_and_click(model, asked)  # opens the graphs, and reads the names
     found = LongRun([], [], [])
-    begun = time.perf_counter()
+    begun, end = time.perf_counter(), 0.0
     whole = int(minutes)
     for index in progress(range(whole + (minutes > whole)), "minutes of name and click"):
         until = 60 * min(index + 1, minutes)
-        while (start := time.perf_counter() - begun) < until:
+        while end < until:
+            start = time.perf_counter() - begun
             name_and_click(model, asked)
             end = time.perf_counter() - begun
             found.ends.append(end)

@@ -84,6 +84,8 @@ class Trainer:
         if not path.is_file() and self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputError(f"-o {self.folder}: holds other files; name a new or empty folder")
         self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".*.partial"):  # by a process that was killed while it wrote
+            left.unlink()
         write_whole(path, self.recipe.model_dump_json(indent=1))
 
     def finished(self, index: int) -> Path:
