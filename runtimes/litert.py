@@ -176,7 +176,9 @@ def _compiled(path: Path, threads: int) -> Any:
             Interpreter(model_path=str(path))  # reads the whole structure, which the next does not: it would crash
             return CompiledModel.from_file(str(path), environment=_environment(), options=options)
     except Exception as error:  # RuntimeError, with texts of its own
-        raise InputError(f"{path}: LiteRT refuses it ({one_line(error)}); export the bundle again") from None
+        raise InputError(
+            f"{path}: LiteRT refuses it ({one_line(error)}); free memory, or export the bundle again"
+        ) from None
 
 
 @functools.cache

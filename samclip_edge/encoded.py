@@ -121,7 +121,7 @@ class Encoded(ABC):
         if taken is not None and count not in taken:
             numbers = ", ".join(map(str, taken))
             given = f"{count}, corners of a box and the one of no box counted"
-            fixed = "export it with open shapes, or give `find` one point"
+            fixed = "export it without --static or --points, or ask `find` for one point (--find-points 1)"
             mend = fixed if graph.points or not graph.calls else "give fewer or more points"
             raise InputError(f"prompt: the bundle takes prompts of {numbers} points, not of {given}; {mend}")
         if not len(prompts.points):

@@ -52,14 +52,17 @@ def operators(model: Any) -> Iterator[tuple[Any, Any, str]]:
             yield subgraph, operator, codes[operator.opcodeIndex]
 
 
-def name_layers(path: Path, names: Names, told: Mapping[str, Any]) -> list[str]:
-    """Give what each layer of a file makes the layer's name, and write `told` into its metadata. Returns the layers.
+def name_layers(path: Path, names: Names, told: Mapping[str, Any]) -> dict[str, str]:
+    """Give what each layer of a file makes the layer's name, and write `told` into its metadata.
+
+    Returns the operator of each layer, by name.
 
     names: of weight matrices, by digest (`int8.layer_names`). A weight that is none of them, as of a convolution, is
     named after its operator and counted.
     """
     model = flatbuffer_utils.read_model(str(path))
-    found: dict[int, str] = {}  # by the weight's buffer
+    found: dict[int, str] = {}  # names, by the weight's buffer
+    layers: dict[str, str] = {}
     for place, (subgraph, operator, kind) in enumerate(operators(model)):
         weight = _weight(model, subgraph, operator, kind)
         if weight is None:
@@ -67,6 +70,7 @@ def name_layers(path: Path, names: Names, told: Mapping[str, Any]) -> list[str]:
         values = model.buffers[weight.buffer].data
         name = names.get(digest(np.ascontiguousarray(values).tobytes()), f"{kind.lower()}_{len(found)}")
         name = found.setdefault(weight.buffer, name)
+        layers[name] = kind
         for output in operator.outputs:
             subgraph.tensors[output].name = f"{name}/{place}".encode()
     buffer = flatbuffer_utils.BufferT()
@@ -77,7 +81,7 @@ def name_layers(path: Path, names: Names, told: Mapping[str, Any]) -> list[str]:
     model.metadata = [*(model.metadata or []), entry]
     model.description = b"samclip-edge"
     flatbuffer_utils.write_model(model, str(path))
-    return list(dict.fromkeys(found.values()))
+    return layers
 
 
 def _weight(model: Any, subgraph: Any, operator: Any, kind: str) -> Any | None:
@@ -107,9 +111,8 @@ def requantised(
     chosen = _int8(how)
     named = rf"^(?:{'|'.join(map(re.escape, kept)) or '(?!)'})/"
     small = r"^(?!\S+/\d+;)"  # products without a layer's name
-    for operation in _PRODUCTS.values():
-        # XNNPACK has no dynamic int8 for convolutions of each channel; LiteRT's own kernel takes ten times as long.
-        own = None if how == "dynamic" and operation == _OPS.DEPTHWISE_CONV_2D else chosen
+    for kind, operation in _PRODUCTS.items():
+        own = chosen if in_int8(how, kind) else None
         work.update_quantization_recipe(".*", operation, own or half, _algorithm(own))
         if own:
             work.update_quantization_recipe(named, operation, half, AlgorithmName.FLOAT_CASTING)
@@ -117,6 +120,15 @@ def requantised(
     work.update_quantization_recipe(".*", _TABLE, half, AlgorithmName.FLOAT_CASTING)
     target.unlink(missing_ok=True)
     work.quantize(ranges, serialize_to_path=str(target), enable_progress_bar=False, enable_progress_report=False)
+    target.chmod(source.stat().st_mode)  # large files are written as programs
+
+
+def in_int8(how: How, operator: str) -> bool:
+    """Whether a layer of such an operator is put into int8.
+
+    XNNPACK has no dynamic int8 for convolutions of each channel; LiteRT's own kernel takes ten times as long.
+    """
+    return how != "half" and not (how == "dynamic" and operator == "DEPTHWISE_CONV_2D")
 
 
 def calibrated(source: Path, seen: Mapping[str, Sequence[Arrays]]) -> Ranges:

@@ -6,7 +6,7 @@ points, or of texts and token ids; signatures share the weights. `Graph.calls` l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from samclip_edge.export.options import LiteRTOptions
 from samclip_edge.export.parity import Case, Photos, SeenBy, ask, has_points, measure, package_photos
 from samclip_edge.export.precision.choice import HURTS, moved
 from samclip_edge.export.precision.int8 import layer_names
-from samclip_edge.export.precision.tflite import calibrated, hurting, name_layers, requantised
+from samclip_edge.export.precision.tflite import calibrated, hurting, in_int8, name_layers, requantised
 from samclip_edge.export.targets import litert_conversion
 from samclip_edge.export.targets.litert_constants import strange_weights
 from samclip_edge.export.targets.litert_operators import taken
@@ -179,7 +179,8 @@ class LiteRTWriter:
                     f"{path.name}, {each.calls[0].function}: {output} differs from torch's by {found.error:.1e} of its "
                     f"standard deviation (cosine {found.cosine:.6f}); no bundle was written"
                 )
-        told = taken(path, each.calls[0].function)
+        # A phone's GPU and NPU take one prompt a call.
+        told = taken(path, [call.function for call in each.calls if call.sides.get("B", 1) == 1])
         return Graph(
             name=each.name,
             size=each.size,
@@ -202,8 +203,11 @@ class LiteRTWriter:
     def _probe(self, each: _Asked, call: Call) -> Arrays:
         return probe(self._model.spec, each.name, each.size, fixed={"M": 1, **call.sides})
 
-    def _int8(self, whole: Path, path: Path, layers: Sequence[str], sizes: list[_Asked]) -> tuple[str, ...]:
-        """Put the layers of a file into int8, but for those that move an output too far. Returns these."""
+    def _int8(self, whole: Path, path: Path, layers: Mapping[str, str], sizes: list[_Asked]) -> tuple[str, ...]:
+        """Put the layers of a file into int8, but for those that move an output too far, or cannot. Returns these.
+
+        layers: the operator of each, by name.
+        """
         ranges = None
         if self._options.int8 == "static":
             seen = {each.size: self._seen(each.name, each.size) for each in sizes}
@@ -215,7 +219,9 @@ class LiteRTWriter:
             self._requantise(whole, path, self._options.int8, kept, ranges)
             return max(move.error for each in sizes for move in self._moved(whole, path, each).values())
 
-        in_float = tuple(hurting(layers, moves, HURTS))
+        able = [layer for layer, operator in layers.items() if in_int8(self._options.int8, operator)]
+        hurt = hurting(able, moves, HURTS)
+        in_float = tuple(layer for layer in layers if layer in hurt or layer not in able)
         self._requantise(whole, path, self._options.int8, in_float, ranges)
         return in_float
 

@@ -6,7 +6,7 @@ What a delegate does not take runs on the CPU. Then the graph is split there, an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,17 +49,24 @@ TABLES = {"GPU": _GPU, "Qualcomm NPU": _QUALCOMM, "MediaTek NPU": _MEDIATEK}
 
 
 class Taken(NamedTuple):
-    """What the operators of one signature are, and what of them each processor leaves to the CPU."""
+    """What the operators of a graph are, and what of them each processor leaves to the CPU."""
 
-    operators: dict[str, int]  # how many there are of each
+    operators: dict[str, int]  # how many there are of each in the first signature
     left: dict[str, tuple[str, ...]]  # by processor: an operator that splits the graph, with why; empty: it takes all
 
 
-def taken(path: Path, function: str) -> Taken:
-    """Look at the operators of a signature of a file."""
+def taken(path: Path, functions: Sequence[str]) -> Taken:
+    """Look at the operators of signatures of a file."""
     model = flatbuffer_utils.read_model(str(path))
-    place = next(each.subgraphIndex for each in model.signatureDefs if each.signatureKey.decode() == function)
-    subgraph = model.subgraphs[place]
+    places = {each.signatureKey.decode(): each.subgraphIndex for each in model.signatureDefs}
+    found = [_of_one(model, model.subgraphs[places[each]]) for each in functions]
+    left = {
+        processor: tuple(dict.fromkeys(kind for each in found for kind in each.left[processor])) for processor in TABLES
+    }
+    return Taken(found[0].operators, left)
+
+
+def _of_one(model: Any, subgraph: Any) -> Taken:
     own = [(operator, kind) for of, operator, kind in operators(model) if of is subgraph]
     left = {
         processor: tuple(dict.fromkeys(kind for _, kind in own if kind not in table.split()))

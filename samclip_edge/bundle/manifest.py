@@ -91,14 +91,14 @@ class Graph(Frozen):
     points: int | None = None  # where a call takes one prompt only, how many points that has
     # For LiteRT, which has no open dimensions: the signatures in the file, one for each set of numbers of a call.
     calls: tuple[Call, ...] = ()
-    # For LiteRT, of the first signature: how many operators there are of each kind, and those that each processor of a
-    # phone leaves to the CPU.
+    # For LiteRT: how many operators there are of each kind in the first signature; and those that each processor of a
+    # phone leaves to the CPU, of the signatures for one prompt or text.
     operators: dict[str, int] = Field(default_factory=dict)
     left_to_cpu: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     signature: Signature
     parity: dict[str, Parity]
     reference: dict[str, Reference]
-    in_float: tuple[str, ...] = ()  # for int8: the layers that were left in float, because int8 changes too much
+    in_float: tuple[str, ...] = ()  # for int8: the layers that are not in it, because it changes too much
     # For int8: how far it moves each output, on what the manifest's `measured_on` says.
     moved: dict[str, Moved] = Field(default_factory=dict)
     steps: File | None = None  # for Core ML: what each op answered to the probe (`Step`)

@@ -32,8 +32,8 @@ Sizes = Annotated[
     list[str] | None,
     typer.Option(
         metavar="S|WxH",
-        help="An input size: a multiple of 16 from 224 to 1024, or two, as 1024x576; may be repeated. Left out: all "
-        "that the model was made for.",
+        help="An input size: a multiple of 16 from 224 (of tiny from 64) to 1024, or two, as 1024x576; may be "
+        "repeated. Left out: all that the model was made for.",
     ),
 ]
 Vocabulary = Annotated[
@@ -187,7 +187,7 @@ def run(
 ) -> None:
     """Export a checkpoint to a bundle of graphs and measure each against torch on real photos.
 
-    int8 leaves a layer in float when int8 changes an output by over 1 %; but for coreml the command prints how far int8
+    int8 leaves out a layer that changes an output by over 1 %; but for coreml the command prints how far int8
     moves each output and, for a model of rendered scenes, what it costs on `eval synthetic`.
     """
     from samclip_edge.cli import exporting

@@ -129,6 +129,7 @@ def document(bundle: Bundle, cost: Costs) -> dict[str, object]:
             "size": graph.size,
             "parity": {k: v.model_dump() for k, v in graph.parity.items()},
             **({"moved": {k: v.model_dump() for k, v in graph.moved.items()}} if graph.moved else {}),
+            **({"left_to_cpu": graph.left_to_cpu} if graph.left_to_cpu else {}),
         }
         for graph in bundle.manifest.graphs
     ]
@@ -180,8 +181,8 @@ def _show_int8(manifest: Manifest) -> None:
         for output, moved in graph.moved.items()
     ]
     table(
-        ("graph", "size", "output", "moved by", "cosine", "layers left in float"),
+        ("graph", "size", "output", "moved by", "cosine", "layers not in int8"),
         rows,
         f"How far int8 moves each output from float, the worst on {manifest.measured_on} (text: on sentences)",
     )
-    print("a layer is left in float if int8 in it alone moves an output by over 1 % (manifest: in_float)")
+    print("a layer is left out of int8 if it alone moves an output by over 1 % (manifest: in_float)")

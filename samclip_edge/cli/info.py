@@ -31,8 +31,10 @@ def run(
         f"{graph.name} {graph.size or ''}".strip(): dict(
             Counter(step.op for step in read_steps(opened, graph).values()).most_common()
         )
-        for graph in opened.manifest.graphs
         if graph.steps
+        else graph.operators
+        for graph in opened.manifest.graphs
+        if graph.steps or graph.operators
     }
     document = {
         "bundle": opened.given,
@@ -88,6 +90,7 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
         for graph in manifest["graphs"]
     ]
     table(("graph", "inputs", "outputs", "parity"), rows)
+    _show_signatures(manifest["graphs"])
     if document["ops"]:
         listed = (
             (name, ", ".join(f"{op} {count}" for op, count in each.items())) for name, each in document["ops"].items()
@@ -98,13 +101,29 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
 
 def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
     """Of a LiteRT bundle: what of each graph the processors of a phone leave to the CPU, by published tables."""
-    known = {graph["name"]: graph["left_to_cpu"] for graph in graphs if graph["left_to_cpu"]}
+    known = [graph for graph in graphs if graph["left_to_cpu"]]
     if not known:
         return
-    processors = list(next(iter(known.values())))
-    rows = [(name, *(", ".join(left[each]) or "takes it whole" for each in processors)) for name, left in known.items()]
+    processors = list(known[0]["left_to_cpu"])
+    rows = [
+        (
+            f"{graph['name']} {graph['size'] or ''}",
+            *(", ".join(graph["left_to_cpu"][each]) or "takes it whole" for each in processors),
+        )
+        for graph in known
+    ]
     title = "What each processor leaves to the CPU, where the graph is split, by published tables (one prompt a call)"
     table(("graph", *processors), rows, title)
+
+
+def _show_signatures(graphs: Sequence[dict[str, Any]]) -> None:
+    """Of a LiteRT bundle: the signatures of each file, by which an app calls it."""
+    files: dict[str, list[str]] = {}
+    for graph in graphs:
+        if graph["calls"]:
+            files.setdefault(graph["files"][0]["path"], []).extend(call["function"] for call in graph["calls"])
+    if files:
+        table(("file", "signatures"), [(file, ", ".join(names)) for file, names in files.items()])
 
 
 def _sides(tensors: list[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 from filelock import FileLock
-from support import TEMPLATES, TOLERANCE, iou, off
+from support import TEMPLATES, TOLERANCE, Ran, iou, off
 
 from samclip_edge import SamClip, data
 from samclip_edge.bundle.contract import MEANINGS, probe
@@ -104,6 +104,17 @@ def test_a_file_says_what_its_inputs_and_outputs_are(bundle: Bundle) -> None:
         told = json.loads(bytes(read.buffers[entry.buffer].data))
         names = [each.name for each in (*graph.signature.inputs, *graph.signature.outputs)]
         assert told == {name: MEANINGS[name] for name in names}
+
+
+def test_info_lists_the_signatures_and_what_is_left_to_the_cpu(run: Callable[..., Ran], bundle: Bundle) -> None:
+    told = run("info", bundle.folder).out
+    for size in SIZES:
+        assert all(f"size_{size}_{b}x{n}" in told for b in (1, 4) for n in (2, 3))
+        assert told.count(f"mask_decoder {size}") == 3  # its sides, its processors, its operators
+    found = run("info", bundle.folder, "--json").json
+    assert found["ops"][f"image_encoder {SIZES[0]}"]["CONV_2D"] > 0
+    left = {graph["name"]: graph["left_to_cpu"] for graph in found["manifest"]["graphs"]}
+    assert left["mask_decoder"] == {"GPU": [], "Qualcomm NPU": [], "MediaTek NPU": []}
 
 
 def test_verify_runs_the_engine(bundle: Bundle) -> None:

@@ -137,7 +137,7 @@ Decoded Encoded::decode(const Prompts& prompts, samclip_task* task, bool alone) 
         throw InputError(
             "prompt: the bundle takes prompts of " + numbers + " points, not of " +
             std::to_string(prompts.points_each) + ", corners of a box and the one of no box counted; " +
-            (fixed ? "export it with open shapes, or give `find` one point" : "give fewer or more points"));
+            (fixed ? "export it without --static or --points, or ask `find` for one point" : "give fewer or more points"));
     }
     Decoded found;
     found.mask_size = static_cast<size_t>(frame_.size().low_rows()) * static_cast<size_t>(frame_.size().low_columns());

@@ -88,7 +88,7 @@ export abstract class Encoded {
       const given = `${prompts.each}, corners of a box and the one of no box counted`;
       throw new InputError(
         `prompt: the bundle takes prompts of ${graph.points} points, not of ${given}; ` +
-          "export it with open shapes, or give `find` one point",
+          "export it without --static or --points, or ask `find` for one point",
       );
     }
     const found: Decoded[] = [];
