@@ -35,9 +35,9 @@ def random_bundle(
 ) -> Path:
     """Export a bundle with random weights and a vocabulary of `WORDS`. Time and memory do not depend on the weights.
 
-    model: a preset's name, or a spec. target: onnx, tensorrt or litert, whose prompts
-    have two points. The layers of the CLIP head differ from each other, as
-    in a trained one. A bundle that is in the folder already is kept. Returns the folder.
+    model: a preset's name, or a spec. target: onnx, tensorrt or litert, whose prompts have two points. The layers of
+    the CLIP head differ from each other, as in a trained one. A bundle that is in the folder already is kept. Returns
+    the folder.
     """
     if not (folder / MANIFEST).is_file():
         path = folder.with_name(f"{folder.name}.safetensors")

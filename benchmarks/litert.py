@@ -120,7 +120,7 @@ def litert_markdown(name: str, found: Engines) -> str:
         for precision, both in found.bytes.items()
     ]
     on = found.machine
-    first = f"{name} at {found.size} by both engines, {on['threads']} threads; {device(on)}. {SPREAD}"
+    first = f"{name} at {found.size}, {on['threads']} threads; {device(on)}, LiteRT {on['litert']}. {SPREAD}"
     text = [first, table((*columns, *loads), rows)]
     profiles = [
         f"LiteRT's image encoder in {precision} by operator, one run of it profiled: {_most(seconds)}."

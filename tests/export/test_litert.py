@@ -220,6 +220,20 @@ def test_a_text_may_have_any_length(bundle: Bundle, model: SamClip) -> None:
     assert off(wanted, model.sessions.run("text_encoder", tokens=tokens)["text_features"]) < TOLERANCE
 
 
+def halves(path: Path) -> set[str]:
+    """The layers of a file whose weights are in half, as its operators' outputs are named."""
+    model = flatbuffer_utils.read_model(str(path))
+    kinds = flatbuffer_utils.schema_fb.TensorType
+    found = set()
+    for graph in model.subgraphs:
+        half = {place for place, each in enumerate(graph.tensors) if each.type == kinds.FLOAT16}
+        unpacked = {each.outputs[0] for each in graph.operators if each.inputs[0] in half}
+        for each in graph.operators:
+            if len(each.inputs) > 1 and each.inputs[1] in unpacked:
+                found.add(graph.tensors[each.outputs[0]].name.decode().rsplit("/", 1)[0])
+    return found
+
+
 @pytest.mark.parametrize(("precision", "way"), [("fp16", "dynamic"), *(("int8", way) for way in get_args(Int8Way))])
 def test_smaller_precisions_hold_and_say_what_they_cost(
     tmp_path: Path, bundle: Bundle, precision: str, way: str
@@ -239,6 +253,7 @@ def test_smaller_precisions_hold_and_say_what_they_cost(
         assert small.manifest.measured_on
         encoder = next(graph for graph in small.manifest.graphs if graph.name == "image_encoder")
         assert 0 < max(each.error for each in encoder.moved.values()) < 0.1
+        assert halves(small.folder / encoder.files[0].path) == set(encoder.in_float)
     scene = SamClip(small).look(data.photos()[0])
     (mask,) = scene.segment(boxes=[60, 40, 300, 260])
     (right,) = SamClip.load(bundle.folder).look(data.photos()[0], size=128).segment(boxes=[60, 40, 300, 260])
