@@ -10,17 +10,18 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from samclip_edge import data
 from samclip_edge.benchmarks import scenarios
 from samclip_edge.benchmarks.any_version import peak
 from samclip_edge.bundle.contract import Array, Arrays, GraphName
 from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.manifest import MANIFEST
 from samclip_edge.bundle.sessions import SessionOptions, Sessions
 from samclip_edge.bundle.sizes import Size, of_sides, sides
 from samclip_edge.photo.read import read_photo
@@ -60,6 +61,8 @@ def measure(folder: Path, scenario: str, threads: int, runs: int, most: int = 1)
     than `QUICK`. Returns the fields of `bench.Measured`, with `seconds` and `by_graph` as one entry for
     each run.
     """
+    target = json.loads((folder / MANIFEST).read_text("utf-8"))["target"]
+    import_module("ai_edge_litert.compiled_model" if target == "litert" else "onnxruntime")  # no part of loading
     bare = peak()
     start = time.perf_counter()
     timed = Timed(Bundle.open(folder), threads)
@@ -128,6 +131,7 @@ def _scenario(named: str) -> tuple[scenarios.Scenario, scenarios.Scenario, int]:
 
 def measure_file(path: Path, threads: int, runs: int, most: int = 1) -> dict[str, Any]:
     """Measure an ONNX file with one input, as `measure` does, with ONNX Runtime's default options."""
+    onnxruntime = import_module("onnxruntime")
     bare = peak()
     start = time.perf_counter()
     options = onnxruntime.SessionOptions()

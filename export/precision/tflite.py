@@ -156,15 +156,15 @@ def _algorithm(chosen: Any | None) -> str:
     return AlgorithmName.FLOAT_CASTING if chosen is None else AlgorithmName.MIN_MAX_UNIFORM_QUANT
 
 
-def hurting(layers: Sequence[str], moves: Callable[[Collection[str]], float], most: float) -> list[str]:
-    """The layers that move an output by more than `most` when they alone are in int8.
+def hurting(layers: Sequence[str], hurt: Callable[[Collection[str]], bool]) -> list[str]:
+    """The layers that change an output too much when they alone are in int8.
 
-    moves: how far layers in int8 together move the outputs. Layers that together move them by no more are not looked
-    at one by one: halves are tried, and halves of those.
+    hurt: whether layers in int8 together change it too much. Where they do not, none of them is looked at alone. Where
+    they do, halves are tried, and halves of those.
     """
-    if not layers or moves(layers) <= most:
+    if not layers or not hurt(layers):
         return []
     if len(layers) == 1:
         return list(layers)
     middle = len(layers) // 2
-    return [*hurting(layers[:middle], moves, most), *hurting(layers[middle:], moves, most)]
+    return [*hurting(layers[:middle], hurt), *hurting(layers[middle:], hurt)]

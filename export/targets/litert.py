@@ -6,7 +6,7 @@ points, or of texts and token ids; signatures share the weights. `Graph.calls` l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +84,13 @@ class _Asked(NamedTuple):
     calls: tuple[Call, ...]
 
 
+class _Answer(NamedTuple):
+    """What a graph sees of a photo, and what it answers in float."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
 class LiteRTWriter:
     """Writes `.tflite` files into a folder, one for each graph with all its sizes."""
 
@@ -158,15 +165,17 @@ class LiteRTWriter:
             raise ParityError(f"{path.name}: the converter changed {'; '.join(strange)}; no bundle was written")
         layers = name_layers(whole, self._names, _told(sizes[0].sides))
         in_float: tuple[str, ...] = ()
+        answers: dict[Size | None, list[_Answer]] = {}
         if self._precision == "fp32":
             whole.rename(path)
         elif self._precision == "fp16" or name in _IN_FLOAT:
             self._requantise(whole, path, "half")
         else:
-            in_float = self._int8(whole, path, layers, sizes)
+            answers = {each.size: list(self._answers(whole, each)) for each in sizes}
+            in_float = self._int8(whole, path, layers, sizes, answers)
         graphs = [self._measured(path, each, in_float) for each in sizes]
-        if self._precision == "int8" and name not in _IN_FLOAT:
-            found = [self._moved(whole, path, each) for each in sizes]
+        if answers:
+            found = [_worst(_moves(path, each, answers[each.size])) for each in sizes]
             graphs = [graph.model_copy(update={"moved": moves}) for graph, moves in zip(graphs, found, strict=True)]
         whole.unlink(missing_ok=True)
         return graphs
@@ -203,25 +212,38 @@ class LiteRTWriter:
     def _probe(self, each: _Asked, call: Call) -> Arrays:
         return probe(self._model.spec, each.name, each.size, fixed={"M": 1, **call.sides})
 
-    def _int8(self, whole: Path, path: Path, layers: Mapping[str, str], sizes: list[_Asked]) -> tuple[str, ...]:
+    def _answers(self, whole: Path, each: _Asked) -> Iterator[_Answer]:
+        session = _session(whole, each)
+        for inputs in self._seen(each.name, each.size):
+            yield _Answer(inputs, session.run(inputs))
+
+    def _int8(
+        self,
+        whole: Path,
+        path: Path,
+        layers: Mapping[str, str],
+        sizes: list[_Asked],
+        answers: Mapping[Size | None, list[_Answer]],
+    ) -> tuple[str, ...]:
         """Put the layers of a file into int8, but for those that move an output too far, or cannot. Returns these.
 
         layers: the operator of each, by name.
         """
         ranges = None
         if self._options.int8 == "static":
-            seen = {each.size: self._seen(each.name, each.size) for each in sizes}
+            seen = {size: [each.inputs for each in known] for size, known in answers.items()}
             with litert_conversion.silence():
                 ranges = calibrated(whole, {c.function: _fitting(e, c, seen[e.size]) for e in sizes for c in e.calls})
 
-        def moves(rounded: Collection[str]) -> float:
+        def hurt(rounded: Collection[str]) -> bool:
             kept = [each for each in layers if each not in rounded]
             self._requantise(whole, path, self._options.int8, kept, ranges)
-            return max(move.error for each in sizes for move in self._moved(whole, path, each).values())
+            found = (each for asked in sizes for each in _moves(path, asked, answers[asked.size]))
+            return any(move.error > HURTS for each in found for move in each.values())
 
         able = [layer for layer, operator in layers.items() if in_int8(self._options.int8, operator)]
-        hurt = hurting(able, moves, HURTS)
-        in_float = tuple(layer for layer in layers if layer in hurt or layer not in able)
+        alone = hurting(able, hurt)
+        in_float = tuple(layer for layer in layers if layer in alone or layer not in able)
         self._requantise(whole, path, self._options.int8, in_float, ranges)
         return in_float
 
@@ -230,16 +252,22 @@ class LiteRTWriter:
         with litert_conversion.silence():
             requantised(*how)
 
-    def _moved(self, whole: Path, path: Path, each: _Asked) -> dict[str, Moved]:
-        """How far the layers in int8 move each output in LiteRT: the worst over what the graph sees of photos."""
-        before, after = _session(whole, each), _session(path, each)
-        worst: dict[str, Moved] = {}
-        for inputs in self._seen(each.name, each.size):
-            wanted, got = before.run(inputs), after.run(inputs)
-            for output, values in wanted.items():
-                now, known = moved(values, got[output]), worst.get(output, Moved(error=0.0, cosine=1.0))
-                worst[output] = Moved(error=max(now.error, known.error), cosine=min(now.cosine, known.cosine))
-        return worst
+
+def _moves(path: Path, each: _Asked, answers: Sequence[_Answer]) -> Iterator[dict[str, Moved]]:
+    """How far the layers in int8 move each output in LiteRT, one photo after another."""
+    session = _session(path, each)
+    for inputs, wanted in answers:
+        got = session.run(inputs)
+        yield {output: moved(values, got[output]) for output, values in wanted.items()}
+
+
+def _worst(found: Iterable[dict[str, Moved]]) -> dict[str, Moved]:
+    worst: dict[str, Moved] = {}
+    for told in found:
+        for output, now in told.items():
+            known = worst.get(output, now)
+            worst[output] = Moved(error=max(now.error, known.error), cosine=min(now.cosine, known.cosine))
+    return worst
 
 
 def _session(path: Path, each: _Asked) -> LiteRTSession:
