@@ -120,7 +120,7 @@ def sizes_of(spec: ModelSpec, asked: Sequence[Size]) -> tuple[Size, ...]:
                 raise ValueError(f"{each} is not from {spec.least} to {LARGEST}")
         except ValueError:
             mend = f"give a multiple of {PATCH} from {spec.least} to {LARGEST}, or WxH of two, such as 512x384"
-            raise InputError(f" {each}: no size of a {spec.name}; {mend}", "sizes") from None
+            raise InputError(f" {each}: no size of the model {spec.name}; {mend}", "sizes") from None
         found.add(size)
     return tuple(sorted(found, key=in_order))
 

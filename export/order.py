@@ -78,7 +78,7 @@ class Order:
         if not read_spec(self.checkpoint)[1].rendered:
             return "its weights were not trained on rendered scenes"
         if manifest.text.tokenizer is None:
-            return "it holds a vocabulary"
+            return "the bundle holds a vocabulary; it takes a text encoder"
         if points := next((graph.points for graph in manifest.graphs if graph.points), None):
-            return f"it takes prompts of {points} points only"
+            return f"the bundle takes prompts of {points} points only"
         return costs_of(self.checkpoint, bundle, progress)

@@ -120,10 +120,10 @@ class Encoded(ABC):
         count, taken = prompts.points.shape[1], graph.taken("N")
         if taken is not None and count not in taken:
             numbers = ", ".join(map(str, taken))
-            given = f"{count}, corners of a box and the one of no box counted"
-            fixed = "export it without --static or --points, or ask `find` for one point (--find-points 1)"
-            mend = fixed if graph.points or not graph.calls else "give fewer or more points"
-            raise InputError(f"prompt: the bundle takes prompts of {numbers} points, not of {given}; {mend}")
+            given = f"has {count} points, corners of a box and the one of no box counted"
+            fixed = "give so many, ask `find` for one point (--find-points 1), or export without --static or --points"
+            mend = fixed if graph.points or not graph.calls else "give fewer or more"
+            raise InputError(f"prompt: {given}; the bundle takes {numbers}: {mend}")
         if not len(prompts.points):
             return np.zeros((0, 4, *self.frame.low_res), np.float32), np.zeros((0, 4), np.float32)
         masks, predicted_ious = [], []

@@ -7,11 +7,8 @@ points, or of texts and token ids; signatures share the weights. `Graph.calls` l
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from samclip_edge.bundle.contract import MEANINGS, Arrays, GraphName, Signature, probe, signature
 from samclip_edge.bundle.folder import Bundle, describe
@@ -29,14 +26,12 @@ from samclip_edge.export.precision.tflite import calibrated, hurting, in_int8, n
 from samclip_edge.export.targets import litert_conversion
 from samclip_edge.export.targets.litert_constants import strange_weights
 from samclip_edge.export.targets.litert_operators import taken
+from samclip_edge.export.targets.litert_signatures import fitting, signatures
 from samclip_edge.model.checkpoint import Origin, read_spec
 from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
 from samclip_edge.runtimes.litert import LiteRTSession
 
-# What a call may have: prompts and the points of each; texts and the token ids of each, up to the context.
-PROMPTS, POINTS = (1, 16, 64), (2, 3, 4, 8)
-TEXTS, LENGTHS = (1, 16), (8, 16, 32)
 _SHARED = ("mask", "dense")  # the inputs that prompts may share
 _IN_FLOAT = ("prompt_encoder",)  # whose positions int8 does not hold
 
@@ -119,24 +114,11 @@ class LiteRTWriter:
         if points:
             fitting = [case for case in asked if has_points(case[0], points)]
             asked[:] = [ask(model, name, size, probe(model.spec, name, size, (1, points), {"M": 1})), *fitting]
-        calls = tuple(_call(name, size, numbers) for numbers in self._numbers(sides, points))
+        calls = signatures(self._model.spec, name, size, sides, self._options.points)
         self._asked.append(_Asked(name, size, asked, sides, calls))
 
     def _points(self, name: GraphName) -> int | None:
         return self._options.points if name in ("prompt_encoder", "mask_decoder") else None
-
-    def _numbers(self, sides: Signature, points: int | None) -> Iterator[dict[str, int]]:
-        """The numbers that stand for the open letters, of each signature."""
-        letters = {side for tensor in sides.inputs for side in tensor.shape if isinstance(side, str)}
-        context = self._model.spec.text.context
-        may_be = {"N": (points,) if points else POINTS, "L": (*(each for each in LENGTHS if each < context), context)}
-        batches = (1,) if points else PROMPTS if "N" in letters else TEXTS
-        others = [letter for letter in ("N", "L") if letter in letters]
-        if not letters:
-            yield {}
-            return
-        for batch, *numbers in product(batches, *(may_be[letter] for letter in others)):
-            yield {"B": batch, **dict(zip(others, numbers, strict=True))}
 
     def finish(self) -> dict[str, Any]:
         """See `Writer.finish`."""
@@ -233,7 +215,9 @@ class LiteRTWriter:
         if self._options.int8 == "static":
             seen = {size: [each.inputs for each in known] for size, known in answers.items()}
             with litert_conversion.silence():
-                ranges = calibrated(whole, {c.function: _fitting(e, c, seen[e.size]) for e in sizes for c in e.calls})
+                ranges = calibrated(
+                    whole, {c.function: fitting(e.sides, c, seen[e.size]) for e in sizes for c in e.calls}
+                )
 
         def hurt(rounded: Collection[str]) -> bool:
             kept = [each for each in layers if each not in rounded]
@@ -274,27 +258,6 @@ def _session(path: Path, each: _Asked) -> LiteRTSession:
     return LiteRTSession(path, each.sides, each.calls)
 
 
-def _call(name: GraphName, size: Size | None, numbers: dict[str, int]) -> Call:
-    """A signature, named after what it is for: `size_384`, `size_384_16x2` (16 prompts of 2 points), `texts_16x8`."""
-    first = "texts" if name == "text_encoder" else f"size_{size}"
-    return Call(function="_".join([first, "x".join(map(str, numbers.values()))]).rstrip("_"), sides=numbers)
-
-
 def _told(sides: Signature) -> dict[str, str]:
     """What each input and output is, in words."""
     return {tensor.name: MEANINGS[tensor.name] for tensor in (*sides.inputs, *sides.outputs)}
-
-
-def _fitting(each: _Asked, call: Call, seen: Sequence[Arrays]) -> list[Arrays]:
-    """Inputs as a signature takes them: with prompts or points left out, or repeated."""
-    found = []
-    for inputs in seen:
-        given = dict(inputs)
-        for tensor in each.sides.inputs:
-            for axis, side in enumerate(tensor.shape):
-                if isinstance(side, str):
-                    values = given[tensor.name]
-                    places = np.arange(call.sides[side]) % values.shape[axis]
-                    given[tensor.name] = np.ascontiguousarray(np.take(values, places, axis))
-        found.append(given)
-    return found

@@ -41,14 +41,14 @@ def order_of(
     photos: the files of `--photo` and the folder of `--photos`. given: the options of each target.
     """
     if target not in get_args(Target):
-        raise InputError(f"--target {target}: this version exports {' and '.join(get_args(Target))}")
+        raise InputError(f"--target {target}: this version exports for {', '.join(get_args(Target))}")
     precisions = [each for each in get_args(Precision) if target == "coreml" or not each.startswith("palette")]
     if precision not in precisions:
         raise InputError(f"--precision {precision}: this version exports {', '.join(precisions)} for {target}")
     if any(photos) and (precision != "int8" or target == "coreml"):
         option = f"--photo {photos[0][0]}" if photos[0] else f"--photos {photos[1]}"
         measured = "--precision int8 for onnx, tensorrt or litert"
-        raise InputError(f"{option}: only {measured} is measured on photos; leave it out")
+        raise InputError(f"{option}: only {measured} is measured on photos; leave it out, or give that")
     chosen = cast("Target", target)
     return Order(
         checkpoint=data.CHECKPOINTS.get(model, Path(model)),

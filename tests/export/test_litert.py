@@ -19,13 +19,14 @@ from filelock import FileLock
 from support import TEMPLATES, TOLERANCE, Ran, iou, off
 
 from samclip_edge import SamClip, data
-from samclip_edge.bundle.contract import MEANINGS, probe
+from samclip_edge.bundle.contract import MEANINGS, GraphName, probe, signature
 from samclip_edge.bundle.folder import Bundle
+from samclip_edge.bundle.presets import PRESETS
 from samclip_edge.bundle.verify import verify
 from samclip_edge.errors import InputError
 from samclip_edge.export.options import Int8Way, LiteRTOptions
 from samclip_edge.export.parity import ask
-from samclip_edge.export.targets import litert
+from samclip_edge.export.targets import litert, litert_signatures
 from samclip_edge.export.targets.onnx import export_onnx
 from samclip_edge.model.checkpoint import load
 
@@ -38,10 +39,10 @@ def bundle(shared: Path) -> Bundle:
     """`tiny` at two sizes, with signatures for fewer numbers than an export has, since each takes seconds."""
     folder = shared / "litert"
     with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(litert, "PROMPTS", (1, 4))
-        patch.setattr(litert, "POINTS", (2, 3))
-        patch.setattr(litert, "TEXTS", (1, 4))
-        patch.setattr(litert, "LENGTHS", (8,))
+        patch.setattr(litert_signatures, "PROMPTS", (1, 4))
+        patch.setattr(litert_signatures, "POINTS", (2, 3))
+        patch.setattr(litert_signatures, "TEXTS", (1, 4))
+        patch.setattr(litert_signatures, "LENGTHS", (8,))
         if not folder.exists():
             litert.export_litert(CHECKPOINT, folder, SIZES, templates=TEMPLATES)
     return Bundle.open(folder)
@@ -71,6 +72,16 @@ def test_a_file_has_a_signature_for_each_size_and_number_by_the_contracts_names(
     assert set(Interpreter(str(files["text_encoder"])).get_signature_list()) == {
         f"texts_{b}x{length}" for b in (1, 4) for length in (8, 77)
     }
+
+
+@pytest.mark.parametrize("name", [name for name in get_args(GraphName) if name != "clip_image_encoder"])
+def test_with_points_a_call_has_one_prompt_or_text(name: GraphName) -> None:
+    spec = PRESETS["tiny"]
+    sides = signature(spec, name, 128).fixed({"I": 1, "M": 1})
+    found = litert_signatures.signatures(spec, name, 128, sides, 2)
+    assert found
+    assert {call.sides.get("B", 1) for call in found} == {1}
+    assert {call.sides.get("N", 2) for call in found} == {2}
 
 
 def test_each_signature_answers_as_torch_does(bundle: Bundle) -> None:
@@ -143,7 +154,7 @@ def test_the_whole_pipeline_answers_as_in_onnx_runtime(model: SamClip, onnx: Sam
 
 def test_a_prompt_that_no_signature_is_for_is_refused_in_a_line(model: SamClip) -> None:
     scene = model.look(data.photos()[0])
-    with pytest.raises(InputError, match=r"takes prompts of 2, 3 points, not of 5, .*give fewer or more points"):
+    with pytest.raises(InputError, match=r"has 5 points, .*the bundle takes 2, 3: give fewer or more"):
         scene.segment(points=[[10, 10], [20, 20], [30, 30], [40, 40]])
 
 

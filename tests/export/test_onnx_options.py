@@ -87,7 +87,7 @@ def test_it_verifies_and_answers_as_in_float(made: Bundle) -> None:
         (got,) = looked.segment(points=click)
         assert iou(got.bits, wanted.bits) > 0.95
         assert len(looked.segment(boxes=[[10, 10, 60, 60], [40, 40, 100, 100]])) == 2, "one call after another"
-        with pytest.raises(InputError, match="export it without --static or --points"):
+        with pytest.raises(InputError, match="export without --static or --points"):
             looked.segment(points=click * 2)
 
 

@@ -135,9 +135,10 @@ Decoded Encoded::decode(const Prompts& prompts, samclip_task* task, bool alone) 
         for (const int64_t each : taken) numbers += (numbers.empty() ? "" : ", ") + std::to_string(each);
         const bool fixed = graph.points || graph.calls.empty();
         throw InputError(
-            "prompt: the bundle takes prompts of " + numbers + " points, not of " +
-            std::to_string(prompts.points_each) + ", corners of a box and the one of no box counted; " +
-            (fixed ? "export it without --static or --points, or ask `find` for one point" : "give fewer or more points"));
+            "prompt: has " + std::to_string(prompts.points_each) +
+            " points, corners of a box and the one of no box counted; the bundle takes " + numbers + ": " +
+            (fixed ? "give so many, ask `find` for one point, or export without --static or --points"
+                   : "give fewer or more"));
     }
     Decoded found;
     found.mask_size = static_cast<size_t>(frame_.size().low_rows()) * static_cast<size_t>(frame_.size().low_columns());

@@ -85,10 +85,9 @@ export abstract class Encoded {
     const { size } = this.frame;
     const graph = this.bundle.graph("prompt_encoder", size);
     if (graph.points !== null && graph.points !== prompts.each) {
-      const given = `${prompts.each}, corners of a box and the one of no box counted`;
       throw new InputError(
-        `prompt: the bundle takes prompts of ${graph.points} points, not of ${given}; ` +
-          "export it without --static or --points, or ask `find` for one point",
+        `prompt: has ${prompts.each} points, corners of a box and the one of no box counted; the bundle takes ` +
+          `${graph.points}: give so many, ask \`find\` for one point, or export without --static or --points`,
       );
     }
     const found: Decoded[] = [];
