@@ -74,7 +74,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         ASK | {"samclip_edge/library", "samclip_edge/rendered", "benchmarks", "benchmarks/evaluation"},
     ),
     "benchmarks": (
-        {"numpy", "torch", "onnx", "onnxruntime", "matplotlib", "segment_anything", "PIL"},
+        {"numpy", "torch", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "segment_anything", "PIL"},
         ASK | EXPORT | {"samclip_edge/model"},
     ),
     "samclip_edge/cli": (
