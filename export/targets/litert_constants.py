@@ -1,8 +1,9 @@
 """Are the weights of a converted file the model's? Each is held against every tensor of the module in torch.
 
 The converter lays weights out anew, and takes a scale that stands beside a product into its weight: of a norm, or of a
-BatchNorm. So a weight has to be a tensor of the module in any order of its axes, or the first part of one, or one with
-a scale for each index of one axis or of two.
+BatchNorm. It adds a bias to a table of positions that stands beside it. So a weight has to be a tensor of the module in
+any order of its axes, or the first part of one, or one with a scale for each index of one axis or of two, or one with a
+bias for each index of one axis.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def strange_weights(path: Path, modules: Iterable[nn.Module]) -> list[str]:
 def _is(values: Floats, of: Floats) -> bool:
     """Whether a weight is a tensor of as many values, laid out anew and maybe scaled."""
     sides = [side for side in values.shape if side > 1]
-    return any(_scaled(values.reshape(sides), each) for each in _layouts(of, sides))
+    plain = values.reshape(sides)
+    return any(_scaled(plain, each) or _shifted(plain, each) for each in _layouts(of, sides))
 
 
 def _layouts(of: Floats, sides: list[int]) -> Iterator[Floats]:
@@ -80,6 +82,13 @@ def _scaled(values: Floats, of: Floats) -> bool:
             if second != first and np.abs(values - _with_scales(values, part, second)).max() <= most:
                 return True
     return False
+
+
+def _shifted(values: Floats, of: Floats) -> bool:
+    difference, most = values - of, _OFF * float(np.abs(values).max())
+    axes = range(values.ndim)
+    others = [tuple(each for each in axes if each != axis) for axis in axes]
+    return any(np.ptp(difference, axis=each).max() <= most for each in others)
 
 
 def _with_scales(values: Floats, of: Floats, axis: int) -> Floats:

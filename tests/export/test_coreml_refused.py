@@ -27,7 +27,7 @@ def test_a_faulty_conversion_leaves_no_bundle_and_names_the_op(tmp_path: Path, m
     ("options", "said"),
     [
         (("--target", "coreml", "--minimum-target", "iOS15"), "iOS16, iOS17, iOS18"),
-        (("--target", "tflite"), "onnx and coreml"),
+        (("--target", "tflite"), "onnx, coreml"),
         (("--precision", "palette6"), "for onnx"),
         (("--image-input",), "--image-input: is of --target coreml only"),
         (("--target", "coreml", "--precision", "int8", "--photo", "x.jpg"), "for onnx"),

@@ -75,6 +75,28 @@ def test_a_weight_that_the_converter_changed_is_found(tmp_path: Path) -> None:
     assert len(strange_weights(path, [module])) == 1
 
 
+class Placed(nn.Module):
+    """Patches and their positions, into which the converter adds the patches' bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.table = nn.Conv2d(3, 32, 4, stride=4), nn.Parameter(torch.randn(1, 8, 8, 32))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.patches(image).permute(0, 2, 3, 1) + self.table
+
+
+def test_a_table_that_took_a_bias_is_the_models(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Placed()
+    path = tmp_path / "placed.tflite"
+    convert([Call("size_32", module, {"image": np.ones((1, 3, 32, 32), np.float32)}, ("y",))], path)
+    assert strange_weights(path, [module]) == []
+    with torch.no_grad():
+        module.table[0, 2, 3, 4] += 0.01
+    assert len(strange_weights(path, [module])) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
