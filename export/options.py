@@ -13,6 +13,7 @@ from samclip_edge.errors import InputError
 # The most in one call of a graph: what the pipeline sends, what a hand clicks, and CLIP's context.
 PROMPTS, POINTS, TOKENS = 64, 32, 77
 STATIC_POINTS = 2  # of a static graph: a click and the point after it, or the corners of a box
+MEASURED_POINTS = (2, 3)  # of the prompts that int8 is measured on: a box or a click, and two clicks
 Minimum = Literal["iOS16", "iOS17", "iOS18"]
 Int8Way = Literal["dynamic", "static", "weights"]
 
@@ -61,9 +62,12 @@ class LiteRTOptions:
             raise InputError(f" {self.points}: give 1 or more points", "points")
 
     def check(self, precision: Precision) -> None:
-        """Raise InputError for a way of int8 in another precision."""
+        """Raise InputError for a way of int8 in another precision, and for prompts that int8 is not measured on."""
         if self.int8 != "dynamic" and precision != "int8":
             raise InputError(f": is of precision int8, not of {precision}; leave it out", "int8")
+        if precision == "int8" and self.points not in (None, *MEASURED_POINTS):
+            measured = " or ".join(map(str, MEASURED_POINTS))
+            raise InputError(f" {self.points}: int8 is measured on prompts of {measured} points; give that", "points")
 
 
 @dataclass(frozen=True)

@@ -42,16 +42,23 @@ class LiteRTSession:
         self._path, self._signature, self._calls = path, signature, calls
         self._lock = threading.Lock()  # a signature has buffers of its own, and runs one call at a time
         self._buffers: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._model = _compiled(path, threads or _cores())
-        have = self._model.get_signature_list()
+        if not calls:
+            raise InputError(f"{path}: the manifest lists no signature of it; export the bundle again")
+        # With threads that cannot be made, pthreadpool waits for them for ever.
+        self._model = _compiled(path, min(threads or _cores(), _cores()))
         for call in calls:
-            if not self._fits(call, have.get(call.function, {"inputs": [], "outputs": []})):
+            try:
+                fits = self._fits(call)
+            except Exception as error:  # RuntimeError, with texts of its own
+                raise _refused(path, error) from None
+            if not fits:
                 raise InputError(
                     f"{path}: its signature {call.function} is not the manifest's; export the bundle again"
                 )
 
-    def _fits(self, call: Call, has: dict[str, list[str]]) -> bool:
-        """Whether a signature of the file is what the manifest says. has: the names of its inputs and outputs."""
+    def _fits(self, call: Call) -> bool:
+        """Whether a signature of the file is what the manifest says."""
+        has = self._model.get_signature_list().get(call.function, {"inputs": [], "outputs": []})
         inputs, outputs = self._signature.inputs, self._signature.outputs
         letters = {side for tensor in inputs for side in tensor.shape if isinstance(side, str)}
         named = [sorted(tensor.name for tensor in side) for side in (inputs, outputs)]
@@ -108,7 +115,7 @@ class LiteRTSession:
             most = max((count for count in fitting if count <= left), default=0)
             if not most:
                 told = " and ".join(f"{letter} = {number}" for letter, number in numbers.items())
-                raise InputError(f"{self._path}: has no signature for {told}; export it with one")
+                raise InputError(f"{self._path}: has no signature for {told}; export the bundle with one")
             yield fitting[most], most
             left -= most
 
@@ -117,6 +124,10 @@ class LiteRTSession:
         return values[start : start + count] if first == "B" else values
 
     def _run(self, call: Call, inputs: Arrays) -> Arrays:
+        for tensor in self._signature.inputs:
+            if list(inputs[tensor.name].shape) != _shape(tensor, call):
+                shape = tuple(inputs[tensor.name].shape)
+                raise InputError(f"{self._path}: {tensor.name} is {shape}, not {tuple(_shape(tensor, call))}")
         with self._lock:
             try:
                 with native_lines() if call.function not in self._buffers else contextlib.nullcontext():
@@ -132,7 +143,7 @@ class LiteRTSession:
         if function not in self._buffers:
             self._buffers[function] = self._made(function)
         for name, buffer in self._buffers[function][0].items():
-            buffer.write(np.ascontiguousarray(inputs[name]))
+            buffer.write(np.ascontiguousarray(inputs[name], self._signature.input(name).dtype))
 
     def _made(self, function: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Buffers for the inputs and outputs of a signature, by name."""
@@ -176,9 +187,11 @@ def _compiled(path: Path, threads: int) -> Any:
             Interpreter(model_path=str(path))  # reads the whole structure, which the next does not: it would crash
             return CompiledModel.from_file(str(path), environment=_environment(), options=options)
     except Exception as error:  # RuntimeError, with texts of its own
-        raise InputError(
-            f"{path}: LiteRT refuses it ({one_line(error)}); free memory, or export the bundle again"
-        ) from None
+        raise _refused(path, error) from None
+
+
+def _refused(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: LiteRT refuses it ({one_line(error)}); free memory, or export the bundle again")
 
 
 @functools.cache

@@ -166,9 +166,10 @@ class LiteRTWriter:
         parity = measure(_session(path, each), [*each.asked, *self._own(each)])
         for output, found in parity.items():
             if not passes(found, self._precision):
+                mend = "; try another --int8, or other photos" if self._precision == "int8" else ""
                 raise ParityError(
                     f"{path.name}, {each.calls[0].function}: {output} differs from torch's by {found.error:.1e} of its "
-                    f"standard deviation (cosine {found.cosine:.6f}); no bundle was written"
+                    f"standard deviation (cosine {found.cosine:.6f}); no bundle was written{mend}"
                 )
         # A phone's GPU and NPU take one prompt a call.
         told = taken(path, [call.function for call in each.calls if call.sides.get("B", 1) == 1])

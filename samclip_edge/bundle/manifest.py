@@ -88,7 +88,8 @@ class Graph(Frozen):
     built_engine: File | None = Field(default=None, alias="engine")  # for TensorRT, once it is built
     function: str = "main"  # for Core ML: the name of the function in the package
     image: bool = False  # for Core ML: whether `image` is a picture of whole numbers, and not an array
-    points: int | None = None  # where a call takes one prompt only, how many points that has
+    # Where a call takes one prompt only, how many points that has.
+    points: int | None = Field(default=None, ge=1)
     # For LiteRT, which has no open dimensions: the signatures in the file, one for each set of numbers of a call.
     calls: tuple[Call, ...] = ()
     # For LiteRT: how many operators there are of each kind in the first signature; and those that each processor of a

@@ -77,7 +77,7 @@ Points = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Fix each call to one prompt of N points (2: a click or a box; words then need --find-points 1). Left "
+        help="Fix each call to one prompt of N points (2: a click or a box; with 2 words need --find-points 1). Left "
         "out: any numbers of coreml; of litert 1, 16 or 64 prompts of 2, 3, 4 or 8 points.",
         rich_help_panel=_COREML_OR_LITERT,
     ),

@@ -185,4 +185,5 @@ def _show_int8(manifest: Manifest) -> None:
         rows,
         f"How far int8 moves each output from float, the worst on {manifest.measured_on} (text: on sentences)",
     )
-    print("a layer is left out of int8 if it alone moves an output by over 1 % (manifest: in_float)")
+    print("a layer is left out of int8 if it alone moves an output by over 1 %, or the engine is slow there in int8")
+    print("(manifest: in_float)")

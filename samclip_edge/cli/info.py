@@ -108,11 +108,14 @@ def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
     rows = [
         (
             f"{graph['name']} {graph['size'] or ''}",
-            *(", ".join(graph["left_to_cpu"][each]) or "takes it whole" for each in processors),
+            *(", ".join(graph["left_to_cpu"].get(each, ())) or "takes it whole" for each in processors),
         )
         for graph in known
     ]
-    title = "What each processor leaves to the CPU, where the graph is split, by published tables (one prompt a call)"
+    title = (
+        "What each processor leaves to the CPU of the signatures for one prompt or text, by published tables; a GPU "
+        "refuses a file that has others too"
+    )
     table(("graph", *processors), rows, title)
 
 

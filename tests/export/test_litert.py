@@ -192,6 +192,25 @@ def test_a_manifest_that_lies_about_a_signature_is_refused(
         SamClip(liar).look(data.photos()[0]).segment(points=[[10, 10]])
 
 
+def test_a_graph_without_signatures_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    def leave_out(graph: dict[str, Any], content: bytes) -> bytes:
+        graph["calls"] = []
+        return content
+
+    without = spoilt(bundle, tmp_path / "without", "image_encoder", leave_out)
+    with pytest.raises(InputError, match=r"image_encoder\.tflite: the manifest lists no signature of it"):
+        SamClip(without).look(data.photos()[0])
+
+
+def test_an_input_of_another_shape_is_refused(model: SamClip) -> None:
+    with pytest.raises(InputError, match=r"image is \(1, 3, 64, 64\), not \(1, 3, 128, 128\)"):
+        model.sessions.run("image_encoder", 128, image=np.zeros((1, 3, 64, 64), np.float32))
+    wide = np.full((1, 3, 128, 128), 9)
+    narrow = wide.astype(np.float32)
+    found, wanted = (model.sessions.run("image_encoder", 128, image=each)["embedding"] for each in (wide, narrow))
+    assert np.array_equal(found, wanted)
+
+
 def test_a_signature_of_fewer_than_one_prompt_is_no_manifest(bundle: Bundle, tmp_path: Path) -> None:
     def lie(graph: dict[str, Any], content: bytes) -> bytes:
         graph["calls"][0]["sides"]["B"] = -1
