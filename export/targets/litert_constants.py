@@ -21,6 +21,7 @@ from samclip_edge.export.precision.tflite import SMALL
 
 Floats = npt.NDArray[np.float32]
 _OFF = 1e-5  # of the largest value: how far rounding moves a weight that was scaled
+_CORNER = 16  # indices of each axis
 
 
 def strange_weights(path: Path, modules: Iterable[nn.Module]) -> list[str]:
@@ -55,10 +56,11 @@ def strange_weights(path: Path, modules: Iterable[nn.Module]) -> list[str]:
 
 
 def _is(values: Floats, of: Floats) -> bool:
-    """Whether a weight is a tensor of as many values, laid out anew and maybe scaled."""
+    """Whether a weight is a tensor of as many values, laid out anew and maybe scaled or with a bias."""
     sides = [side for side in values.shape if side > 1]
-    plain = values.reshape(sides)
-    return any(_scaled(plain, each) or _shifted(plain, each) for each in _layouts(of, sides))
+    plain, most = values.reshape(sides), _OFF * float(np.abs(values).max())
+    corner = (slice(_CORNER),) * len(sides)  # tells most tensors apart, which is dear for whole ones
+    return any(_near(plain[corner], each[corner], most) and _near(plain, each, most) for each in _layouts(of, sides))
 
 
 def _layouts(of: Floats, sides: list[int]) -> Iterator[Floats]:
@@ -70,10 +72,12 @@ def _layouts(of: Floats, sides: list[int]) -> Iterator[Floats]:
     yield of.reshape(sides)
 
 
-def _scaled(values: Floats, of: Floats) -> bool:
-    if np.array_equal(values, of):
-        return True
-    most = _OFF * float(np.abs(values).max())
+def _near(values: Floats, of: Floats, most: float) -> bool:
+    """Whether no value differs by more than `most`, after the best scales or a bias."""
+    return np.array_equal(values, of) or _scaled(values, of, most) or _shifted(values, of, most)
+
+
+def _scaled(values: Floats, of: Floats, most: float) -> bool:
     for first in range(values.ndim):
         part = _with_scales(values, of, first)
         if np.abs(values - part).max() <= most:
@@ -84,11 +88,10 @@ def _scaled(values: Floats, of: Floats) -> bool:
     return False
 
 
-def _shifted(values: Floats, of: Floats) -> bool:
-    difference, most = values - of, _OFF * float(np.abs(values).max())
-    axes = range(values.ndim)
-    others = [tuple(each for each in axes if each != axis) for axis in axes]
-    return any(np.ptp(difference, axis=each).max() <= most for each in others)
+def _shifted(values: Floats, of: Floats, most: float) -> bool:
+    difference = values - of
+    others = [tuple(each for each in range(values.ndim) if each != axis) for axis in range(values.ndim)]
+    return any(bool(np.ptp(difference, axis=each).max() <= most) for each in others)
 
 
 def _with_scales(values: Floats, of: Floats, axis: int) -> Floats:
