@@ -140,7 +140,7 @@ def test_int8_stores_a_byte_a_weight_and_takes_an_image_and_one_prompt(small: Bu
     assert all(row.ok for row in verify(small))
     scene = SamClip(small, SessionOptions(interpreted=True)).look(read_photo(data.photos()[0]))
     assert len(scene.segment(boxes=[[10, 10, 200, 150], [50, 40, 90, 90]])) == 2
-    with pytest.raises(InputError, match="prompts of 2 points"):
+    with pytest.raises(InputError, match="the bundle takes 2: "):
         scene.segment(points=[[60, 80], [70, 90]])
 
 
@@ -251,7 +251,7 @@ def test_on_a_mac_the_pipeline_runs_core_ml(bundle: Bundle, small: Bundle, monke
             same(model.look(pixels).segment(boxes=[[10, 10, 200, 150]]), wanted)
             assert Mac.asked == [("CPU_AND_NE", function)] * 3
             scene = model.look(pixels)
-            with pytest.raises(InputError, match="no empty arrays" if made is bundle else "prompts of 2 points"):
+            with pytest.raises(InputError, match="no empty arrays" if made is bundle else "the bundle takes 2: "):
                 scene.segment(mask=np.zeros((SIZE // 4, SIZE // 4)))
 
 
