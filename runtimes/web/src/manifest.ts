@@ -37,7 +37,7 @@ const graph = object("Graph", {
   engine: maybe(file),
   function: optional(text, "main"),
   image: optional(yes, false),
-  points: maybe(whole()),
+  points: maybe(whole({ least: 1 })),
   calls: optional(list(object("Call", { function: text, sides: record(whole({ least: 1 })) })), []),
   operators: optional(record(whole()), {}),
   left_to_cpu: optional(record(list(text)), {}),

@@ -81,7 +81,7 @@ GraphEntry read_graph(const Field& field) {
     if (engine) graph.built_engine = read_file(*engine);
     if (const auto function = record.given("function")) graph.function = function->text();
     record.truth("image", false);
-    if (const auto points = record.nullable("points")) graph.points = static_cast<int>(points->whole(-kMost, kMost));
+    if (const auto points = record.nullable("points")) graph.points = static_cast<int>(points->whole(1, kMost));
     if (const auto calls = record.given("calls")) graph.calls = read_calls(*calls);
     if (const auto operators = record.given("operators")) {
         for (const Field& each : operators->entries()) each.whole();
