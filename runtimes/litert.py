@@ -26,6 +26,11 @@ from samclip_edge.native import native_lines
 from samclip_edge.runtimes.base import OpenSession
 
 _SHARED_WEIGHTS = ":memory"  # XNNPACK's name for weights that it keeps in memory once
+# XNNPACK's flags (`xnnpack_delegate.h`): for signed and unsigned int8, as LiteRT sets them by itself; and for
+# convolutions that look up in each run which pixels they read, where by itself each keeps a table of them. For images
+# of more than so many pixels that saves much memory, for little time (docs/litert.md).
+_INT8, _NO_TABLES = 0x01 | 0x02, 0x20
+_LARGE = 512 * 512
 
 
 class LiteRTSession:
@@ -45,7 +50,7 @@ class LiteRTSession:
         if not calls:
             raise InputError(f"{path}: the manifest lists no signature of it; export the bundle again")
         # With threads that cannot be made, pthreadpool waits for them for ever.
-        self._model = _compiled(path, min(threads or _cores(), _cores()))
+        self._model = _compiled(path, min(threads or _cores(), _cores()), _pixels(signature) > _LARGE)
         for call in calls:
             try:
                 fits = self._fits(call)
@@ -168,7 +173,13 @@ def _whole(tensor: Tensor, parts: list[Array]) -> Array:
     return np.concatenate(parts) if tensor.shape[0] == "B" else parts[0]
 
 
-def _compiled(path: Path, threads: int) -> Any:
+def _pixels(signature: Signature) -> int:
+    """How many pixels the largest map has that goes in."""
+    sides = ([side for side in tensor.shape[2:] if isinstance(side, int)] for tensor in signature.inputs)
+    return max(math.prod(each) for each in sides)
+
+
+def _compiled(path: Path, threads: int, large: bool) -> Any:
     try:
         with native_lines():
             from ai_edge_litert.compiled_model import CompiledModel
@@ -182,6 +193,7 @@ def _compiled(path: Path, threads: int) -> Any:
     options = Options(hardware_accelerators=HardwareAccelerator.CPU)
     options.cpu_options.num_threads = threads
     options.cpu_options.xnnpack_weight_cache_path = _SHARED_WEIGHTS
+    options.cpu_options.xnnpack_flags = _INT8 | _NO_TABLES if large else _INT8
     try:
         with native_lines():
             Interpreter(model_path=str(path))  # reads the whole structure, which the next does not: it would crash

@@ -1,12 +1,17 @@
 """Attention for the GPUs of phones: the answers of `model.vit`, in tensors of four dimensions whose first is 1.
 
 LiteRT's GPU delegate takes a tensor as (batch, height, width, channels), and only batch 1. So windows and heads lie
-side by side in the second dimension, where a batch would stand elsewhere. Attention scores are computed
-for some windows and heads at once: XNNPACK takes memory for each operator, so more and smaller blocks cost more of it.
-Windows are cut before the product with the qkv weights, because that moves a third of the values.
+side by side in the second dimension, where a batch would stand elsewhere. Windows are cut before the product with the
+qkv weights, because that moves a third of the values.
+
+Attention scores are computed in blocks: those of some windows and heads, or of some rows of queries of one. What
+depends on positions is computed for all queries at once: XNNPACK keeps the constant of each product, and would keep the
+tables once for each block.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +19,7 @@ from torch.nn import functional as F
 
 from samclip_edge.model.vit import Attention, Block
 
-BLOCK = 4 << 20  # attention scores that are computed at once, or those of one map and head where that has more
+BLOCK = 4 << 20  # attention scores that are computed at once
 
 
 def cut(x: Tensor, window: tuple[int, int], count: tuple[int, int]) -> Tensor:
@@ -74,22 +79,43 @@ class GpuAttention(nn.Module):
     def attend(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values (1,N,P,3D) of N maps. Returns (1,N,P,D): what each token takes from its own map."""
         q, k, v = (heads_apart(part, self.heads) for part in qkv.chunk(3, dim=-1))  # each (1,heads * N,P,C)
-        total, maps = q.shape[1], max(1, BLOCK // (self.height * self.width) ** 2)
-        groups = [slice(first, min(first + maps, total)) for first in range(0, total, maps)]
-        parts = [self._attend(q[:, group], k[:, group], v[:, group]) for group in groups]
-        return heads_together(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0], self.heads)
+        by_row, by_column = self._by_position(q)
+        q = q * self.scale
+        parts = [
+            self._attend(q[:, maps, asked], k[:, maps], v[:, maps], by_row[:, maps, asked], by_column[:, maps, asked])
+            for maps, asked in self._blocks(q.shape[1])
+        ]
+        x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return heads_together(x.reshape(q.shape), self.heads)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The same for M maps with one head each: q, k and v are (1,M,P,C). Returns (1,M,P,C)."""
-        height, width, channels, maps = self.height, self.width, self.channels, q.shape[1]
-        tokens = height * width
-        # The query's row against the key's, and its column: (1,M * P,H,1) and (1,M * P,1,W).
-        by_row = q.reshape(1, maps, height, width * channels).transpose(1, 2).reshape(1, height, maps * width, channels)
-        by_row = (by_row @ self.rows).reshape(1, height, maps, width * height).transpose(1, 2)
-        by_column = (q.reshape(1, maps * height, width, channels).transpose(1, 2) @ self.columns).transpose(1, 2)
-        scores = ((q * self.scale) @ k.transpose(-2, -1)).reshape(1, maps * tokens, height, width)
-        scores = scores + by_row.reshape(1, maps * tokens, height, 1) + by_column.reshape(1, maps * tokens, 1, width)
-        return scores.reshape(1, maps, tokens, tokens).softmax(dim=-1) @ v
+    def _blocks(self, total: int) -> Iterator[tuple[slice, slice]]:
+        """The maps of each block, of `total`, and the queries of these: whole rows of the map."""
+        tokens = self.height * self.width
+        maps = max(1, BLOCK // tokens**2)
+        rows = min(self.height, max(1, BLOCK // (maps * tokens * self.width)))
+        for first in range(0, total, maps):
+            for asked in range(0, tokens, rows * self.width):
+                yield slice(first, min(first + maps, total)), slice(asked, min(asked + rows * self.width, tokens))
+
+    def _by_position(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """What queries (1,M,P,C) have for the rows (1,M,P,H) and the columns (1,M,P,W) of their maps."""
+        height, width, (maps, tokens, channels) = self.height, self.width, q.shape[1:]
+        rows = q.reshape(1, maps, height, width * channels).transpose(1, 2)
+        rows = rows.reshape(1, height, maps * width, channels) @ self.rows
+        rows = rows.reshape(1, height, maps, width * height).transpose(1, 2)
+        columns = q.reshape(1, maps * height, width, channels).transpose(1, 2) @ self.columns
+        return rows.reshape(1, maps, tokens, height), columns.transpose(1, 2).reshape(1, maps, tokens, width)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+        """Some queries (1,M,Q,C) of M maps with one head each, to (1,M * Q / W,W,C).
+
+        The converter would put blocks of this shape before the product with v: (1,M,Q,C) joined along Q.
+        """
+        maps, asked, tokens = q.shape[1], q.shape[2], k.shape[2]
+        scores = (q @ k.transpose(-2, -1)).reshape(1, maps * asked, self.height, self.width)
+        scores = scores + by_row.reshape(1, maps * asked, -1, 1) + by_column.reshape(1, maps * asked, 1, -1)
+        x = scores.reshape(1, maps, asked, tokens).softmax(dim=-1) @ v
+        return x.reshape(1, -1, self.width, self.channels)
 
 
 class GpuBlock(nn.Module):

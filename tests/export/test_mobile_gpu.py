@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 
 from samclip_edge import data
 from samclip_edge.bundle.contract import GraphName, probe
-from samclip_edge.export.forms import mobile_gpu
+from samclip_edge.export.forms import batch_of_one, mobile_gpu
 from samclip_edge.export.forms.fixed_size import answer
 from samclip_edge.model.checkpoint import load
 
@@ -42,6 +42,22 @@ def test_modules_for_gpus_are_the_model(
         for ours, wanted in zip(got if isinstance(got, tuple) else (got,), answer(model, name, inputs), strict=True):
             assert ours.shape == wanted.shape
             assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
+
+
+# At 256, `tiny` has 4 heads over a map of 256 tokens, and 64 over windows of 16. Scores at once: a row of 16 queries;
+# three rows, or 48 windows; three maps of 160 tokens.
+@pytest.mark.parametrize("scores", [1, 3 * 16 * 256, 3 * 160**2])
+@pytest.mark.parametrize("size", [256, "256x160"])
+def test_attention_in_any_blocks_is_the_model(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, size: int | str, scores: int
+) -> None:
+    monkeypatch.setattr(batch_of_one, "BLOCK", scores)
+    model, _ = load(tiny_checkpoint)
+    inputs = {key: torch.from_numpy(value) for key, value in probe(model.spec, "image_encoder", size).items()}
+    with torch.inference_mode():
+        got = mobile_gpu.graph_module(model, "image_encoder", size)(*inputs.values())
+    for ours, wanted in zip(got, answer(model, "image_encoder", inputs), strict=True):
+        assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
 
 
 @pytest.mark.parametrize("checkpoint", ["tiny", "photo"])

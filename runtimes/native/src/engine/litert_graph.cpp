@@ -19,6 +19,17 @@ int64_t batch_of(const std::vector<samclip_port>& ports, const std::vector<const
     return 1;
 }
 
+// Those of XNNPACK (`xnnpack_delegate.h`): for signed and unsigned int8, as LiteRT sets them by itself; and with large
+// images for convolutions that look up in each run which pixels they read, where each would keep a table of them.
+unsigned flags(const std::vector<samclip_port>& ports) {
+    constexpr unsigned kInt8 = 0x01 | 0x02, kNoTables = 0x20;
+    constexpr int64_t kLarge = 512 * 512;
+    const bool large = std::any_of(ports.begin(), ports.end(), [](const samclip_port& port) {
+        return port.dimensions == 4 && port.shape[2] * port.shape[3] > kLarge;
+    });
+    return large ? kInt8 | kNoTables : kInt8;
+}
+
 // A text may be filled up with 0: what stands after its end changes nothing.
 bool may_grow(const samclip_port& port, size_t axis) { return port.type == SAMCLIP_INT32 && axis == 1; }
 
@@ -46,7 +57,9 @@ LiteRtGraph::LiteRtGraph(const samclip_graph& graph)
     const unsigned threads =
         graph.threads > 0 ? static_cast<unsigned>(graph.threads) : std::max(std::thread::hardware_concurrency(), 1u);
     // XNNPACK then lays out weights once for all signatures, in memory.
-    const std::string told = "num_threads = " + std::to_string(threads) + "\nweight_cache_file_path = \":memory\"\n";
+    const std::string told = "num_threads = " + std::to_string(threads) +
+                             "\nflags = " + std::to_string(flags(input_ports_)) +
+                             "\nweight_cache_file_path = \":memory\"\n";
     bool made = api_.CreateOptions(&options) == 0;
     made = made && api_.SetOptionsHardwareAccelerators(options, kLiteRtCpu) == 0;
     made = made && api_.CreateOpaqueOptions("xnnpack", strdup(told.c_str()), std::free, &own) == 0;
