@@ -87,23 +87,28 @@ class ImageToTokens(nn.Module):
         k = (k @ self.queries).reshape(batch, -1, CHANNELS).transpose(1, 2)  # (B,256,heads * T)
         scores = placed @ k + common
         weights = scores.reshape(batch, -1, self.heads, count).softmax(dim=-1).reshape(batch, -1, self.heads * count)
-        # The values of a head, among zeros for the other heads, go through the last product before they are summed.
         # The weights of a head add up to 1, so its share of the bias may ride on its values.
-        v = (self.value(tokens)[:, None] * self.own).reshape(batch, self.heads * count, -1)
-        return weights @ (F.linear(v, self.back) + self.back_bias)
+        return weights @ (self.given_back(self.value(tokens)) + self.back_bias)
+
+    def given_back(self, values: Tensor) -> Tensor:
+        """What the last product makes of the values (B,T,D) of each head, before heads are summed (B,heads * T,256)."""
+        batch, count, _ = values.shape
+        alone = (values[:, None] * self.own).reshape(batch, self.heads * count, -1)  # among zeros for the other heads
+        return F.linear(alone, self.back)
 
 
 class Block(nn.Module):
     """`TwoWayAttentionBlock` for tokens and a map of pixels."""
 
     to_image_form: type[TokensToImage] = TokensToImage
+    to_tokens_form: type[ImageToTokens] = ImageToTokens
 
     def __init__(self, block: TwoWayAttentionBlock) -> None:
         super().__init__()
         self.first, self.self_attn, self.mlp = block.first, block.self_attn, block.mlp
         self.norm1, self.norm2, self.norm3, self.norm4 = block.norm1, block.norm2, block.norm3, block.norm4
         self.to_image = self.to_image_form(block.cross_attn_token_to_image)
-        self.to_tokens = ImageToTokens(block.cross_attn_image_to_token)
+        self.to_tokens = self.to_tokens_form(block.cross_attn_image_to_token)
 
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
         """See `TwoWayAttentionBlock.forward`. image: (M,h*w,256), of which M is 1 where prompts share it."""

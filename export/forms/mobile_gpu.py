@@ -51,10 +51,33 @@ class TokensToImage(mask_decoder.TokensToImage):
         return (taken @ self.values + self.bias).transpose(2, 3)
 
 
+class ImageToTokens(mask_decoder.ImageToTokens):
+    """The same with a product for each head.
+
+    The converter may leave out the first dimension of values, which the GPU then takes for a batch of tokens.
+    """
+
+    by_head: Tensor
+
+    def __init__(self, attention: Attention) -> None:
+        """Share the weights of `attention`."""
+        super().__init__(attention)
+        self.register_buffer(
+            "by_head", self.back.detach().reshape(CHANNELS, self.heads, -1).permute(1, 2, 0).contiguous()
+        )
+
+    def given_back(self, values: Tensor) -> Tensor:
+        """See `mask_decoder.ImageToTokens.given_back`."""
+        batch, count, _ = values.shape
+        apart = values.reshape(batch, count, self.heads, -1).transpose(1, 2)
+        return (apart @ self.by_head).reshape(batch, self.heads * count, CHANNELS)
+
+
 class TwoWayBlock(mask_decoder.Block):
     """The block of `forms.mask_decoder`, which keeps the dimensions of its pixels."""
 
     to_image_form = TokensToImage
+    to_tokens_form = ImageToTokens
 
     def normed(self, image: Tensor) -> Tensor:
         """See `mask_decoder.Block.normed`."""
@@ -108,13 +131,17 @@ class GpuGuidance(Guidance):
         """Share the weights of `source`, for maps of `cells`, rows and columns."""
         super().__init__(1)
         self.hidden, self.out = source.hidden, source.out
-        self.register_buffer("column", torch.ones(1, 1, 1, cells[0]))
-        self.register_buffer("row", torch.ones(1, 1, 1, cells[1]))
+        self.register_buffer("column", torch.ones(1, FINE, 1, cells[0]))
+        self.register_buffer("row", torch.ones(1, FINE, 1, cells[1]))
 
     def whole(self, x: Tensor, height: int, width: int) -> Tensor:
-        """See `Guidance.whole`: products with ones."""
-        x = (x.transpose(2, 3) @ self.column).transpose(2, 3) if x.shape[2] == 1 else x
-        return x @ self.row if x.shape[3] == 1 else x
+        """See `Guidance.whole`: products with ones, as many as x has channels, 1 or `FINE`.
+
+        With one for all channels, LiteRT's GPU takes the product and gives wrong values.
+        """
+        channels = x.shape[1]
+        x = (x.transpose(2, 3) @ self.column[:, :channels]).transpose(2, 3) if x.shape[2] == 1 else x
+        return x @ self.row[:, :channels] if x.shape[3] == 1 else x
 
     def spread(self, x: Tensor, height: int, width: int) -> Tensor:
         """See `Guidance.spread`."""

@@ -94,6 +94,10 @@ def _against_the_gpu(subgraph: Any, operator: Any, kind: str, constant: Collecti
         yield f"{kind} (of an open dimension)"
     if kind == "BATCH_MATMUL" and places[0] in constant:
         yield "BATCH_MATMUL (of a constant from the left)"
+    if kind == "BATCH_MATMUL" and shapes[0][:-2] != shapes[1][:-2]:
+        yield "BATCH_MATMUL (of several matrices by one)"  # it takes that, and gives wrong values
+    if kind != "RESHAPE" and len(shapes[-1]) > 2 and any(len(shape) == 2 and shape[0] != 1 for shape in moving):
+        yield f"{kind} (of two dimensions with more)"  # it takes the first of two for a batch, and gives wrong values
     if kind == "SELECT_V2" and any(shape != shapes[-1] for shape in shapes[1:3] if shape):
         yield "SELECT_V2 (between shapes that differ)"
 
