@@ -22,6 +22,11 @@ _RUNS = 3  # of which the last one counts
 _OWN, _XNNPACKS = 2, 8  # kinds of events: an operator of LiteRT's own, which may be a delegate; one of XNNPACK's
 _WRITE = 1
 _CPU = 1
+_FLAGS, _FLAGS_LARGE, _LARGE = (
+    0x03,
+    0x23,
+    512 * 512,
+)  # XNNPACK's, by pixels of the image, as `runtimes/litert.py` sets them
 
 
 class _Event(ctypes.Structure):
@@ -52,8 +57,8 @@ class _Type(ctypes.Structure):
 class Profiled:
     """A file, opened with the profiler on."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        """Raises InputError where LiteRT refuses it."""
+    def __init__(self, path: Path, threads: int, flags: int) -> None:
+        """flags: XNNPACK's. Raises InputError where LiteRT refuses the file."""
         spec = find_spec("ai_edge_litert")
         assert spec is not None
         assert spec.origin is not None
@@ -65,7 +70,7 @@ class Profiled:
         options = self._made("CreateOptions")
         self._call("SetOptionsHardwareAccelerators", options, _CPU)
         told = {
-            b"xnnpack": f'num_threads = {threads}\nweight_cache_file_path = ":memory"\n',
+            b"xnnpack": f'num_threads = {threads}\nflags = {flags}\nweight_cache_file_path = ":memory"\n',
             b"runtime_options_string": "enable_profiling = true\n",
         }
         for name, text in told.items():
@@ -132,4 +137,5 @@ class Profiled:
 def encoder_by_operator(path: Path, size: int, threads: int) -> dict[str, float]:
     """Seconds of one run of an image encoder's file at its size, by operator; see `Profiled.by_operator`."""
     with native_lines():
-        return Profiled(path, threads).by_operator({"image": np.full((1, 3, size, size), 128, np.float32)})
+        profiled = Profiled(path, threads, _FLAGS_LARGE if size * size > _LARGE else _FLAGS)
+        return profiled.by_operator({"image": np.full((1, 3, size, size), 128, np.float32)})

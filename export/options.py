@@ -50,7 +50,7 @@ class CoreMLOptions:
 
 @dataclass(frozen=True)
 class LiteRTOptions:
-    """Options of `--target litert`. Raises InputError for a way of int8 that is not known."""
+    """Options of `--target litert`. Raises InputError for a way of int8 that is not known, and for too few points."""
 
     points: int | None = None  # one prompt a call, of this many points; None: signatures for several numbers of both
     int8: Int8Way = "dynamic"  # of precision int8 only: how products are computed; see `precision.tflite.requantised`
@@ -58,8 +58,8 @@ class LiteRTOptions:
     def __post_init__(self) -> None:
         if self.int8 not in get_args(Int8Way):
             raise InputError(f" {self.int8}: give {', '.join(get_args(Int8Way))}", "int8")
-        if self.points is not None and self.points < 1:
-            raise InputError(f" {self.points}: give 1 or more points", "points")
+        if self.points is not None and self.points < 2:
+            raise InputError(f" {self.points}: give 2 or more points; a click has two", "points")
 
     def check(self, precision: Precision) -> None:
         """Raise InputError for a way of int8 in another precision, and for prompts that int8 is not measured on."""

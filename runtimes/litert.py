@@ -50,7 +50,7 @@ class LiteRTSession:
         if not calls:
             raise InputError(f"{path}: the manifest lists no signature of it; export the bundle again")
         # With threads that cannot be made, pthreadpool waits for them for ever.
-        self._model = _compiled(path, min(threads or _cores(), _cores()), _pixels(signature) > _LARGE)
+        self._model = _compiled(path, min(threads or _cores(), _cores()), _flags(_pixels(signature)))
         for call in calls:
             try:
                 fits = self._fits(call)
@@ -179,7 +179,12 @@ def _pixels(signature: Signature) -> int:
     return max(math.prod(each) for each in sides)
 
 
-def _compiled(path: Path, threads: int, large: bool) -> Any:
+def _flags(pixels: int) -> int:
+    """The flags of XNNPACK for a graph whose largest map that goes in has so many pixels."""
+    return _INT8 | _NO_TABLES if pixels > _LARGE else _INT8
+
+
+def _compiled(path: Path, threads: int, flags: int) -> Any:
     try:
         with native_lines():
             from ai_edge_litert.compiled_model import CompiledModel
@@ -193,7 +198,7 @@ def _compiled(path: Path, threads: int, large: bool) -> Any:
     options = Options(hardware_accelerators=HardwareAccelerator.CPU)
     options.cpu_options.num_threads = threads
     options.cpu_options.xnnpack_weight_cache_path = _SHARED_WEIGHTS
-    options.cpu_options.xnnpack_flags = _INT8 | _NO_TABLES if large else _INT8
+    options.cpu_options.xnnpack_flags = flags
     try:
         with native_lines():
             Interpreter(model_path=str(path))  # reads the whole structure, which the next does not: it would crash

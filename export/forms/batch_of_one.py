@@ -107,9 +107,9 @@ class GpuAttention(nn.Module):
         return rows.reshape(1, maps, tokens, height), columns.transpose(1, 2).reshape(1, maps, tokens, width)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
-        """Some queries (1,M,Q,C) of M maps with one head each, to (1,M * Q / W,W,C).
+        """What some queries (1,M,Q,C) of M maps with one head each take of the values v: (1,M * Q / W,W,C).
 
-        The converter would put blocks of this shape before the product with v: (1,M,Q,C) joined along Q.
+        Not (1,M,Q,C): blocks of that shape the converter joins before the product with v, and holds the scores of all.
         """
         maps, asked, tokens = q.shape[1], q.shape[2], k.shape[2]
         scores = (q @ k.transpose(-2, -1)).reshape(1, maps * asked, self.height, self.width)

@@ -52,25 +52,26 @@ class TokensToImage(mask_decoder.TokensToImage):
 
 
 class ImageToTokens(mask_decoder.ImageToTokens):
-    """The same with a product for each head.
+    """`mask_decoder.ImageToTokens`, whose last product has a matrix for each head.
 
-    The converter may leave out the first dimension of values, which the GPU then takes for a batch of tokens.
+    There values are multiplied by 0 and 1. For that the converter may leave out their first dimension; and then the GPU
+    takes the second, tokens, for a batch, and computes wrongly.
     """
 
-    by_head: Tensor
+    back_by_head: Tensor
 
     def __init__(self, attention: Attention) -> None:
         """Share the weights of `attention`."""
         super().__init__(attention)
         self.register_buffer(
-            "by_head", self.back.detach().reshape(CHANNELS, self.heads, -1).permute(1, 2, 0).contiguous()
+            "back_by_head", self.back.detach().reshape(CHANNELS, self.heads, -1).permute(1, 2, 0).contiguous()
         )
 
     def given_back(self, values: Tensor) -> Tensor:
         """See `mask_decoder.ImageToTokens.given_back`."""
         batch, count, _ = values.shape
         apart = values.reshape(batch, count, self.heads, -1).transpose(1, 2)
-        return (apart @ self.by_head).reshape(batch, self.heads * count, CHANNELS)
+        return (apart @ self.back_by_head).reshape(batch, self.heads * count, CHANNELS)
 
 
 class TwoWayBlock(mask_decoder.Block):

@@ -1,6 +1,7 @@
 """Which processors of a phone take which operators of a LiteRT file, by published tables and the rules of LiteRT's GPU.
 
-What a delegate does not take runs on the CPU. Then the graph is split there, and tensors are copied at each split.
+What a delegate does not take runs on the CPU. Then the graph is split there, and tensors are copied at each split. Some
+operators LiteRT's GPU takes and computes wrongly; those are named with the others, and their text says so.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Taken(NamedTuple):
     """What the operators of a graph are, and what of them each processor leaves to the CPU."""
 
     operators: dict[str, int]  # how many there are of each in the first signature
-    left: dict[str, tuple[str, ...]]  # by processor: an operator that splits the graph, with why; empty: it takes all
+    # By processor: the operators that it leaves to the CPU or computes wrongly, with why; none: it takes all of them.
+    left: dict[str, tuple[str, ...]]
 
 
 def taken(path: Path, functions: Sequence[str]) -> Taken:
@@ -82,7 +84,10 @@ def _of_one(model: Any, subgraph: Any) -> Taken:
 
 
 def _against_the_gpu(subgraph: Any, operator: Any, kind: str, constant: Collection[int]) -> Iterator[str]:
-    """Why the GPU does not take an operator that is in its table. constant: the tensors that no call changes."""
+    """Why the GPU does not take an operator of its table, or computes it wrongly.
+
+    constant: the tensors that no call changes.
+    """
     places = [each for each in (*operator.inputs, *operator.outputs) if each >= 0]
     shapes = [[int(side) for side in _sides(subgraph.tensors[each])] for each in places]
     if any(len(shape) > 4 for shape in shapes):
@@ -95,9 +100,9 @@ def _against_the_gpu(subgraph: Any, operator: Any, kind: str, constant: Collecti
     if kind == "BATCH_MATMUL" and places[0] in constant:
         yield "BATCH_MATMUL (of a constant from the left)"
     if kind == "BATCH_MATMUL" and shapes[0][:-2] != shapes[1][:-2]:
-        yield "BATCH_MATMUL (of several matrices by one)"  # it takes that, and gives wrong values
+        yield "BATCH_MATMUL (of unequal numbers of matrices: computed wrongly)"
     if kind != "RESHAPE" and len(shapes[-1]) > 2 and any(len(shape) == 2 and shape[0] != 1 for shape in moving):
-        yield f"{kind} (of two dimensions with more)"  # it takes the first of two for a batch, and gives wrong values
+        yield f"{kind} (of two dimensions with more: computed wrongly)"  # the first of two is taken for a batch
     if kind == "SELECT_V2" and any(shape != shapes[-1] for shape in shapes[1:3] if shape):
         yield "SELECT_V2 (between shapes that differ)"
 

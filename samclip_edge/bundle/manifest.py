@@ -93,7 +93,7 @@ class Graph(Frozen):
     # For LiteRT, which has no open dimensions: the signatures in the file, one for each set of numbers of a call.
     calls: tuple[Call, ...] = ()
     # For LiteRT: how many operators there are of each kind in the first signature; and those that each processor of a
-    # phone leaves to the CPU, of the signatures for one prompt or text.
+    # phone leaves to the CPU, or computes wrongly, of the signatures for one prompt or text.
     operators: dict[str, int] = Field(default_factory=dict)
     left_to_cpu: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     signature: Signature

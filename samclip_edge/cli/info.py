@@ -100,7 +100,7 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
 
 
 def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
-    """Of a LiteRT bundle: what of each graph the processors of a phone leave to the CPU, by published tables."""
+    """Of a LiteRT bundle: what of each graph a phone's processors leave to the CPU by their tables, or compute wrongly."""
     known = [graph for graph in graphs if graph["left_to_cpu"]]
     if not known:
         return
@@ -113,8 +113,8 @@ def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
         for graph in known
     ]
     title = (
-        "What each processor leaves to the CPU of the signatures for one prompt or text, by published tables; a GPU "
-        "refuses a file that has others too"
+        "What each processor leaves to the CPU, or computes wrongly, of the signatures for one prompt or text, by "
+        "published tables; a GPU refuses a file that has others too"
     )
     table(("graph", *processors), rows, title)
 

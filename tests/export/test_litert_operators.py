@@ -25,18 +25,24 @@ class Asked(nn.Module):
         return self.function(x)
 
 
-SPLITS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
+NAMED: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
     "BATCH_MATMUL (of a constant from the left)": ((1, 4, 6, 2), lambda x: torch.ones(1, 4, 3, 6) @ x),
-    "BATCH_MATMUL (of several matrices by one)": ((1, 4, 6, 2), lambda x: x @ torch.ones(1, 1, 2, 6)),
-    "MUL (of two dimensions with more)": ((7, 8), lambda x: x * torch.arange(32.0).reshape(1, 4, 1, 8)),
+    "BATCH_MATMUL (of unequal numbers of matrices: computed wrongly)": (
+        (1, 4, 6, 2),
+        lambda x: x @ torch.ones(1, 1, 2, 6),
+    ),
+    "MUL (of two dimensions with more: computed wrongly)": (
+        (7, 8),
+        lambda x: x * torch.arange(32.0).reshape(1, 4, 1, 8),
+    ),
     "ADD (of a batch)": ((2, 3, 4, 4), lambda x: x + 1),
     "TRANSPOSE (of more than four dimensions)": ((1, 2, 3, 4, 5), lambda x: x.permute(0, 2, 1, 4, 3)),
 }
 
 
-@pytest.mark.parametrize("what", SPLITS)
-def test_what_splits_a_graph_on_the_gpu_is_named(tmp_path: Path, what: str) -> None:
-    shape, function = SPLITS[what]
+@pytest.mark.parametrize("what", NAMED)
+def test_what_the_gpu_leaves_or_computes_wrongly_is_named(tmp_path: Path, what: str) -> None:
+    shape, function = NAMED[what]
     path = tmp_path / "some.tflite"
     convert([Call("asked", Asked(function).eval(), {"x": np.ones(shape, np.float32)}, ("y",))], path)
     found = taken(path, ["asked"])

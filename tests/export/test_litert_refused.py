@@ -102,6 +102,7 @@ def test_a_table_that_took_a_bias_is_the_models(tmp_path: Path) -> None:
     [
         (("--int8", "qdq", "--precision", "int8"), "--int8 qdq: give dynamic, static, weights"),
         (("--precision", "int8", "--points", "4"), "--points 4: int8 is measured on prompts of 2 or 3 points"),
+        (("--points", "1"), "--points 1: give 2 or more points"),
         (("--int8", "static"), "--int8: is of precision int8, not of fp32"),
         (("--precision", "palette8"), "fp32, fp16, int8 for litert"),
         (("--qdq",), "--qdq: is of --target onnx only"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from support import TOLERANCE
 from torch.fx import GraphModule
 
 from samclip_edge import data
-from samclip_edge.bundle.contract import GraphName, probe
+from samclip_edge.bundle.contract import GraphName, probe, signature
+from samclip_edge.bundle.manifest import Call
 from samclip_edge.export.forms import batch_of_one, mobile_gpu
 from samclip_edge.export.forms.fixed_size import answer
+from samclip_edge.export.parity import ask
+from samclip_edge.export.targets import litert_conversion
 from samclip_edge.model.checkpoint import load
+from samclip_edge.runtimes.litert import LiteRTSession
 
 SIZE = 128
 GRAPHS: list[tuple[GraphName, int | str | None]] = [
@@ -58,6 +63,21 @@ def test_attention_in_any_blocks_is_the_model(
         got = mobile_gpu.graph_module(model, "image_encoder", size)(*inputs.values())
     for ours, wanted in zip(got, answer(model, "image_encoder", inputs), strict=True):
         assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
+
+
+def test_an_image_of_more_than_512_by_512_pixels_is_answered_in_litert(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """XNNPACK then keeps no tables of what its convolutions read."""
+    size, path = 528, tmp_path / "image_encoder.tflite"
+    model, _ = load(tiny_checkpoint)
+    sides = signature(model.spec, "image_encoder", size).fixed({"I": 1})
+    inputs = probe(model.spec, "image_encoder", size)
+    module, names = mobile_gpu.graph_module(model, "image_encoder", size), tuple(each.name for each in sides.outputs)
+    litert_conversion.convert([litert_conversion.Call("size_528", module, inputs, names)], path)
+    calls = (Call(function="size_528", sides={}),)
+    got = LiteRTSession(path, sides, calls, threads=2).run(inputs)
+    _, wanted = ask(model, "image_encoder", size, inputs)
+    for name in names:
+        assert np.abs(got[name] - wanted[name]).max() < TOLERANCE * wanted[name].std()
 
 
 @pytest.mark.parametrize("checkpoint", ["tiny", "photo"])
