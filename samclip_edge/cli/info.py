@@ -100,7 +100,7 @@ def _show(document: dict[str, Any], made_of: list[str], files: list[tuple[str, s
 
 
 def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
-    """Of a LiteRT bundle: what of each graph a phone's processors leave to the CPU by their tables, or compute wrongly."""
+    """Of a LiteRT bundle: what a phone's processors leave to the CPU by their tables, or compute wrongly."""
     known = [graph for graph in graphs if graph["left_to_cpu"]]
     if not known:
         return
