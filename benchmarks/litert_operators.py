@@ -22,11 +22,8 @@ _RUNS = 3  # of which the last one counts
 _OWN, _XNNPACKS = 2, 8  # kinds of events: an operator of LiteRT's own, which may be a delegate; one of XNNPACK's
 _WRITE = 1
 _CPU = 1
-_FLAGS, _FLAGS_LARGE, _LARGE = (
-    0x03,
-    0x23,
-    512 * 512,
-)  # XNNPACK's, by pixels of the image, as `runtimes/litert.py` sets them
+_FLAGS, _FLAGS_LARGE = 0x03, 0x23  # XNNPACK's, as `runtimes/litert.py` sets them
+_LARGE = 512 * 512  # pixels of an image, above which the second counts
 
 
 class _Event(ctypes.Structure):

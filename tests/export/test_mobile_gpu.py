@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert.compiled_model import CompiledModel
 from support import TOLERANCE
 from torch.fx import GraphModule
 
@@ -65,16 +66,23 @@ def test_attention_in_any_blocks_is_the_model(
         assert (ours - wanted).abs().max() < TOLERANCE * wanted.std()
 
 
-def test_an_image_of_more_than_512_by_512_pixels_is_answered_in_litert(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """XNNPACK then keeps no tables of what its convolutions read."""
-    size, path = 528, tmp_path / "image_encoder.tflite"
+@pytest.mark.parametrize(("size", "flags"), [(128, 0x03), (528, 0x23)])
+def test_xnnpack_keeps_no_tables_of_convolutions_for_more_than_512_by_512_pixels(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, flags: int
+) -> None:
+    """flags: QS8 | QU8, and TRANSIENT_INDIRECTION_BUFFER, of LiteRT's `xnnpack_delegate.h`."""
+    path, asked, compiled = tmp_path / "image_encoder.tflite", [], CompiledModel.from_file
+    monkeypatch.setattr(
+        CompiledModel, "from_file", lambda *given, **how: asked.append(how["options"]) or compiled(*given, **how)
+    )
     model, _ = load(tiny_checkpoint)
     sides = signature(model.spec, "image_encoder", size).fixed({"I": 1})
     inputs = probe(model.spec, "image_encoder", size)
     module, names = mobile_gpu.graph_module(model, "image_encoder", size), tuple(each.name for each in sides.outputs)
-    litert_conversion.convert([litert_conversion.Call("size_528", module, inputs, names)], path)
-    calls = (Call(function="size_528", sides={}),)
+    litert_conversion.convert([litert_conversion.Call(f"size_{size}", module, inputs, names)], path)
+    calls = (Call(function=f"size_{size}", sides={}),)
     got = LiteRTSession(path, sides, calls, threads=2).run(inputs)
+    assert [each.cpu_options.xnnpack_flags for each in asked] == [flags]
     _, wanted = ask(model, "image_encoder", size, inputs)
     for name in names:
         assert np.abs(got[name] - wanted[name]).max() < TOLERANCE * wanted[name].std()
