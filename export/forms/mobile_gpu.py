@@ -7,6 +7,8 @@ test compares every module with the model.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -156,13 +158,20 @@ class GpuGuidance(Guidance):
 class PromptEncoderGraph(nn.Module):
     """`points`, `labels`, `mask` and `has_mask` to `sparse` and `dense`."""
 
+    turns: Tensor
+    start: Tensor
     learned: Tensor
     no_mask: Tensor
 
     def __init__(self, source: PromptEncoder, cells: tuple[int, int]) -> None:
         """Share the weights of `source`, for maps of `cells`, rows and columns."""
         super().__init__()
-        self.positions, self.downscaling, self.side = source.pe_layer, source.mask_downscaling, PATCH * max(cells)
+        self.downscaling = source.mask_downscaling
+        # The angles of positions, of points in model pixels: 2 pi (2 (points + 0.5) / side - 1) frequencies.
+        frequencies = 2 * math.pi * source.pe_layer.positional_encoding_gaussian_matrix.detach().double()
+        side = PATCH * max(cells)
+        self.register_buffer("turns", (2 / side * frequencies).float())
+        self.register_buffer("start", ((1 / side - 1) * frequencies.sum(dim=0)).float())
         self.guidance = None if source.guidance is None else GpuGuidance(source.guidance, cells)
         embeddings = [source.not_a_point_embed, *source.point_embeddings]  # of the labels -1 to 3
         self.register_buffer("learned", torch.cat([each.weight.detach() for each in embeddings])[:, None, None])
@@ -171,7 +180,8 @@ class PromptEncoderGraph(nn.Module):
     def forward(self, points: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> tuple[Tensor, Tensor]:
         """See `contract.signature`."""
         kind = labels[..., None]
-        sparse = self.positions((points + 0.5) / self.side) * (kind != NOTHING).to(points.dtype)
+        angles = points @ self.turns + self.start
+        sparse = torch.cat([angles.sin(), angles.cos()], dim=-1) * (kind != NOTHING).to(points.dtype)
         for label, embedding in enumerate(self.learned, NOTHING):
             sparse = sparse + (kind == label).to(points.dtype) * embedding
         given = (has_mask > 0.5).to(mask.dtype)[:, None, None, None]

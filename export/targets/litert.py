@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from samclip_edge.bundle.contract import MEANINGS, Arrays, GraphName, Signature, probe, signature
 from samclip_edge.bundle.folder import Bundle, describe
 from samclip_edge.bundle.manifest import Call, Graph, Moved, Precision
@@ -24,7 +26,7 @@ from samclip_edge.export.precision.choice import HURTS, moved
 from samclip_edge.export.precision.int8 import layer_names
 from samclip_edge.export.precision.tflite import calibrated, hurting, in_int8, name_layers, requantised
 from samclip_edge.export.targets import litert_conversion
-from samclip_edge.export.targets.litert_constants import strange_weights
+from samclip_edge.export.targets.litert_constants import strange_constants
 from samclip_edge.export.targets.litert_operators import taken
 from samclip_edge.export.targets.litert_signatures import fitting, signatures
 from samclip_edge.model.checkpoint import Origin, read_spec
@@ -132,18 +134,18 @@ class LiteRTWriter:
     def _file(self, name: GraphName, sizes: list[_Asked]) -> list[Graph]:
         """Write the file of a graph, and measure it at each size."""
         path, whole = self._folder / f"{name}.tflite", self._folder / f"{name}.float.tflite"
-        conversions = [
-            litert_conversion.Call(
-                call.function,
-                graph_module(self._model, name, each.size),
-                self._probe(each, call),
-                tuple(output.name for output in each.sides.outputs),
-            )
-            for each in sizes
-            for call in each.calls
-        ]
+        conversions: list[litert_conversion.Call] = []
+        apart: dict[Any, tuple[nn.Module, Arrays]] = {}  # by what constants depend on
+        for each in sizes:
+            for call in each.calls:
+                module, inputs = graph_module(self._model, name, each.size), self._probe(each, call)
+                outputs = tuple(output.name for output in each.sides.outputs)
+                conversions.append(litert_conversion.Call(call.function, module, inputs, outputs))
+                apart.setdefault((each.size, call.sides.get("L")), (module, inputs))
         litert_conversion.convert(conversions, whole)
-        if strange := strange_weights(whole, [each.module for each in conversions]):
+        with litert_conversion.silence():
+            strange = strange_constants(whole, apart.values())
+        if strange:
             raise ParityError(f"{path.name}: the converter changed {'; '.join(strange)}; no bundle was written")
         layers = name_layers(whole, self._names, _told(sizes[0].sides))
         in_float: tuple[str, ...] = ()

@@ -1,9 +1,10 @@
-"""Are the weights of a converted file the model's? Each is held against every tensor of the module in torch.
+"""Are the constants of a converted file the model's? Each is held against torch's.
 
-The converter lays weights out anew, and takes a scale that stands beside a product into its weight: of a norm, or of a
-BatchNorm. It adds a bias to a table of positions that stands beside it. So a weight has to be a tensor of the module in
-any order of its axes, or the first part of one, or one with a scale for each index of one axis or of two, or one with a
-bias for each index of one axis.
+The converter lays constants out anew. It takes a scale that stands beside a product into its weight: of a norm, or a
+number. What is added before a product it takes into the bias: a norm's bias, multiplied by the weight. It adds a bias
+to a table of positions that stands beside it. So a constant has to be one of torch's in any order of its axes; or one
+of these times a known vector along an axis and a known number; or one with a known vector added along an axis; or, for
+a vector, what a layer makes of a known one, with its bias, times a known number.
 """
 
 from __future__ import annotations
@@ -11,56 +12,144 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from ai_edge_litert.tools import flatbuffer_utils
 from torch import nn
 
-from samclip_edge.export.precision.tflite import SMALL
+from samclip_edge.bundle.contract import Arrays
+from samclip_edge.export.precision.tflite import operators
+from samclip_edge.export.targets.torch_constants import Constants, Floats, constants
 
-Floats = npt.NDArray[np.float32]
-_OFF = 1e-5  # of the largest value: how far rounding moves a weight that was scaled
-_CORNER = 16  # indices of each axis
+_TYPES: dict[int, type[np.generic]] = {
+    flatbuffer_utils.schema_fb.TensorType.FLOAT32: np.float32,
+    flatbuffer_utils.schema_fb.TensorType.INT32: np.int32,
+    flatbuffer_utils.schema_fb.TensorType.INT64: np.int64,
+    flatbuffer_utils.schema_fb.TensorType.BOOL: np.bool_,
+}
+# Inputs that say how an operator works: axes, and the sides of what it gives.
+_SHAPES = {
+    *(("BROADCAST_TO", 1), ("CUMSUM", 1), ("MEAN", 1), ("PAD", 1), ("REDUCE_MAX", 1), ("RESHAPE", 1), ("SLICE", 1)),
+    *(("SLICE", 2), ("SUM", 1), ("TRANSPOSE", 1), ("TRANSPOSE_CONV", 0)),
+}
+_BIASES = {("CONV_2D", 2), ("DEPTHWISE_CONV_2D", 2), ("FULLY_CONNECTED", 2)}
+_NEGATED = ("SUB", 0)  # the 0 of 0 - x
+_OFF = 1e-5  # of the largest value: how far rounding moves a constant that was computed
+_CORNER = 16  # indices of an axis that tell most constants apart
 
 
-def strange_weights(path: Path, modules: Iterable[nn.Module]) -> list[str]:
-    """The weights of a file, in float, that come of no tensor of the modules that it was converted from.
+class Stored(NamedTuple):
+    """A constant of a file."""
 
-    Vectors are not looked at, nor weights of fewer than `SMALL` values: biases are sums of many things.
+    name: str
+    values: Floats
+    reader: tuple[str, int]  # an operator that reads it, and as which input
+
+
+def strange_constants(path: Path, modules: Iterable[tuple[nn.Module, Arrays]]) -> list[str]:
+    """The constants of a file, in float, that come of none of the modules that it was converted from.
+
+    modules: each with inputs that it takes, by name.
     """
-    known = [
-        tensor.detach().float().numpy()
-        for module in modules
-        for tensor in (*module.parameters(), *module.buffers())
-        if tensor.numel() >= SMALL
-    ]
-    by_count: dict[int, list[Floats]] = {}
-    for values in {id(each): each for each in known}.values():
-        by_count.setdefault(values.size, []).append(values)
+    known = _Known(constants(modules))
+    zeros_last = sorted(stored(path), key=lambda each: not each.values.any())
+    found = [each for each in zeros_last if not known.explains(each)]
+    return [f"{each.name} {each.values.shape}, read by {each.reader[0]}" for each in found]
+
+
+def stored(path: Path) -> Iterator[Stored]:
+    """The constants of a file, but for those that say how an operator works."""
     model = flatbuffer_utils.read_model(str(path))
-    found: list[str] = []
     seen: set[int] = set()
-    for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
-            data = model.buffers[tensor.buffer].data
-            if data is None or tensor.buffer in seen or tensor.type != flatbuffer_utils.schema_fb.TensorType.FLOAT32:
+    for subgraph, operator, kind in operators(model):
+        for place, index in enumerate(operator.inputs):
+            tensor = subgraph.tensors[index]
+            data = None if index < 0 else model.buffers[tensor.buffer].data
+            if data is None or tensor.buffer in seen or (kind, place) in _SHAPES:
                 continue
             seen.add(tensor.buffer)
-            values = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.float32).reshape(tensor.shape)
-            if values.size < SMALL or values.squeeze().ndim < 2 or np.ptp(values) == 0:
-                continue
-            if not any(_is(values, each) for each in by_count.get(values.size, ())) and not _is_part(values, known):
-                found.append(f"{tensor.name.decode()} {tuple(map(int, tensor.shape))}")
-    return found
+            values = np.frombuffer(np.ascontiguousarray(data).tobytes(), _TYPES[tensor.type]).astype(np.float32)
+            sides = () if tensor.shape is None else tuple(map(int, tensor.shape))
+            yield Stored(tensor.name.decode(), values.reshape(sides), (kind, place))
 
 
-def _is(values: Floats, of: Floats) -> bool:
-    """Whether a weight is a tensor of as many values, laid out anew and maybe scaled or with a bias."""
-    sides = [side for side in values.shape if side > 1]
-    plain, most = values.reshape(sides), _OFF * float(np.abs(values).max())
-    corner = (slice(_CORNER),) * len(sides)  # tells most tensors apart, which is dear for whole ones
-    return any(_near(plain[corner], each[corner], most) and _near(plain, each, most) for each in _layouts(of, sides))
+class _Known:
+    """Torch's constants, and what the converter may have made of them."""
+
+    def __init__(self, of: Constants) -> None:
+        self._numbers = np.array(sorted(of.numbers), np.float32)
+        self._factors = np.array(sorted({1, *of.numbers} - {0}), np.float32)
+        self._layers = of.layers
+        self._by_count: dict[int, list[Floats]] = {}
+        for each in of.tensors:
+            self._by_count.setdefault(each.size, []).append(each)
+        # How many values the biases have that are 0: of layers without one, and those that were added to tables.
+        self._no_bias = {each.bias.size for each in of.layers if not each.bias.any()}
+
+    def explains(self, constant: Stored) -> bool:
+        """Whether a constant comes of torch's."""
+        values = constant.values
+        if values.size == 1:
+            near = np.isclose(self._numbers, values.item(), rtol=_OFF, atol=0)
+            return bool(near.any()) or (constant.reader == _NEGATED and values.item() == 0)
+        sides = [side for side in values.shape if side > 1]
+        plain, most = values.reshape(sides), _OFF * float(np.abs(values).max())
+        known = [each for of in self._by_count.get(values.size, ()) for each in _layouts(of, sides)]
+        if any(np.array_equal(plain, each) for each in known):
+            return True
+        if not most:
+            return constant.reader in _BIASES and values.size in self._no_bias
+        if len(sides) == 1:
+            return self._is_vector(plain, most)
+        return any(self._scaled(plain, each, most) or self._shifted(plain, each, most) for each in known)
+
+    def _is_vector(self, values: Floats, most: float) -> bool:
+        """Whether a vector is one of torch's, or what a layer makes of one of these, with its bias; times a factor."""
+        layers = (each for each in self._layers if len(each.weight) == values.size)
+        made = (self._vectors(weight.shape[1]) @ weight.T + bias for weight, bias in layers)
+        ones = np.ones_like(values)
+        return any(
+            bool((np.abs(self._multiples(each, values, ones) - values).max(axis=1) <= most).any())
+            for each in (self._vectors(values.size), *made)
+        )
+
+    def _scaled(self, values: Floats, of: Floats, most: float) -> bool:
+        """Whether values are known ones, times a known vector along an axis, times a factor."""
+        for axis in range(values.ndim):
+            corner = tuple(slice(None if each == axis else _CORNER) for each in range(values.ndim))
+            others = tuple(each for each in range(values.ndim) if each != axis)
+            products = (values[corner] * of[corner]).sum(axis=others)
+            squares = np.square(of[corner]).sum(axis=others)
+            scales = self._multiples(self._vectors(values.shape[axis]), products, squares)
+            nearest = scales[(np.square(scales) @ squares - 2 * scales @ products).argmin()]
+            along = nearest.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+            if all(np.abs(values[part] - (of * along)[part]).max() <= most for part in (corner, ...)):
+                return True
+        return False
+
+    def _shifted(self, values: Floats, of: Floats, most: float) -> bool:
+        """Whether values are known ones and a known vector along an axis, as of a bias, of which a 0 is left."""
+        difference = values - of
+        for axis in range(values.ndim):
+            others = tuple(each for each in range(values.ndim) if each != axis)
+            if np.ptp(difference, axis=others).max() <= most:
+                off = np.abs(self._vectors(values.shape[axis]) - difference.mean(axis=others))
+                if off.max(axis=1).min() <= most:
+                    self._no_bias.add(values.shape[axis])
+                    return True
+        return False
+
+    def _multiples(self, vectors: Floats, products: Floats, squares: Floats) -> Floats:
+        """Vectors (K,N), each times the factor that brings it nearest to `products` over `squares`, which weigh it."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            best = np.nan_to_num((vectors @ products) / (np.square(vectors) @ squares))
+        factors = self._factors[np.abs(self._factors - best[:, None]).argmin(axis=1)]
+        return vectors * factors[:, None]
+
+    def _vectors(self, count: int) -> Floats:
+        """Torch's vectors of so many values, and one of ones: (K,N)."""
+        return np.stack([np.ones(count, np.float32), *(each.ravel() for each in self._by_count.get(count, ()))])
 
 
 def _layouts(of: Floats, sides: list[int]) -> Iterator[Floats]:
@@ -70,43 +159,3 @@ def _layouts(of: Floats, sides: list[int]) -> Iterator[Floats]:
         if [plain.shape[axis] for axis in order] == sides:
             yield plain.transpose(order)
     yield of.reshape(sides)
-
-
-def _near(values: Floats, of: Floats, most: float) -> bool:
-    """Whether no value differs by more than `most`, after the best scales or a bias."""
-    return np.array_equal(values, of) or _scaled(values, of, most) or _shifted(values, of, most)
-
-
-def _scaled(values: Floats, of: Floats, most: float) -> bool:
-    for first in range(values.ndim):
-        part = _with_scales(values, of, first)
-        if np.abs(values - part).max() <= most:
-            return True
-        for second in range(values.ndim):
-            if second != first and np.abs(values - _with_scales(values, part, second)).max() <= most:
-                return True
-    return False
-
-
-def _shifted(values: Floats, of: Floats, most: float) -> bool:
-    difference = values - of
-    others = [tuple(each for each in range(values.ndim) if each != axis) for axis in range(values.ndim)]
-    return any(bool(np.ptp(difference, axis=each).max() <= most) for each in others)
-
-
-def _with_scales(values: Floats, of: Floats, axis: int) -> Floats:
-    """`of`, with the scale for each index of an axis that brings it nearest to `values`."""
-    others = tuple(each for each in range(values.ndim) if each != axis)
-    squares = np.square(of, dtype=np.float64).sum(axis=others, keepdims=True)
-    products = np.multiply(values, of, dtype=np.float64).sum(axis=others, keepdims=True)
-    return (of * np.divide(products, squares, where=squares > 0, out=np.zeros_like(squares))).astype(np.float32)
-
-
-def _is_part(values: Floats, known: list[Floats]) -> bool:
-    """Whether a weight is the first part of a larger tensor: of positions, or of a causal mask."""
-    plain = values.squeeze()
-    for each in known:
-        large_enough = each.ndim == plain.ndim and all(a >= b for a, b in zip(each.shape, plain.shape, strict=True))
-        if large_enough and np.array_equal(each[tuple(map(slice, plain.shape))], plain):
-            return True
-    return False
