@@ -10,11 +10,24 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import nn
 
-from samclip_edge.bundle.contract import MEANINGS, Arrays, GraphName, Signature, probe, signature
+from samclip_edge.bundle.contract import (
+    BACKGROUND,
+    BOTTOM_RIGHT,
+    FOREGROUND,
+    MEANINGS,
+    NOTHING,
+    TOP_LEFT,
+    Arrays,
+    GraphName,
+    Signature,
+    probe,
+    signature,
+)
 from samclip_edge.bundle.folder import Bundle, describe
-from samclip_edge.bundle.manifest import Call, Graph, Moved, Precision
+from samclip_edge.bundle.manifest import Call, Graph, Moved, Parity, Precision
 from samclip_edge.bundle.sizes import Size
 from samclip_edge.bundle.verify import passes, reference_of
 from samclip_edge.errors import InputError, ParityError
@@ -34,6 +47,7 @@ from samclip_edge.model.merged import MergedModel
 from samclip_edge.progress import Progress, silent
 from samclip_edge.runtimes.litert import LiteRTSession
 
+_LABELS = (BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, NOTHING)
 _SHARED = ("mask", "dense")  # the inputs that prompts may share
 _IN_FLOAT = ("prompt_encoder",)  # whose positions int8 does not hold
 
@@ -147,6 +161,9 @@ class LiteRTWriter:
             strange = strange_constants(whole, apart.values())
         if strange:
             raise ParityError(f"{path.name}: the converter changed {'; '.join(strange)}; no bundle was written")
+        if self._precision != "fp32":  # else it is compared below
+            for each in sizes:
+                self._compared(whole, each, "fp32")
         layers = name_layers(whole, self._names, _told(sizes[0].sides))
         in_float: tuple[str, ...] = ()
         answers: dict[Size | None, list[_Answer]] = {}
@@ -164,15 +181,21 @@ class LiteRTWriter:
         whole.unlink(missing_ok=True)
         return graphs
 
-    def _measured(self, path: Path, each: _Asked, in_float: tuple[str, ...]) -> Graph:
+    def _compared(self, path: Path, each: _Asked, precision: Precision) -> dict[str, Parity]:
+        """How far the answers of a file are from torch's. Raises ParityError where that is too far for a precision."""
         parity = measure(_session(path, each), [*each.asked, *self._own(each)])
         for output, found in parity.items():
-            if not passes(found, self._precision):
-                mend = "; try another --int8, or other photos" if self._precision == "int8" else ""
+            if not passes(found, precision):
+                mend = "; try another --int8, or other photos" if precision == "int8" else ""
                 raise ParityError(
-                    f"{path.name}, {each.calls[0].function}: {output} differs from torch's by {found.error:.1e} of its "
-                    f"standard deviation (cosine {found.cosine:.6f}); no bundle was written{mend}"
+                    f"{each.name}.tflite in {precision}, {each.calls[0].function}: {output} differs from torch's by "
+                    f"{found.error:.1e} of its standard deviation (cosine {found.cosine:.6f}); "
+                    f"no bundle was written{mend}"
                 )
+        return parity
+
+    def _measured(self, path: Path, each: _Asked, in_float: tuple[str, ...]) -> Graph:
+        parity = self._compared(path, each, self._precision)
         # A phone's GPU and NPU take one prompt a call.
         told = taken(path, [call.function for call in each.calls if call.sides.get("B", 1) == 1])
         return Graph(
@@ -190,9 +213,13 @@ class LiteRTWriter:
         )
 
     def _own(self, each: _Asked) -> Iterator[Case]:
-        """A case for each signature, so that each is held against torch."""
+        """Cases for each signature, so that each is held against torch: the probe, and points of every label."""
         for call in each.calls:
-            yield ask(self._model, each.name, each.size, self._probe(each, call))
+            inputs = self._probe(each, call)
+            yield ask(self._model, each.name, each.size, inputs)
+            if "labels" in inputs:
+                labels = np.resize(np.array(_LABELS, np.float32), inputs["labels"].shape)
+                yield ask(self._model, each.name, each.size, {**inputs, "labels": labels})
 
     def _probe(self, each: _Asked, call: Call) -> Arrays:
         return probe(self._model.spec, each.name, each.size, fixed={"M": 1, **call.sides})

@@ -6,110 +6,130 @@ sum that it comes of. So torch computes that too, of the traced program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from samclip_edge.bundle.contract import Arrays
+from samclip_edge.export.precision.int8 import digest
 
 aten = torch.ops.aten
 
 Floats = npt.NDArray[np.float32]
+Use = Literal["times", "plus", "compared", "bound", "power", "any"]
 _OPEN = object()  # a value that depends on an input
+_USES: dict[str, Use] = {  # what an operator does with its numbers; others' may become anything
+    **dict.fromkeys(("mul", "div"), "times"),
+    **dict.fromkeys(("add", "sub", "rsub", "layer_norm", "_native_batch_norm_legit_no_training"), "plus"),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), "compared"),
+    **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), "bound"),
+}
 
 
 class Layer(NamedTuple):
-    """A linear layer, or a convolution as it is for maps of one value a channel."""
+    """A linear layer or a convolution, by the places of its tensors in `Constants.tensors`."""
 
-    weight: Floats  # (O,I)
-    bias: Floats  # (O,)
-
-
-class Constants(NamedTuple):
-    """The constants of modules."""
-
-    tensors: list[Floats]  # of two values or more
-    numbers: frozenset[float]  # tensors of one value, and what tensors are multiplied by, compared with and so on
-    layers: list[Layer]
+    weight: int
+    bias: int | None
 
 
-def constants(modules: Iterable[tuple[nn.Module, Arrays]]) -> Constants:
-    """The constants of modules. Each is traced for inputs by name."""
-    tensors: dict[tuple[Any, ...], Tensor] = {}
-    numbers: set[float] = set()
-    layers: dict[int, Layer] = {}
-    for module, inputs in modules:
-        given = {name: torch.from_numpy(values) for name, values in inputs.items()}
-        folding = _Folding(torch.export.export(module, (), given).run_decompositions({}).module())
-        with torch.no_grad():
-            folding.run(*given.values(), enable_io_processing=False)
-        for tensor in folding.tensors:
-            if tensor.numel() == 1:
-                numbers.add(float(tensor.detach()))
-            else:  # a view of a whole tensor, as weights are transposed, is that tensor
-                tensors.setdefault((tensor.data_ptr(), tensor.numel(), tensor.dtype), tensor)
-        numbers.update(folding.numbers)
-        layers.update({weight.data_ptr(): _layer(weight, bias) for weight, bias in folding.layers})
-    return Constants([_floats(each) for each in tensors.values()], frozenset(numbers), list(layers.values()))
+class Constants:
+    """The constants of modules. A tensor of one value is a number, and one whose values are all the same may be one."""
+
+    def __init__(self, modules: Iterable[tuple[nn.Module, Arrays]]) -> None:
+        """Trace each module for inputs by name, and collect what it has."""
+        self.tensors: list[Floats] = []  # all, but for those that differ from one in the order of axes alone
+        # Places in `tensors`:
+        self.read: set[int] = set()  # what is put together with values that depend on an input
+        self.scales: set[int] = set()  # of norms, and what else values are multiplied by
+        self.norm_biases: set[int] = set()
+        self.layers: set[Layer] = set()
+        self.numbers: dict[Use, set[float]] = defaultdict(set)
+        self._places: dict[Any, int] = {}
+        self._kept: list[Tensor] = []  # so that no other tensor comes to lie where one of them did
+        for module, inputs in modules:
+            given = {name: torch.from_numpy(values) for name, values in inputs.items()}
+            program = torch.export.export(module, (), given).run_decompositions({}).module()
+            with torch.no_grad():
+                _Folding(program, self).run(*given.values(), enable_io_processing=False)
+
+    def place(self, tensor: Tensor) -> int:
+        """The place of a tensor, which is noted if it is new."""
+        axes = tuple(sorted(zip(tensor.stride(), tensor.shape, strict=True)))
+        where = (tensor.data_ptr(), tensor.dtype, axes)
+        if where not in self._places:
+            values = tensor.detach().float().numpy()
+            what = (values.shape, digest(np.ascontiguousarray(values).tobytes()))
+            if what not in self._places:
+                self._places[what] = len(self.tensors)
+                self.tensors.append(values)
+                if values.size and np.ptp(values) == 0:
+                    self.numbers["any"].add(float(values.flat[0]))
+            self._places[where] = self._places[what]
+            self._kept.append(tensor)
+        return self._places[where]
 
 
 class _Folding(fx.Interpreter):
-    """Computes what depends on no input, and looks at what constants do to what does."""
+    """Computes what depends on no input, and notes what is put together with what does."""
 
-    def __init__(self, program: fx.GraphModule) -> None:
+    def __init__(self, program: fx.GraphModule, constants: Constants) -> None:
         super().__init__(program, garbage_collect_values=False)
-        self.tensors: list[Tensor] = []
-        self.numbers: set[float] = set()
-        self.layers: list[tuple[Tensor, Tensor | None]] = []
+        self._found = constants
 
     def run_node(self, n: fx.Node) -> Any:
         """The value of a node, or `_OPEN`."""
         if n.op not in ("get_attr", "call_function"):
             return _OPEN
         if any(self.env[each] is _OPEN for each in n.all_input_nodes):
-            self._look_at(n)
+            self._note_numbers(n)
+            self._note_tensors(n)
             return _OPEN
         value = super().run_node(n)
         if isinstance(value, Tensor):
-            self.tensors.append(value)
+            self._found.place(value)
         return value
 
-    def _look_at(self, node: fx.Node) -> None:
-        args, _ = self.fetch_args_kwargs_from_env(node)
-        self.numbers.update(_numbers(node))
+    def _note_numbers(self, node: fx.Node) -> None:
+        schema, found = getattr(node.target, "_schema", None), self._found.numbers
+        if schema is None:
+            return
+        name = schema.name.removeprefix("aten::")
+        for value, argument in zip(node.args, schema.arguments, strict=False):
+            if isinstance(value, bool) or not isinstance(value, int | float) or "int" in str(argument.type):
+                continue  # an integer that the schema wants is an axis or a side
+            found[_USES.get(name, "any")].add(1 / value if name == "div" else value)
+        if name in ("layer_norm", "neg", "rsub"):  # 0 - x
+            found["plus"].add(0)
+        if name == "linalg_vector_norm":  # the root of the sum of squares
+            found["power"] |= {2, 0.5}
+        if name == "scaled_dot_product_attention":  # its scale, d ** -0.5, is shared by queries and keys
+            found["times"].add(node.all_input_nodes[0].meta["val"].shape[-1] ** -0.25)
+
+    def _note_tensors(self, node: fx.Node) -> None:
+        found, (args, _) = self._found, self.fetch_args_kwargs_from_env(node)
+        read = [each for each in tree_leaves(args) if isinstance(each, Tensor)]
+        scales: list[Tensor] = []
         match node.target, args:
-            case aten.div.Tensor, (_, Tensor() as by):  # that is, times
-                self.tensors.append(1 / by)
-            case aten.div.Tensor, (_, float() | int() as by):
-                self.numbers.add(1 / by)
-            case aten.linalg_vector_norm.default, _:
-                self.numbers |= {2, 0.5}  # the root of the sum of squares
-            case aten.scaled_dot_product_attention.default, _:  # whose scale, d ** -0.5, is shared by queries and keys
-                self.numbers.add(node.all_input_nodes[0].meta["val"].shape[-1] ** -0.25)
             case aten.linear.default | aten.conv2d.default, (_, Tensor() as weight, *others):
-                self.layers.append((weight, others[0] if others else None))
+                bias = others[0] if others and isinstance(others[0], Tensor) else None
+                found.layers.add(Layer(found.place(weight), None if bias is None else found.place(bias)))
+            case aten.layer_norm.default, (_, _, Tensor() as scale, Tensor() as bias, *_):
+                scales = [scale]
+                found.norm_biases.add(found.place(bias))
             case aten._native_batch_norm_legit_no_training.default, (_, weight, bias, mean, var, _, eps):
-                scale = weight / (var + eps).sqrt()
-                self.tensors += [scale, bias - mean * scale]
-
-
-def _numbers(node: fx.Node) -> Iterator[float]:
-    """The numbers of an operator, but for those that are axes, sides and the like."""
-    schema = getattr(node.target, "_schema", None)
-    for value, argument in zip(node.args, schema.arguments if schema else (), strict=False):
-        if isinstance(value, int | float) and "int" not in str(argument.type):
-            yield float(value)
-
-
-def _layer(weight: Tensor, bias: Tensor | None) -> Layer:
-    matrix = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
-    return Layer(_floats(matrix), _floats(weight.new_zeros(len(weight)) if bias is None else bias))
-
-
-def _floats(tensor: Tensor) -> Floats:
-    values: Floats = tensor.detach().float().numpy()
-    return values
+                scales = [weight / (var + eps).sqrt()]
+                read = [*scales, bias - mean * scales[0]]
+                found.norm_biases.add(found.place(read[1]))
+            case aten.div.Tensor, (_, Tensor() as by):
+                scales = read = [1 / by]
+            case aten.mul.Tensor, (_, Tensor() as by) | (Tensor() as by, _):
+                scales = [by]
+        found.scales.update(map(found.place, scales))
+        found.read.update(map(found.place, read))
