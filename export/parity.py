@@ -148,7 +148,7 @@ def has_points(inputs: Arrays, points: int | None) -> bool:
     return points is None or all(shape == (1, points) for shape in prompts)
 
 
-def measure(session: Session, cases: list[Case]) -> dict[str, Parity]:
+def measure(session: Session, cases: Iterable[Case]) -> dict[str, Parity]:
     """Run a graph on its cases. Returns the worst parity of each output over all of them."""
     worst: dict[str, Parity] = {}
     for inputs, wanted in cases:

@@ -167,7 +167,7 @@ class PromptEncoderGraph(nn.Module):
         """Share the weights of `source`, for maps of `cells`, rows and columns."""
         super().__init__()
         self.downscaling = source.mask_downscaling
-        # The angles of positions, of points in model pixels: 2 pi (2 (points + 0.5) / side - 1) frequencies.
+        # The angles of positions are 2 pi (2 (points + 0.5) / side - 1) G. The converter would make one product of it.
         frequencies = 2 * math.pi * source.pe_layer.positional_encoding_gaussian_matrix.detach().double()
         side = PATCH * max(cells)
         self.register_buffer("turns", (2 / side * frequencies).float())

@@ -7,6 +7,7 @@ points, or of texts and token ids; signatures share the weights. `Graph.calls` l
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,7 +161,8 @@ class LiteRTWriter:
         with litert_conversion.silence():
             strange = strange_constants(whole, apart.values())
         if strange:
-            raise ParityError(f"{path.name}: the converter changed {'; '.join(strange)}; no bundle was written")
+            told = ", ".join([*strange[:3], *([f"and {len(strange) - 3} more"] if strange[3:] else [])])
+            raise ParityError(f"{path.name}: the converter changed {told}; no bundle was written")
         if self._precision != "fp32":  # else it is compared below
             for each in sizes:
                 self._compared(whole, each, "fp32")
@@ -183,12 +185,13 @@ class LiteRTWriter:
 
     def _compared(self, path: Path, each: _Asked, precision: Precision) -> dict[str, Parity]:
         """How far the answers of a file are from torch's. Raises ParityError where that is too far for a precision."""
-        parity = measure(_session(path, each), [*each.asked, *self._own(each)])
+        parity = measure(_session(path, each), chain(each.asked, self._own(each)))
         for output, found in parity.items():
             if not passes(found, precision):
                 mend = "; try another --int8, or other photos" if precision == "int8" else ""
+                at = f" at {each.size}" if each.size else ""
                 raise ParityError(
-                    f"{each.name}.tflite in {precision}, {each.calls[0].function}: {output} differs from torch's by "
+                    f"{each.name}.tflite in {precision}{at}: {output} differs from torch's by "
                     f"{found.error:.1e} of its standard deviation (cosine {found.cosine:.6f}); "
                     f"no bundle was written{mend}"
                 )
@@ -218,8 +221,10 @@ class LiteRTWriter:
             inputs = self._probe(each, call)
             yield ask(self._model, each.name, each.size, inputs)
             if "labels" in inputs:
-                labels = np.resize(np.array(_LABELS, np.float32), inputs["labels"].shape)
-                yield ask(self._model, each.name, each.size, {**inputs, "labels": labels})
+                shape = inputs["labels"].shape
+                for first in range(0, len(_LABELS), inputs["labels"].size):
+                    labels = np.resize(np.roll(np.array(_LABELS, np.float32), -first), shape)
+                    yield ask(self._model, each.name, each.size, {**inputs, "labels": labels})
 
     def _probe(self, each: _Asked, call: Call) -> Arrays:
         return probe(self._model.spec, each.name, each.size, fixed={"M": 1, **call.sides})

@@ -56,6 +56,11 @@ class Stored(NamedTuple):
     values: Floats
     reader: tuple[str, int]  # an operator that reads it, and as which input; "" for an output of the graph
 
+    def told(self) -> str:
+        """What it is, in words: LiteRT's names begin with all the modules that it is within."""
+        what = f"{self.values.item():g}" if self.values.size == 1 else f"{self.values.shape}"
+        return f"{self.name.rpartition('/')[2]} {what}, read by {self.reader[0] or 'nothing'}"
+
 
 def strange_constants(path: Path, modules: Iterable[tuple[nn.Module, Arrays]]) -> list[str]:
     """The constants of a file, in float, that are not of the modules that it was converted from, and the lost ones.
@@ -63,8 +68,7 @@ def strange_constants(path: Path, modules: Iterable[tuple[nn.Module, Arrays]]) -
     modules: each with inputs that it takes, by name.
     """
     known = _Known(Constants(modules))
-    found = [each for each in stored(path) if not known.explains(each)]
-    told = [f"{each.name} {each.values.shape}, read by {each.reader[0] or 'nothing'}" for each in found]
+    told = [each.told() for each in stored(path) if not known.explains(each)]
     return [*told, *(f"a constant {shape} that is not there" for shape in known.lost())]
 
 
@@ -102,7 +106,7 @@ class _Known:
     def lost(self) -> list[tuple[int, ...]]:
         """The shapes of the constants that are read and were not found, nor moved. Uniform ones may be numbers now."""
         lost = (self._of.tensors[place] for place in sorted(self._of.read - self._found))
-        return [each.shape for each in lost if np.ptp(each) > 0]
+        return [each.shape for each in lost if not _near(np.broadcast_to(each.flat[0], each.shape), each)]
 
     def explains(self, constant: Stored) -> bool:
         """Whether a constant comes of torch's."""
@@ -114,8 +118,8 @@ class _Known:
         known = [(place, each) for place in self._by_count[values.size] for each in self._layouts(place, sides)]
         same = {place for place, each in known if np.array_equal(plain, each)}
         self._found |= same
-        if same or not np.isfinite(plain).all():
-            return bool(same)
+        if same:
+            return True
         if len(sides) == 1:  # zeros: where a layer has no bias, or it has moved
             return constant.reader in _BIASES and (not plain.any() or self._is_bias(plain))
         return any(
@@ -131,7 +135,9 @@ class _Known:
         """A tensor as a file may have it, without axes of 1: a layer's weight as LiteRT does, others in any order."""
         values = self._of.tensors[place]
         orders: Iterable[tuple[int, ...]] = permutations(range(values.ndim))
-        if place in self._weights:  # (O,I); (O,H,W,I), of a depthwise convolution (1,H,W,C)
+        if place in self._of.transposed:  # (I,O,H,W) to (O,H,W,I)
+            orders = [(1, 2, 3, 0)]
+        elif place in self._weights:  # (O,I); (O,H,W,I), of a depthwise convolution (1,H,W,C)
             orders = [(0, 1) if values.ndim == 2 else (1, 2, 3, 0) if values.shape[1] == 1 else (0, 2, 3, 1)]
         for order in orders:
             if [side for side in (values.shape[axis] for axis in order) if side > 1] == sides:
@@ -139,11 +145,13 @@ class _Known:
 
     def _is_bias(self, values: Floats) -> bool:
         """Whether values are what a layer adds, times a number: see `_added`."""
-        for made, of in self._added(values.size):
-            if _near(values, self._multiples(made[None], values, np.ones_like(values))[0]):
-                self._found |= of
-                return True
-        return False
+        near = [
+            of
+            for made, of in self._added(values.size)
+            if _near(values, self._multiples(made[None], values, np.ones_like(values))[0])
+        ]
+        self._found.update(*near)  # of two that are as near, either may be the one
+        return bool(near)
 
     def _added(self, count: int) -> Iterator[tuple[Floats, set[int]]]:
         """What layers of so many channels may add, and of what: the bias, with what the weight makes of a norm's before
@@ -169,10 +177,14 @@ class _Known:
             places = [None, *self._vectors(self._of.scales, values.shape[axis])]
             known = [np.ones_like(squares) if each is None else self._of.tensors[each].ravel() for each in places]
             scales = self._multiples(np.stack(known), products, squares)
-            nearest = (np.square(scales) @ squares - 2 * scales @ products).argmin()
-            along = scales[nearest].reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+            wanted = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0)
+            nearest = scales[(np.square(scales - wanted) @ squares).argmin()]
+            along = nearest.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
             if all(_near(values[each], (of * along)[each]) for each in (part, ...)):
-                self._found.update(each for each in (place, places[nearest]) if each is not None)
+                as_near = [
+                    at for at, each in zip(places, scales, strict=True) if at is not None and _near(each, nearest)
+                ]
+                self._found.update([place, *as_near])
                 return True
         return False
 

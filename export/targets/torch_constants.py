@@ -50,6 +50,7 @@ class Constants:
         self.scales: set[int] = set()  # of norms, and what else values are multiplied by
         self.norm_biases: set[int] = set()
         self.layers: set[Layer] = set()
+        self.transposed: set[int] = set()  # the weights (I,O,H,W) of transposed convolutions
         self.numbers: dict[Use, set[float]] = defaultdict(set)
         self._places: dict[Any, int] = {}
         self._kept: list[Tensor] = []  # so that no other tensor comes to lie where one of them did
@@ -105,7 +106,7 @@ class _Folding(fx.Interpreter):
             if isinstance(value, bool) or not isinstance(value, int | float) or "int" in str(argument.type):
                 continue  # an integer that the schema wants is an axis or a side
             found[_USES.get(name, "any")].add(1 / value if name == "div" else value)
-        if name in ("layer_norm", "neg", "rsub"):  # 0 - x
+        if name == "layer_norm":  # in which the mean is taken from 0
             found["plus"].add(0)
         if name == "linalg_vector_norm":  # the root of the sum of squares
             found["power"] |= {2, 0.5}
@@ -120,6 +121,8 @@ class _Folding(fx.Interpreter):
             case aten.linear.default | aten.conv2d.default, (_, Tensor() as weight, *others):
                 bias = others[0] if others and isinstance(others[0], Tensor) else None
                 found.layers.add(Layer(found.place(weight), None if bias is None else found.place(bias)))
+            case aten.conv_transpose2d.input, (_, Tensor() as weight, *_):
+                found.transposed.add(found.place(weight))
             case aten.layer_norm.default, (_, _, Tensor() as scale, Tensor() as bias, *_):
                 scales = [scale]
                 found.norm_biases.add(found.place(bias))
