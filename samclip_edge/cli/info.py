@@ -114,7 +114,7 @@ def show_processors(graphs: Sequence[dict[str, Any]]) -> None:
     ]
     title = (
         "What each processor leaves to the CPU, or computes wrongly, of the signatures for one prompt or text, by "
-        "published tables; a GPU refuses a file that has others too"
+        "published tables; a GPU refuses a file with a signature for several: for a GPU, export with --points 2"
     )
     table(("graph", *processors), rows, title)
 
