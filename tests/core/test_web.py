@@ -170,9 +170,14 @@ def test_an_installation_without_the_page_says_so(
 
 @pytest.fixture
 def served(engine: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server in a process of its own, and its address."""
+    """A server in a process of its own, and its address.
+
+    It heeds Ctrl-C in tests that run in the background too, where a shell without job control has it ignored.
+    """
     code = f"""
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from samclip_edge import data
 data.PAGE = Path({str(data.PAGE)!r})
