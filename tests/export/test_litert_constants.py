@@ -7,16 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import radio
 import torch
 from ai_edge_litert.tools import flatbuffer_utils
 from torch import Tensor, nn
 
 from samclip_edge import data
+from samclip_edge.bundle.contract import probe
 from samclip_edge.errors import ParityError
+from samclip_edge.export.forms.mobile_gpu import graph_module
 from samclip_edge.export.options import LiteRTOptions
 from samclip_edge.export.targets import litert, litert_conversion
 from samclip_edge.export.targets.litert_constants import stored, strange_constants
 from samclip_edge.export.targets.litert_conversion import Call, convert
+from samclip_edge.model.checkpoint import load
 
 IMAGE = {"image": np.ones((1, 3, 32, 32), np.float32)}
 Changed = Callable[[np.ndarray], None]
@@ -183,14 +187,23 @@ def test_a_weight_in_the_place_of_another_or_turned_is_found(tmp_path: Path) -> 
 
 def test_norms_that_are_almost_alike_are_told_apart(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    module, given = nn.Sequential(*(each for _ in range(4) for each in (nn.LayerNorm(32), nn.Linear(32, 32)))), IMAGE
+    module = nn.Sequential(*(each for _ in range(4) for each in (nn.LayerNorm(32), nn.Linear(32, 32))))
+    given = {"input": np.ones((1, 32), np.float32)}
     for off, name in ((2e-4, "a"), (1e-6, "b")):
         for each in module[::2]:
             nn.init.normal_(each.weight, 1, off)
             nn.init.normal_(each.bias, 0, off)
-        path, given = tmp_path / f"{name}.tflite", {"input": np.ones((1, 32), np.float32)}
+        path = tmp_path / f"{name}.tflite"
         convert([Call("one", module, given, ("y",))], path)
         assert strange_constants(path, [(module, given)]) == []
+
+
+def test_attention_that_torch_has_whole_is_the_models(tmp_path: Path) -> None:
+    """RADIO's encoder: the converter takes its attention apart, and shares the scale out."""
+    model, _ = load(radio.make_checkpoint(tmp_path / "radio.safetensors"))
+    module, given = graph_module(model, "image_encoder", 128), probe(model.spec, "image_encoder", 128)
+    convert([Call("size_128", module, given, ("tokens", "embedding"))], tmp_path / "encoder.tflite")
+    assert strange_constants(tmp_path / "encoder.tflite", [(module, given)]) == []
 
 
 class Answered(nn.Module):
